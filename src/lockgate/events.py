@@ -1,0 +1,46 @@
+"""The names of everything that lockgate logs and audits: `noun.past_verb`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Event(StrEnum):
+    """One name per thing that happened; `log.info(Event.X, client_id=..., reason=...)`."""
+
+    HUB_STARTED = "hub.started"
+    HUB_STOPPED = "hub.stopped"
+    DOOR_OPENED = "door.opened"
+    LAB_DOOR_OPENED = "lab_door.opened"
+
+    CLIENT_CONNECTED = "client.connected"
+    CLIENT_DISCONNECTED = "client.disconnected"
+    CLIENT_REFUSED = "client.refused"
+    CLIENT_NAME_UNKNOWN = "server_name.not_covered"
+
+    MESSAGE_PUBLISHED = "message.published"
+    MESSAGE_REFUSED = "message.refused"
+    MESSAGE_DROPPED = "message.dropped"
+    SUBSCRIPTION_MADE = "subscription.made"
+    SUBSCRIPTION_REFUSED = "subscription.refused"
+    WILL_REFUSED = "will.refused"
+
+    SESSION_ENDED = "session.ended"
+    SESSION_EXPIRED = "session.expired"
+    SESSION_TAKEN_OVER = "session.taken_over"
+
+    HOME_CREATED = "home.created"
+    DEVICE_ADDED = "device.added"
+    DEVICE_BLOCKED = "device.blocked"
+    DEVICE_UNBLOCKED = "device.unblocked"
+    DEVICE_REVOKED = "device.revoked"
+    DEVICE_REMOVED = "device.removed"
+    RULE_ADDED = "rule.added"
+    RULE_REMOVED = "rule.removed"
+    GROUP_JOINED = "group.joined"
+    SERVER_CERTIFICATE_ISSUED = "server_certificate.issued"
+
+    CHANGE_APPLIED = "change.applied"
+    SETTINGS_RELOADED = "settings.reloaded"
+    STORE_FAILED = "store.failed"
+    UNEXPECTED_ERROR = "error.caught"

@@ -1,0 +1,1 @@
+"""The nouns: topic, message, session, device, principal, permission, refusal."""

@@ -1,0 +1,40 @@
+"""A message: what crosses the topic space, the same for every door."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lockgate.model.topic import TopicName
+
+AT_MOST_ONCE = 0
+AT_LEAST_ONCE = 1
+EXACTLY_ONCE = 2
+
+
+class MessageProperties(msgspec.Struct, frozen=True, gc=False):
+    """What a publisher may say about a payload beside the payload itself.
+
+    Source: MQTT 5.0 section 3.3.2.3; CoAP's Content-Format and AMQP's properties map onto the same words.
+    """
+
+    payload_is_text: bool = False
+    content_type: str | None = None
+    response_topic: str | None = None
+    correlation_data: bytes | None = None
+    user_properties: tuple[tuple[str, str], ...] = ()
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One application message.
+
+    `qos` is 0, 1 or 2 (at most, at least, exactly once); `expires_at` is in unix seconds, None for never;
+    `publisher` is the name of the device that sent it ("" for the hub itself).
+    """
+
+    topic: TopicName
+    payload: bytes
+    qos: int = AT_MOST_ONCE
+    retain: bool = False
+    properties: MessageProperties | None = None
+    expires_at: float | None = None
+    publisher: str = ""

@@ -1,0 +1,74 @@
+"""What a session remembers between connections: subscriptions, deliveries and the will."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lockgate.model.message import Message
+from lockgate.model.principal import Principal
+from lockgate.model.topic import TopicFilter
+
+
+class Subscription(msgspec.Struct, frozen=True):
+    """One topic filter of a session with its options (MQTT 5.0 section 3.8.3.1).
+
+    `retain_handling`: 0 send retained messages, 1 only if the subscription is new, 2 never.
+    `identifier`: the subscriber's own number for it, 0 for none.
+    """
+
+    filter: TopicFilter
+    qos: int = 0
+    no_local: bool = False
+    retain_as_published: bool = False
+    retain_handling: int = 0
+    identifier: int = 0
+
+
+class Delivery(msgspec.Struct, frozen=True, gc=False):
+    """One message on its way to one session.
+
+    `tag` names it until it is settled (1 to 65,535; 0 for QoS 0, which nobody settles); `qos` is what this
+    subscriber gets; `is_retained` the RETAIN flag as the subscriber shall see it; `commit` the number of the store's
+    commit that holds it, 0 when it is not stored; `is_repeated` when it may have been sent before.
+    """
+
+    message: Message
+    qos: int = 0
+    is_retained: bool = False
+    identifiers: tuple[int, ...] = ()
+    tag: int = 0
+    commit: int = 0
+    is_repeated: bool = False
+
+
+class Will(msgspec.Struct, frozen=True):
+    """The message that goes out when its owner is lost, `delay_seconds` after the connection ended."""
+
+    message: Message
+    delay_seconds: float = 0.0
+
+
+class SessionRecord(msgspec.Struct, frozen=True):
+    """What the store keeps of a session itself.
+
+    `expiry_seconds` counts from `disconnected_at` (unix seconds; None while connected); infinity never expires.
+    """
+
+    principal: Principal
+    expiry_seconds: float
+    disconnected_at: float | None = None
+    will: Will | None = None
+
+
+class StoredSession(msgspec.Struct, frozen=True):
+    """A session as it comes back from the store after a restart.
+
+    `deliveries` in their order, each with its tag; `released` the tags of QoS 2 deliveries whose receiver has
+    answered "received" (PUBREC); `incoming` the tags of QoS 2 messages received from the client and not yet released.
+    """
+
+    record: SessionRecord
+    subscriptions: tuple[Subscription, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    released: frozenset[int] = frozenset()
+    incoming: frozenset[int] = frozenset()

@@ -1,0 +1,100 @@
+"""Topic names and topic filters: text becomes one of them once, at the edge, and is trusted after.
+
+Source: MQTT 5.0 section 4.7 and MQTT 3.1.1 section 4.7; every door speaks of topics in these words.
+"""
+
+from __future__ import annotations
+
+from typing import NewType
+
+from lockgate.errors import TopicFilterInvalid, TopicNameInvalid
+
+TopicName = NewType("TopicName", str)
+"""What a message is published on: no wildcards, at least one character."""
+
+TopicFilter = NewType("TopicFilter", str)
+"""What a subscriber or a rule asks for: may hold the wildcards + and #."""
+
+MAX_TOPIC_BYTES = 65_535
+MAX_TOPIC_LEVELS = 128
+
+
+def topic_name(text: str) -> TopicName:
+    """Give back `text` as a topic name.
+
+    Raises:
+        TopicNameInvalid: when it is empty, too long or deep, or holds a wildcard or a NUL.
+    """
+    # [MQTT-4.7.3-1] at least one character; [MQTT-4.7.1-1] and [MQTT-3.3.2-2] no wildcards;
+    # [MQTT-4.7.3-2] no NUL; [MQTT-4.7.3-3] at most 65,535 bytes.
+    if not text:
+        raise TopicNameInvalid("a topic name needs at least one character")
+    if "+" in text or "#" in text:
+        raise TopicNameInvalid(f"a topic name must not hold the wildcards + or #: {text!r}")
+    problem = _shared_problem(text)
+    if problem:
+        raise TopicNameInvalid(f"{problem}: {text[:80]!r}")
+    return TopicName(text)
+
+
+def topic_filter(text: str) -> TopicFilter:
+    """Give back `text` as a topic filter.
+
+    Raises:
+        TopicFilterInvalid: when a wildcard shares its level, # is not last, or the text is empty or too long.
+    """
+    if not text:
+        raise TopicFilterInvalid("a topic filter needs at least one character")
+    problem = _shared_problem(text)
+    if problem:
+        raise TopicFilterInvalid(f"{problem}: {text[:80]!r}")
+    levels = text.split("/")
+    for index, level in enumerate(levels):
+        if "#" in level and (level != "#" or index != len(levels) - 1):  # [MQTT-4.7.1-1]
+            raise TopicFilterInvalid(f"# must stand alone in the last level: {text!r}")
+        if "+" in level and level != "+":  # [MQTT-4.7.1-2]
+            raise TopicFilterInvalid(f"+ must stand alone in its level: {text!r}")
+    return TopicFilter(text)
+
+
+def filter_matches(pattern: str, topic: str) -> bool:
+    """Say whether the topic filter `pattern` takes in the topic name `topic`.
+
+    A leading wildcard never takes in a topic that begins with $ [MQTT-4.7.2-1].
+    """
+    if topic.startswith("$") and pattern[:1] in ("+", "#"):
+        return False
+    wanted = pattern.split("/")
+    levels = topic.split("/")
+    for index, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if index >= len(levels) or (level != "+" and level != levels[index]):
+            return False
+    return len(wanted) == len(levels)
+
+
+def filters_overlap(first: str, second: str) -> bool:
+    """Say whether some topic name is taken in by both filters."""
+    a, b = first.split("/"), second.split("/")
+    if (a[0].startswith("$") and b[0] in ("+", "#")) or (b[0].startswith("$") and a[0] in ("+", "#")):
+        return False
+    for index in range(min(len(a), len(b))):
+        if a[index] == "#" or b[index] == "#":
+            return True
+        if a[index] != b[index] and "+" not in (a[index], b[index]):
+            return False
+    if len(a) == len(b):
+        return True
+    longer = a if len(a) > len(b) else b
+    return len(longer) == min(len(a), len(b)) + 1 and longer[-1] == "#"
+
+
+def _shared_problem(text: str) -> str:
+    if "\x00" in text:
+        return "a topic must not hold the character NUL"
+    if len(text) > MAX_TOPIC_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_TOPIC_BYTES:
+        return f"a topic has at most {MAX_TOPIC_BYTES} bytes"
+    if text.count("/") >= MAX_TOPIC_LEVELS:
+        return f"a topic has at most {MAX_TOPIC_LEVELS} levels"
+    return ""
