@@ -61,7 +61,8 @@ def check_name(text: str, what: str = "device") -> str:
     """
     if not _NAME.match(text):
         raise InvalidSettings(
-            f"{text!r} is no valid {what} name: 1 to 63 letters, digits, '.', '-' or '_', beginning with a letter or digit"
+            f"{text!r} is no valid {what} name: 1 to 63 letters, digits, '.', '-' or '_', "
+            "beginning with a letter or digit"
         )
     if text.lower() in RESERVED_NAMES:
         raise InvalidSettings(f"{text!r} is reserved for the hub itself: choose another {what} name")

@@ -25,7 +25,8 @@ class Rule(msgspec.Struct, frozen=True):
     """One rule.
 
     `subject` is "device:NAME", "group:NAME" or "everyone"; `filter` a topic filter that may hold ${device} and
-    ${client_id}; `max_qos` the highest QoS it allows (for a deny rule: ignored); `retain` whether messages may be retained.
+    ${client_id}; `max_qos` the highest QoS it allows (a deny rule ignores it); `retain` whether a published message may
+    be retained.
     """
 
     subject: str

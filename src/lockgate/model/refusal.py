@@ -12,7 +12,8 @@ class Refusal(msgspec.Struct, frozen=True):
 
     `reference` is what the peer was told; `at` the unix second of the latest; `count` how many like it came
     (same address, step and reason) since the first; `device` and `client_id` are what the peer claimed, and
-    `is_verified` says whether the device's name was proven. `evidence` holds fingerprints, names and times, never secrets.
+    `is_verified` says whether the device's name was proven. `evidence` holds fingerprints, names and times, never
+    secrets.
     """
 
     reference: str

@@ -1,0 +1,150 @@
+"""The one question asked of every peer: who are you? Every door asks it here.
+
+The order of the checks is the order of the answers: first the proof (certificate, token or password), then the client
+id, then whether the device is blocked. Nobody learns from a refusal more than it has proven.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, Step
+from lockgate.identity.credentials import Credentials, DeviceSource
+from lockgate.identity.jwt import TokenVerifier, looks_like_token
+from lockgate.identity.password import PasswordVerifier
+from lockgate.identity.x509 import verify_certificate
+from lockgate.model.device import Credential, Device, owns_client_id
+from lockgate.model.principal import Principal
+from lockgate.settings import IdentitySettings
+
+
+class Authenticator:
+    """Turns credentials into a principal, or says why not. May be called from several threads."""
+
+    def __init__(self, devices: DeviceSource, settings: IdentitySettings) -> None:
+        self._devices = devices
+        self._tokens = TokenVerifier(devices, settings)
+        self._passwords = PasswordVerifier(devices, settings)
+
+    def is_slow(self, credentials: Credentials) -> bool:
+        """Say whether the check takes tens of milliseconds (a password hash), so that it belongs in a worker thread."""
+        return (
+            credentials.certificate is None
+            and credentials.secret is not None
+            and not looks_like_token(credentials.secret)
+        )
+
+    def authenticate(self, credentials: Credentials, now: float) -> Principal:
+        """Give the principal that the credentials prove.
+
+        Args:
+            credentials: what the peer showed.
+            now: unix seconds.
+
+        Raises:
+            AuthenticationFailed: the credentials prove nobody.
+            NotAuthorized: they do, but not for this client id, or the device is blocked.
+        """
+        credential, ends_at = self._prove(credentials, now)
+        device = self._devices.device(credential.device)
+        if device is None:
+            raise _unknown(credential.device)
+        _check_client_id(device, credentials.client_id)
+        problem = standing(device, credential, now)
+        if problem is not None:
+            raise problem
+        return Principal(
+            device=device.name,
+            client_id=credentials.client_id or f"{device.name}/auto-{secrets.token_hex(8)}",
+            auth=credential.kind.value,
+            credential_id=credential.id,
+            expires_at=_earlier(ends_at, credential.expires_at),
+        )
+
+    def verdict(self, principal: Principal, now: float) -> LockgateError | None:
+        """Say why a principal that was proven before no longer holds, or None when it does."""
+        device = self._devices.device(principal.device)
+        if device is None:
+            return _unknown(principal.device)
+        for credential in device.credentials:
+            if credential.id == principal.credential_id:
+                return standing(device, credential, now)
+        return _revoked(device.name)
+
+    def _prove(self, credentials: Credentials, now: float) -> tuple[Credential, float | None]:
+        if credentials.certificate is not None:
+            return verify_certificate(self._devices, credentials.certificate)
+        if credentials.secret is None:
+            raise AuthenticationFailed(
+                f"client id {credentials.client_id!r} showed no credentials",
+                reason="no credentials",
+                fix="connect with the device's certificate, token or password: its README.md has the command line",
+            )
+        if looks_like_token(credentials.secret):
+            return self._tokens.verify(credentials.client_id, credentials.secret, now)
+        return self._passwords.verify(credentials, now), None
+
+
+def standing(device: Device, credential: Credential, now: float) -> LockgateError | None:
+    """Say what is wrong with a device that has proven who it is, or None."""
+    if credential.is_revoked:
+        return _revoked(device.name)
+    if credential.expires_at is not None and credential.expires_at <= now:
+        return AuthenticationFailed(
+            f"the credential {credential.id} of {device.name} has expired",
+            reason="credential expired",
+            fix=f"give {device.name} a new credential",
+            evidence={"device": device.name, "credential": str(credential.id)},
+        )
+    if device.is_blocked:
+        return NotAuthorized(
+            f"{device.name} is blocked",
+            reason="device blocked",
+            fix=f"lockgate device unblock {device.name}",
+            evidence={"device": device.name},
+        )
+    return None
+
+
+def _check_client_id(device: Device, client_id: str) -> None:
+    # An empty client id asks for one of ours [MQTT-3.1.3-6]; it gets one under the device's name.
+    if client_id and not owns_client_id(device.name, client_id):
+        raise NotAuthorized(
+            f"{device.name} proved who it is, but asked for the client id {client_id!r}",
+            reason="client id belongs to another device",
+            fix=f"use the client id {device.name} or {device.name}/SUFFIX",
+            step=Step.CLIENT_ID,
+            evidence={"device": device.name, "client_id": client_id},
+        )
+    if any(character in "+#" or not character.isprintable() for character in client_id):
+        raise NotAuthorized(
+            f"the client id {client_id!r} holds a wildcard or a control character",
+            reason="client id not valid",
+            fix=f"use the client id {device.name} or {device.name}/SUFFIX",
+            step=Step.CLIENT_ID,
+            evidence={"device": device.name},
+        )
+
+
+def _unknown(device: str) -> AuthenticationFailed:
+    return AuthenticationFailed(
+        f"no device {device!r} is registered",
+        reason="device not registered",
+        fix=f"lockgate device add {device} --auth KIND --out DIR",
+        evidence={"device": device},
+    )
+
+
+def _revoked(device: str) -> AuthenticationFailed:
+    return AuthenticationFailed(
+        f"the credential of {device} was revoked",
+        reason="credential revoked",
+        fix=f"lockgate device remove {device}, then add it again with a new key",
+        evidence={"device": device},
+    )
+
+
+def _earlier(first: float | None, second: float | None) -> float | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return min(first, second)

@@ -1,0 +1,169 @@
+"""Identity by JWT: a token that the device signs with its own key, shown in the password field.
+
+The algorithm is pinned by the registered key, never chosen by the token: `none`, and HS256 keyed with a public key,
+fail here. Source: RFC 7519, RFC 8725 (best practice), and the rules of Google's IoT Core for lifetime and skew.
+"""
+
+from __future__ import annotations
+
+import math
+from base64 import urlsafe_b64decode
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, RSAKey
+
+from lockgate.errors import AuthenticationFailed
+from lockgate.identity.credentials import DeviceSource
+from lockgate.model.device import Credential, CredentialKind
+from lockgate.settings import IdentitySettings
+
+MAX_TOKEN_BYTES = 8192
+MAX_REMEMBERED_KEYS = 20_000
+
+_ALGORITHMS = {CredentialKind.JWT_ES256: "ES256", CredentialKind.JWT_RS256: "RS256"}
+_KEYS: dict[CredentialKind, type[ECKey] | type[RSAKey]] = {
+    CredentialKind.JWT_ES256: ECKey,
+    CredentialKind.JWT_RS256: RSAKey,
+}
+
+
+def looks_like_token(secret: bytes) -> bool:
+    """Say whether a secret has the shape of a JWT in compact form (RFC 7519 section 3) rather than of a password."""
+    return secret.startswith(b"eyJ") and secret.count(b".") == 2
+
+
+class TokenVerifier:
+    """Checks tokens against the keys that the registry holds for a device."""
+
+    def __init__(self, devices: DeviceSource, settings: IdentitySettings) -> None:
+        self._devices = devices
+        self._settings = settings
+        self._keys: dict[str, ECKey | RSAKey] = {}
+
+    def verify(self, client_id: str, token: bytes, now: float) -> tuple[Credential, float]:
+        """Give the credential whose key signed the token, and the unix second at which the session must end.
+
+        Raises:
+            AuthenticationFailed: with the check that failed as its reason.
+        """
+        if len(token) > MAX_TOKEN_BYTES:
+            raise _refused("token too large", f"a token has at most {MAX_TOKEN_BYTES} bytes, this one {len(token)}")
+        algorithm, claimed = _unverified(token)
+        # With an empty client id the token's subject says whose keys to try; the signature then decides.
+        name = client_id.partition("/")[0] or str(claimed.get("sub", ""))
+        device = self._devices.device(name)
+        keys = [c for c in device.credentials if c.kind in _ALGORITHMS] if device is not None else []
+        if not keys:
+            raise _refused("no key for this token", f"no device {name!r} with a key for tokens is registered")
+        fitting = [c for c in keys if _ALGORITHMS[c.kind] == algorithm]
+        if not fitting:
+            wanted = " or ".join(sorted({_ALGORITHMS[c.kind] for c in keys}))
+            raise _refused(
+                "token algorithm not allowed",
+                f"the key of {name} is for {wanted}, the token says {algorithm!r}",
+                fix=f"sign the token with {wanted}",
+            )
+        credential, claims = self._check_signature(name, fitting, token)
+        return credential, self._check_claims(name, claims, now)
+
+    def _check_signature(self, name: str, keys: list[Credential], token: bytes) -> tuple[Credential, dict[str, Any]]:
+        # A live key is tried before a revoked one, so that an old key's refusal never hides a new key's proof.
+        for credential in sorted(keys, key=lambda c: c.is_revoked):
+            try:
+                decoded = jwt.decode(token, self._key(credential), algorithms=[_ALGORITHMS[credential.kind]])
+            except (JoseError, ValueError, TypeError):
+                continue
+            return credential, dict(decoded.claims)
+        raise _refused(
+            "token signature wrong",
+            f"no registered key of {name} signed this token",
+            fix=f"sign it with the private key in {name}'s folder: lockgate device token DIR",
+        )
+
+    def _key(self, credential: Credential) -> ECKey | RSAKey:
+        key = self._keys.get(credential.thumbprint)
+        if key is None:
+            if len(self._keys) >= MAX_REMEMBERED_KEYS:
+                self._keys.clear()
+            key = self._keys[credential.thumbprint] = _KEYS[credential.kind].import_key(credential.public)
+        return key
+
+    def _check_claims(self, name: str, claims: dict[str, Any], now: float) -> float:
+        settings = self._settings
+        skew = settings.jwt_clock_skew_seconds
+        issued, expires = _seconds(claims, "iat"), _seconds(claims, "exp")
+        if issued is None or expires is None:
+            raise _refused("token claims missing", "a token needs iat and exp as numbers of seconds")
+        audience = claims.get("aud")
+        if audience != settings.jwt_audience and not (isinstance(audience, list) and settings.jwt_audience in audience):
+            raise _refused(
+                "token audience wrong",
+                f"the token is for {audience!r}, this hub is {settings.jwt_audience!r}",
+                fix=f"sign tokens with aud={settings.jwt_audience}",
+                evidence={"aud": str(audience)[:80]},
+            )
+        if claims.get("sub", name) != name:
+            raise _refused("token subject wrong", f"the token of {name} names another subject")
+        if expires + skew <= now:
+            raise _refused("token expired", *_clock(f"the token expired at {_at(expires)}", now - expires, "behind"))
+        starts = max(issued, _seconds(claims, "nbf") or issued)
+        if starts - skew > now:
+            raise _refused("token not yet valid", *_clock(f"the token begins at {_at(starts)}", starts - now, "ahead"))
+        if expires - issued > settings.jwt_max_lifetime_hours * 3600:
+            lifetime = f"{(expires - issued) / 3600:.1f} h"
+            raise _refused(
+                "token lifetime too long",
+                f"a token lives at most {settings.jwt_max_lifetime_hours:g} h, this one {lifetime}",
+                fix="sign a fresh token for each session",
+            )
+        return expires + skew
+
+
+def _unverified(token: bytes) -> tuple[str, dict[str, Any]]:
+    """Read the algorithm and the claims without believing them: they only choose which key is tried."""
+    try:
+        head, body, _signature = token.split(b".")
+        header = msgspec.json.decode(_unpadded(head), type=dict[str, Any])
+        claims = msgspec.json.decode(_unpadded(body), type=dict[str, Any])
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise _refused("token malformed", "the password begins like a token, but is none") from error
+    return str(header.get("alg", "")), claims
+
+
+def _unpadded(part: bytes) -> bytes:
+    return urlsafe_b64decode(part + b"=" * (-len(part) % 4))
+
+
+def _seconds(claims: dict[str, Any], name: str) -> float | None:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _at(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:g}"
+
+
+def _clock(message: str, off: float, direction: str) -> tuple[str, str]:
+    """Say how far off a token is, so that a wrong clock is seen as one."""
+    hint = f"sign a fresh token; if it is fresh, the device's clock is about {_span(off)} {direction}: set it"
+    return f"{message}, {_span(off)} {'ago' if direction == 'behind' else 'from now'}", hint
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _refused(reason: str, message: str, fix: str = "", evidence: dict[str, str] | None = None) -> AuthenticationFailed:
+    return AuthenticationFailed(message, reason=reason, fix=fix, evidence=evidence)

@@ -1,0 +1,101 @@
+"""Identity by password: argon2id, over an encrypted connection only, bound to the client id.
+
+The user name is the device's name. An unknown device costs as much time as a wrong password, and gets the same answer.
+Wrong passwords are counted per address and device together, so that an attacker locks out nobody but himself.
+Source: RFC 9106 (argon2).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+
+from lockgate.errors import AuthenticationFailed, RateExceeded, Step
+from lockgate.identity.credentials import Credentials, DeviceSource
+from lockgate.model.device import Credential, CredentialKind
+from lockgate.settings import IdentitySettings
+
+MAX_PASSWORD_BYTES = 1024
+MAX_WATCHED = 10_000
+
+
+class PasswordVerifier:
+    """Checks passwords against the hashes that the registry holds."""
+
+    def __init__(self, devices: DeviceSource, settings: IdentitySettings) -> None:
+        self._devices = devices
+        self._settings = settings
+        self._hasher = PasswordHasher()
+        self._nobody: str | None = None
+        self._wrong: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def verify(self, credentials: Credentials, now: float) -> Credential:
+        """Give the credential whose password was shown. Takes tens of milliseconds.
+
+        Raises:
+            AuthenticationFailed: wrong password, unknown device, or an unencrypted connection.
+            RateExceeded: too many wrong passwords from this address for this device.
+        """
+        if not credentials.is_protected:
+            raise AuthenticationFailed(
+                "a password came over an unencrypted connection",
+                reason="password needs TLS",
+                fix="connect to the TLS port, and give the device a new password: this one was readable on the way",
+            )
+        name = credentials.user_name or ""
+        secret = credentials.secret or b""
+        self._check_lockout(credentials.host, name, now)
+        device = self._devices.device(name)
+        known = [c for c in device.credentials if c.kind is CredentialKind.PASSWORD] if device is not None else []
+        if len(secret) <= MAX_PASSWORD_BYTES:
+            # A live password is tried before a revoked one; somebody unknown is checked against nobody's.
+            for credential in sorted(known, key=lambda c: c.is_revoked):
+                if self._matches(credential.public, secret):
+                    with self._lock:
+                        self._wrong.pop((credentials.host, name), None)
+                    return credential
+            if not known:
+                self._matches(self._nobodys_hash(), secret)
+        self._count_wrong(credentials.host, name, now)
+        raise AuthenticationFailed(
+            f"wrong password for user name {name!r}" if known else f"no device {name!r} with a password is registered",
+            reason="bad user name or password",
+            fix="the user name is the device's name, the password stands in the file `password` of its folder",
+            evidence={"user_name": name},
+        )
+
+    def _matches(self, phc: str, secret: bytes) -> bool:
+        try:
+            return self._hasher.verify(phc, secret)
+        except (Argon2Error, InvalidHashError):
+            return False
+
+    def _nobodys_hash(self) -> str:
+        if self._nobody is None:
+            self._nobody = self._hasher.hash(b"nobody")
+        return self._nobody
+
+    def _check_lockout(self, host: str, name: str, now: float) -> None:
+        with self._lock:
+            count, since = self._wrong.get((host, name), (0, now))
+        if count >= self._settings.wrong_passwords_before_lockout and now < since + self._settings.lockout_seconds:
+            raise RateExceeded(
+                f"{count} wrong passwords for {name!r} from {host}",
+                reason="too many wrong passwords",
+                fix=f"wait {self._settings.lockout_seconds:g} s, then use the password in the device's folder",
+                step=Step.CREDENTIAL,
+                evidence={"user_name": name, "count": str(count)},
+            )
+
+    def _count_wrong(self, host: str, name: str, now: float) -> None:
+        with self._lock:
+            count, since = self._wrong.pop((host, name), (0, now))
+            if now >= since + self._settings.lockout_seconds:
+                count = 0
+            self._wrong[(host, name)] = (count + 1, now)
+            if len(self._wrong) > MAX_WATCHED:
+                self._wrong.popitem(last=False)

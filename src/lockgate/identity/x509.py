@@ -1,0 +1,41 @@
+"""Identity by client certificate: TLS has proven the private key and the chain; here the key finds its device.
+
+The registry knows a device by its public key (the SHA-256 of the SubjectPublicKeyInfo), never by a name that a
+certificate merely carries. Source: RFC 5280, RFC 7925 section 4.4.
+"""
+
+from __future__ import annotations
+
+from cryptography import x509
+
+from lockgate.errors import AuthenticationFailed
+from lockgate.identity.credentials import DeviceSource
+from lockgate.model.device import Credential, CredentialKind
+from lockgate.pki.certificates import device_name_of, spki_thumbprint
+
+
+def verify_certificate(devices: DeviceSource, certificate: x509.Certificate) -> tuple[Credential, float]:
+    """Give the credential whose key the certificate holds, and the unix second at which the certificate ends.
+
+    Raises:
+        AuthenticationFailed: the key is registered to nobody, or the certificate names another device than its key's.
+    """
+    thumbprint = spki_thumbprint(certificate.public_key())
+    name = device_name_of(certificate)
+    credential = devices.credential_by_thumbprint(thumbprint)
+    evidence = {"certificate names": name or "nobody", "key": thumbprint}
+    if credential is None or credential.kind is not CredentialKind.X509:
+        raise AuthenticationFailed(
+            f"the certificate for {name or 'nobody'} is ours, but its key is registered to no device",
+            reason="device not registered",
+            fix=f"lockgate device add {name or 'NAME'} --auth x509 --out DIR",
+            evidence=evidence,
+        )
+    if name != credential.device:
+        raise AuthenticationFailed(
+            f"the certificate names {name or 'nobody'}, but its key is registered to {credential.device}",
+            reason="certificate does not match the device",
+            fix=f"give {credential.device} the certificate that was made for it",
+            evidence=evidence,
+        )
+    return credential, certificate.not_valid_after_utc.timestamp()

@@ -1,0 +1,96 @@
+"""Rules made ready for deciding: variables filled in, filters split into levels.
+
+A rule's filter may hold ${device} and ${client_id}. A value that could widen the filter (a wildcard, or a level more
+than it should be) never gets in: the rule then matches nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from lockgate.model.permission import Effect, Operation, Rule
+from lockgate.model.principal import Principal
+
+OWN_TREE = (
+    Rule("everyone", Operation.PUBLISH, "devices/${device}/#"),
+    Rule("everyone", Operation.RECEIVE, "devices/${device}/#"),
+)
+"""What each device may do before anybody grants it more."""
+
+LAB_RULES = (Rule("lab", Operation.PUBLISH, "#"), Rule("lab", Operation.RECEIVE, "#"))
+"""The one rule of the lab door, once for each operation."""
+
+
+class ReadyRule(msgspec.Struct, frozen=True):
+    """A rule for one principal, its filter split into levels."""
+
+    rule: Rule
+    levels: tuple[str, ...]
+
+
+class ReadyRules(msgspec.Struct, frozen=True):
+    """All rules that speak about one principal, by operation, deny before allow."""
+
+    deny_publish: tuple[ReadyRule, ...] = ()
+    allow_publish: tuple[ReadyRule, ...] = ()
+    deny_receive: tuple[ReadyRule, ...] = ()
+    allow_receive: tuple[ReadyRule, ...] = ()
+
+    def denying(self, operation: Operation) -> tuple[ReadyRule, ...]:
+        """Give the deny rules for `operation`."""
+        return self.deny_publish if operation is Operation.PUBLISH else self.deny_receive
+
+    def allowing(self, operation: Operation) -> tuple[ReadyRule, ...]:
+        """Give the allow rules for `operation`."""
+        return self.allow_publish if operation is Operation.PUBLISH else self.allow_receive
+
+
+def make_ready(rules: tuple[Rule, ...], principal: Principal) -> ReadyRules:
+    """Fill the principal's names into the rules and sort them for deciding."""
+
+    def chosen(effect: Effect, operation: Operation) -> tuple[ReadyRule, ...]:
+        ready = (_ready(rule, principal) for rule in rules if rule.effect is effect and rule.operation is operation)
+        return tuple(rule for rule in ready if rule is not None)
+
+    return ReadyRules(
+        deny_publish=chosen(Effect.DENY, Operation.PUBLISH),
+        allow_publish=chosen(Effect.ALLOW, Operation.PUBLISH),
+        deny_receive=chosen(Effect.DENY, Operation.RECEIVE),
+        allow_receive=chosen(Effect.ALLOW, Operation.RECEIVE),
+    )
+
+
+def takes_in(levels: tuple[str, ...], topic_levels: list[str]) -> bool:
+    """Say whether a filter takes in a topic name, both split into levels (MQTT 5.0 section 4.7)."""
+    if topic_levels[0][:1] == "$" and levels[0] in ("+", "#"):  # [MQTT-4.7.2-1]
+        return False
+    count = len(topic_levels)
+    for index, level in enumerate(levels):
+        if level == "#":
+            return True
+        if index >= count or (level != "+" and level != topic_levels[index]):
+            return False
+    return len(levels) == count
+
+
+def covers(levels: tuple[str, ...], asked: list[str]) -> bool:
+    """Say whether a filter takes in every topic name that the filter `asked` takes in."""
+    if asked[0][:1] == "$" and levels[0] in ("+", "#"):
+        return False
+    count = len(asked)
+    for index, level in enumerate(levels):
+        if level == "#":
+            return True
+        if index >= count or asked[index] == "#" or (level != "+" and level != asked[index]):
+            return False
+    return len(levels) == count
+
+
+def _ready(rule: Rule, principal: Principal) -> ReadyRule | None:
+    pattern = rule.filter
+    for variable, value in (("${device}", principal.device), ("${client_id}", principal.client_id)):
+        if variable in pattern:
+            if not value or "+" in value or "#" in value:
+                return None
+            pattern = pattern.replace(variable, value)
+    return ReadyRule(rule, tuple(pattern.split("/")))

@@ -1,0 +1,164 @@
+"""Every setting, typed, with its unit and default: what may stand in lockgate.toml.
+
+A misspelt key is refused with its path and the nearest name; a value of the wrong type or out of range likewise.
+Secrets are never settings: they are files.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from lockgate.errors import InvalidSettings
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class MqttSettings(_Section, frozen=True):
+    """`[mqtt]`: the MQTT door."""
+
+    hosts: tuple[str, ...] = ("0.0.0.0", "::")  # noqa: S104  (devices come from outside; the door is TLS)
+    """The addresses to listen on."""
+    port: Port = 8883
+    """MQTT over TLS; 0 picks a free one."""
+    on_refused_publish: Literal["close", "drop"] = "close"
+    """What an MQTT 3.1.1 client gets for a PUBLISH that it may not make: 3.1.1 has no other answer."""
+    connect_deadline_seconds: Seconds = 10.0
+    """How long a connection may take to send its CONNECT."""
+    max_packet_bytes: Annotated[int, Meta(ge=1024, le=268_435_460)] = 1_048_576
+    """The largest packet taken from a client; larger ones end the connection."""
+    receive_maximum: Annotated[int, Meta(ge=1, le=65_535)] = 1024
+    """How many QoS 1 and 2 messages a client may have in flight towards the hub."""
+    max_keep_alive_seconds: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    """The longest keep-alive granted to a 5.0 client (Server Keep Alive); 0 grants what was asked for."""
+
+
+class HubSettings(_Section, frozen=True):
+    """`[hub]`: the topic space."""
+
+    max_queued_messages: Annotated[int, Meta(ge=1, le=60_000)] = 10_000
+    """How many messages wait for one session; the newest is dropped when it is full."""
+    max_queued_bytes: Count = 16_777_216
+    """How many payload bytes wait for one session; the newest message is dropped when it is full."""
+    max_in_flight: Annotated[int, Meta(ge=1, le=65_535)] = 256
+    """How many unsettled deliveries one session may have."""
+    max_subscriptions: Count = 1000
+    """How many topic filters one session may hold."""
+    max_retained_messages: Count = 100_000
+    """How many topics may hold a retained message."""
+    max_sessions: Count = 100_000
+    """How many sessions the hub keeps, connected or waiting."""
+    max_session_expiry_hours: Seconds = 168.0
+    """How long a session waits for its device to come back, at most; also for 3.1.1 sessions that are not clean."""
+
+
+class IdentitySettings(_Section, frozen=True):
+    """`[identity]`: who are you."""
+
+    jwt_audience: str = "lockgate"
+    """What a device's token must name as its audience (aud)."""
+    jwt_clock_skew_seconds: Annotated[float, Meta(ge=0)] = 60.0
+    """How far a device's clock may be off; applies to iat, nbf and exp alike."""
+    jwt_max_lifetime_hours: Seconds = 24.0
+    """The longest life (exp minus iat) of a token."""
+    wrong_passwords_before_lockout: Count = 10
+    """Wrong passwords from one address for one device until both are locked out together."""
+    lockout_seconds: Seconds = 60.0
+    """How long a lock-out lasts."""
+    max_waiting_password_checks: Count = 64
+    """How many password checks may wait for a worker; further clients are told that the server is busy."""
+
+
+class NetSettings(_Section, frozen=True):
+    """`[net]`: sockets and TLS."""
+
+    handshake_deadline_seconds: Seconds = 10.0
+    """How long a TLS handshake may take."""
+    max_connections: Count = 20_000
+    """How many connections the hub holds at once."""
+    max_connections_per_address: Count = 2000
+    """How many of them may come from one address."""
+    max_write_buffer_bytes: Count = 1_048_576
+    """How much may wait to be written to one client before its deliveries queue in the hub."""
+
+
+class StoreSettings(_Section, frozen=True):
+    """`[store]`: what is kept, and how firmly."""
+
+    durability: Literal["fsync", "os", "memory"] = "fsync"
+    """When a message counts as stored: on the disk; in the operating system's cache; in memory (written soon after)."""
+    max_waiting_bytes: Count = 33_554_432
+    """How much may wait for the disk; publishers of durable messages are not read while it is exceeded."""
+
+
+class LogSettings(_Section, frozen=True):
+    """`[log]`: what is told, and how much is remembered."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe event that is logged."""
+    max_remembered_refusals: Count = 10_000
+    """How many refusals `lockgate why` can look back on."""
+
+
+class Settings(_Section, frozen=True):
+    """All of lockgate.toml."""
+
+    mqtt: MqttSettings = MqttSettings()
+    hub: HubSettings = HubSettings()
+    identity: IdentitySettings = IdentitySettings()
+    net: NetSettings = NetSettings()
+    store: StoreSettings = StoreSettings()
+    log: LogSettings = LogSettings()
+
+
+def load_settings(path: Path) -> Settings:
+    """Read lockgate.toml.
+
+    Raises:
+        InvalidSettings: when the file is missing, is no TOML, or holds a key or value that no setting takes.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{path} cannot be read: {error}", fix="lockgate init makes a new home") from error
+    return parse_settings(text, str(path))
+
+
+def parse_settings(text: str, name: str = "lockgate.toml") -> Settings:
+    """Turn the text of a lockgate.toml into settings; see `load_settings`."""
+    try:
+        return msgspec.convert(tomllib.loads(text), Settings)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidSettings(f"{name} is no TOML: {error}", fix="mend that line") from error
+    except msgspec.ValidationError as error:
+        message, fix = _explain(str(error))
+        raise InvalidSettings(f"{name}: {message}", fix=fix) from error
+
+
+def _explain(problem: str) -> tuple[str, str]:
+    """Turn msgspec's words into ours: the path as TOML writes it, and the nearest known key."""
+    text, _, place = problem.partition(" - at `$")
+    path = place.rstrip("`").lstrip(".")
+    unknown = re.search(r"unknown field `([^`]*)`", text)
+    if not unknown:
+        return f"{path or 'the file'}: {text[0].lower()}{text[1:]}", "see docs/reference/settings.md"
+    key = unknown.group(1)
+    section: type[msgspec.Struct] = Settings
+    for step in filter(None, path.split(".")):
+        section = type(getattr(section(), step))
+    near = difflib.get_close_matches(key, section.__struct_fields__, n=1, cutoff=0.5)
+    known = ", ".join(section.__struct_fields__)
+    fix = f"did you mean {near[0]}?" if near else f"known here: {known}"
+    return f"unknown setting {'.'.join(filter(None, (path, key)))}", fix
