@@ -1,0 +1,376 @@
+"""The hub: one topic space behind all doors.
+
+`publish` is the one way into it, for messages and wills of every door. It asks the policy for a grant first, and the
+policy again for each receiver; nothing in here can be reached around that. Sessions come and go through
+`open_session`, `close_session` and `end_session`. Times are unix seconds, given as arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from lockgate.errors import AuthenticationFailed, LockgateError, QuotaExceeded, SessionTakenOver
+from lockgate.hub.ports import Outlet, SessionStore
+from lockgate.hub.retained import Retained
+from lockgate.hub.routes import Memory
+from lockgate.hub.session import Session
+from lockgate.hub.timers import Timers
+from lockgate.hub.trie import Trie
+from lockgate.model.message import Message
+from lockgate.model.permission import Operation
+from lockgate.model.principal import Principal
+from lockgate.model.session import Delivery, StoredSession, Subscription, Will
+from lockgate.policy import Grant, PolicyEngine
+from lockgate.settings import HubSettings
+
+Report = Callable[[LockgateError, Principal], None]
+"""Hears of refusals that no peer waits for: a will that may no longer go out."""
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False):
+    """What became of a message: in how many queues it went, and the commit (0: none) after which it is stored."""
+
+    heard_by: int = 0
+    commit: int = 0
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A session joined to a connection; `resend` was unsettled, after `commit` (0: none) the session is stored."""
+
+    session: Session
+    is_present: bool
+    resend: tuple[Delivery, ...] = ()
+    commit: int = 0
+
+
+_UNHEARD = Receipt()
+_HEARD_BY_ONE = Receipt(1)
+
+
+class Hub:
+    """The topic space.
+
+    Args:
+        policy: decides over every publish, delivery and subscription.
+        store: where durable sessions and retained messages rest.
+        settings: the bounds.
+        report: hears of refusals that no peer waits for.
+    """
+
+    def __init__(self, policy: PolicyEngine, store: SessionStore, settings: HubSettings, report: Report) -> None:
+        self._policy = policy
+        self._store = store
+        self._settings = settings
+        self._report = report
+        self._trie = Trie()
+        self._memory = Memory(policy, self._trie)
+        self._retained = Retained(settings.max_retained_messages)
+        self._timers = Timers()
+        self.sessions: dict[str, Session] = {}
+
+    # The topic space
+
+    def publish(self, principal: Principal, message: Message) -> Receipt | LockgateError:
+        """Bring a message into the topic space, if the principal may.
+
+        Returns:
+            The receipt, or the reason why not: `NotAuthorized`, or `QuotaExceeded` for one retained message too many.
+        """
+        memory = self._memory
+        memory.check_epoch()
+        topic = message.topic
+        if memory.grant(principal, topic, message.qos, message.retain) is None:
+            decision = self._policy.authorize(principal, Operation.PUBLISH, topic, message.qos, message.retain)
+            if not isinstance(decision, Grant):
+                return decision
+            memory.remember(principal, topic, decision)
+        commit = 0
+        if message.retain:
+            try:
+                commit = self._retain(message)
+            except QuotaExceeded as error:
+                return error
+        targets = memory.route(topic).targets
+        if not targets:
+            return _UNHEARD if commit == 0 else Receipt(0, commit)
+        heard = 0
+        for target in targets:
+            session = target.session
+            if target.no_local and session.client_id == principal.client_id:
+                own = target.without_local()
+                if own is None:
+                    continue
+                target = own
+            qos = message.qos if message.qos < target.qos else target.qos
+            number = session.deliver(message, qos, message.retain and target.retain_as_published, target.identifiers)
+            if number >= 0:
+                heard += 1
+                if number > commit:
+                    commit = number
+        return _HEARD_BY_ONE if heard == 1 and commit == 0 else Receipt(heard, commit)
+
+    def subscribe(self, session: Session, wanted: Subscription, now: float) -> tuple[int, int]:
+        """Add a subscription, and deliver the retained messages that it asks for.
+
+        Returns:
+            The granted QoS, and the commit (0: none) after which the subscription is stored.
+
+        Raises:
+            NotAuthorized: no rule covers the filter.
+            QuotaExceeded: the session holds too many subscriptions.
+        """
+        decision = self._policy.authorize_filter(session.principal, wanted.filter)
+        if not isinstance(decision, Grant):
+            raise decision
+        if (
+            wanted.filter not in session.subscriptions
+            and len(session.subscriptions) >= self._settings.max_subscriptions
+        ):
+            raise QuotaExceeded(
+                f"{session.client_id} holds {len(session.subscriptions)} subscriptions already",
+                reason="too many subscriptions",
+                fix="use wildcards, or raise hub.max_subscriptions",
+            )
+        granted = msgspec.structs.replace(wanted, qos=min(wanted.qos, decision.max_qos))
+        is_new = self._trie.insert(session, granted)
+        session.subscriptions[granted.filter] = granted
+        self._memory.forget_routes(granted.filter)
+        commit = self._store.save_subscription(session.client_id, granted) if session.is_durable else 0
+        if granted.retain_handling == 0 or (granted.retain_handling == 1 and is_new):  # [MQTT-3.3.1-9] to -11
+            self._deliver_retained(session, granted, now)
+        return granted.qos, commit
+
+    def unsubscribe(self, session: Session, topic_filter: str) -> tuple[bool, int]:
+        """Drop a subscription; say whether it was there, and the commit (0: none) after which it is gone for good."""
+        if session.subscriptions.pop(topic_filter, None) is None:
+            return False, 0
+        self._trie.remove(session, topic_filter)
+        self._memory.forget_routes(topic_filter)
+        return True, self._store.forget_subscription(session.client_id, topic_filter) if session.is_durable else 0
+
+    # Sessions
+
+    def open_session(
+        self,
+        principal: Principal,
+        outlet: Outlet,
+        clean_start: bool,
+        expiry_seconds: float,
+        will: Will | None,
+        window: int,
+        now: float,
+    ) -> Opened:
+        """Join a connection to its session: the one that waits for it, or a new one.
+
+        Args:
+            principal: who connected; its client id names the session.
+            outlet: the connection.
+            clean_start: drop the session that waits, if there is one.
+            expiry_seconds: how long the session shall wait when the connection ends.
+            will: goes out when the connection is lost; authorized now and again when it fires.
+            window: how many unsettled deliveries the client takes at once (receive maximum).
+            now: unix seconds.
+
+        Raises:
+            NotAuthorized: the will's topic is forbidden.
+            QuotaExceeded: the hub holds too many sessions.
+        """
+        if will is not None:
+            decision = self._policy.authorize(
+                principal, Operation.PUBLISH, will.message.topic, will.message.qos, will.message.retain
+            )
+            if not isinstance(decision, Grant):
+                raise decision
+        previous = self.sessions.get(principal.client_id)
+        if previous is None and len(self.sessions) >= self._settings.max_sessions:
+            raise QuotaExceeded(f"{len(self.sessions)} sessions are open already", fix="raise hub.max_sessions")
+        if previous is not None:
+            self._take_over(previous, clean_start, now)
+        waiting = self.sessions.get(principal.client_id)
+        session = waiting if waiting is not None else self._new_session(principal, expiry_seconds)
+        self._adopt(session, principal, expiry_seconds, will)
+        resend = session.attach(outlet, window)
+        commit = self._store.save_session(session.record()) if session.is_durable else 0
+        if principal.expires_at is not None:
+            self._timers.add(principal.expires_at, "principal", session)
+        return Opened(session, waiting is not None, tuple(resend), commit)
+
+    def close_session(self, session: Session, outlet: Outlet, send_will: bool, now: float) -> None:
+        """Part a session from its connection, which ended. `send_will` is false after a clean DISCONNECT."""
+        if session.outlet is not outlet:
+            return
+        session.outlet = None
+        session.disconnected_at = now
+        self._memory.forget_client(session.client_id)
+        if not send_will:
+            session.will = None
+        self._rest(session, now)
+
+    def end_session(self, session: Session, error: LockgateError | None = None) -> None:
+        """End a session for good: its connection (told why), its will (if it still may go out), its queue."""
+        outlet, session.outlet = session.outlet, None
+        if outlet is not None and error is not None:
+            outlet.end(error)
+        self._fire_will(session)
+        self._discard(session)
+
+    def disconnect(self, session: Session, error: LockgateError, now: float) -> None:
+        """End a session's connection, telling the peer why; the session itself waits as it was agreed."""
+        outlet, session.outlet = session.outlet, None
+        if outlet is None:
+            return
+        session.disconnected_at = now
+        self._memory.forget_client(session.client_id)
+        outlet.end(error)
+        self._rest(session, now)
+
+    def sessions_of(self, device: str) -> list[Session]:
+        """Give every session of a device, connected or waiting."""
+        return [s for s in self.sessions.values() if s.principal.device == device]
+
+    def restore(self, sessions: Iterable[StoredSession], retained: Iterable[Message], now: float) -> None:
+        """Put back what the store kept through a restart. Sessions that were connected count as lost now."""
+        for message in retained:
+            if message.expires_at is None or message.expires_at > now:
+                self._retained.keep(message)
+            else:
+                self._store.clear_retained(message.topic)
+        for stored in sessions:
+            record = stored.record
+            session = self._new_session(record.principal, record.expiry_seconds)
+            session.will = record.will
+            session.disconnected_at = now if record.disconnected_at is None else record.disconnected_at
+            session.restore(stored.deliveries, stored.released, stored.incoming)
+            for subscription in stored.subscriptions:
+                session.subscriptions[subscription.filter] = subscription
+                self._trie.insert(session, subscription)
+            self._rest(session, session.disconnected_at)
+
+    # Time
+
+    def next_timer(self) -> float | None:
+        """Give the unix second at which `handle_timer` wants to be called, None when nothing waits."""
+        return self._timers.next_at()
+
+    def handle_timer(self, now: float) -> None:
+        """Send the wills, and end the sessions and connections, whose time has come."""
+        for kind, session in self._timers.due(now):
+            if self.sessions.get(session.client_id) is not session:
+                continue
+            if kind == "principal":
+                expires_at = session.principal.expires_at
+                if session.outlet is not None and expires_at is not None and expires_at <= now:
+                    self.disconnect(session, _proof_ended(session.principal), now)
+            elif session.outlet is None and session.disconnected_at is not None:
+                away = now - session.disconnected_at
+                if session.will is not None and away >= session.will.delay_seconds:
+                    self._fire_will(session)
+                if away >= session.expiry_seconds:
+                    self.end_session(session)
+
+    def clear_expired(self, now: float) -> None:
+        """Drop retained messages that have expired. Called now and then: `match` already hides them."""
+        for topic in self._retained.expired(now):
+            self._retained.clear(topic)
+            self._store.clear_retained(topic)
+
+    # Helpers
+
+    def _retain(self, message: Message) -> int:
+        if message.payload:
+            self._retained.keep(message)
+            return self._store.keep_retained(message)
+        # [MQTT-3.3.1-6]: an empty payload clears the topic, and is itself not kept.
+        return self._store.clear_retained(message.topic) if self._retained.clear(message.topic) else 0
+
+    def _deliver_retained(self, session: Session, subscription: Subscription, now: float) -> None:
+        identifiers = (subscription.identifier,) if subscription.identifier else ()
+        for message in self._retained.match(subscription.filter, now):
+            grant = self._policy.authorize(session.principal, Operation.RECEIVE, message.topic)
+            if isinstance(grant, Grant):
+                qos = min(message.qos, subscription.qos, grant.max_qos)
+                session.deliver(message, qos, True, identifiers)
+
+    def _new_session(self, principal: Principal, expiry_seconds: float) -> Session:
+        settings = self._settings
+        session = Session(
+            principal,
+            expiry_seconds,
+            self._store,
+            settings.max_queued_messages,
+            settings.max_queued_bytes,
+            settings.max_in_flight,
+        )
+        self.sessions[principal.client_id] = session
+        return session
+
+    def _adopt(self, session: Session, principal: Principal, expiry_seconds: float, will: Will | None) -> None:
+        if session.principal is not principal:
+            session.principal = principal
+            for topic_filter in session.subscriptions:  # their routes were made for who it was
+                self._memory.forget_routes(topic_filter)
+        session.expiry_seconds = expiry_seconds
+        session.will = will
+        if session.is_durable and expiry_seconds <= 0:
+            # It was kept and shall end with this connection: the store need not know it any longer.
+            self._store.forget_session(session.client_id)
+        session.is_durable = expiry_seconds > 0
+
+    def _take_over(self, session: Session, clean_start: bool, now: float) -> None:
+        outlet, session.outlet = session.outlet, None
+        if outlet is not None:
+            session.disconnected_at = now
+            outlet.end(SessionTakenOver(f"{session.client_id} connected anew"))
+        will = session.will
+        if clean_start or session.expiry_seconds <= 0:
+            self._fire_will(session)
+            self._discard(session)
+        elif will is not None and will.delay_seconds <= 0:  # MQTT 5.0 section 3.1.3.2.2
+            self._fire_will(session)
+
+    def _rest(self, session: Session, now: float) -> None:
+        """Let a session without a connection wait, or end it when it shall not."""
+        will = session.will
+        if session.expiry_seconds <= 0:
+            self._fire_will(session)
+            self._discard(session)
+            return
+        if will is not None:
+            if will.delay_seconds <= 0:
+                self._fire_will(session)
+            else:
+                self._timers.add(now + min(will.delay_seconds, session.expiry_seconds), "rest", session)
+        self._timers.add(now + session.expiry_seconds, "rest", session)
+        self._store.save_session(session.record())
+
+    def _fire_will(self, session: Session) -> None:
+        will, session.will = session.will, None
+        if will is None:
+            return
+        outcome = self.publish(session.principal, will.message)  # the one way in, and checked again
+        self._memory.forget_client(session.client_id)
+        if isinstance(outcome, LockgateError):
+            self._report(outcome, session.principal)
+
+    def _discard(self, session: Session) -> None:
+        for topic_filter in session.subscriptions:
+            self._trie.remove(session, topic_filter)
+            self._memory.forget_routes(topic_filter)
+        session.subscriptions.clear()
+        self._memory.forget_client(session.client_id)
+        if self.sessions.get(session.client_id) is session:
+            del self.sessions[session.client_id]
+        if session.is_durable:
+            self._store.forget_session(session.client_id)
+
+
+def _proof_ended(principal: Principal) -> AuthenticationFailed:
+    what = "token" if principal.auth.startswith("jwt") else "credential"
+    return AuthenticationFailed(
+        f"the {what} with which {principal.client_id} connected has expired",
+        reason=f"{what} expired",
+        fix=f"connect again with a fresh {what}",
+        evidence={"device": principal.device},
+    )

@@ -1,0 +1,89 @@
+"""What the hub asks of the rooms around it: a door's open connection, and a place where sessions rest."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from lockgate.errors import LockgateError
+from lockgate.model.message import Message
+from lockgate.model.session import SessionRecord, Subscription
+
+
+class Outlet(Protocol):
+    """The open connection of a session, in whichever door."""
+
+    def wake(self) -> None:
+        """Deliveries wait in the session: take them when this turn of the loop ends."""
+        ...
+
+    def drain(self) -> None:
+        """Many deliveries wait: take them now, if the peer reads."""
+        ...
+
+    def end(self, error: LockgateError) -> None:
+        """The hub ends this connection; tell the peer why. The session is already detached from it."""
+        ...
+
+
+class SessionStore(Protocol):
+    """Where sessions that outlive their connection are kept.
+
+    Each write returns the number of the commit that will hold it, 0 when there is nothing to wait for; `committed` is
+    the highest number that is durable.
+    """
+
+    @property
+    def committed(self) -> int:
+        """Give the number of the last durable commit."""
+        ...
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether so much waits for the disk that publishers of durable messages must wait as well."""
+        ...
+
+    def save_session(self, record: SessionRecord, /) -> int:
+        """Keep the session itself: who, how long, its will."""
+        ...
+
+    def forget_session(self, client_id: str, /) -> int:
+        """Drop the session with all that belongs to it."""
+        ...
+
+    def save_subscription(self, client_id: str, subscription: Subscription, /) -> int:
+        """Keep one subscription, replacing one with the same filter."""
+        ...
+
+    def forget_subscription(self, client_id: str, topic_filter: str, /) -> int:
+        """Drop one subscription."""
+        ...
+
+    def enqueue(
+        self, client_id: str, tag: int, message: Message, qos: int, is_retained: bool, identifiers: tuple[int, ...], /
+    ) -> int:
+        """Keep one delivery until it is settled."""
+        ...
+
+    def release(self, client_id: str, tag: int, /) -> int:
+        """Note that the receiver of a QoS 2 delivery has it."""
+        ...
+
+    def settle(self, client_id: str, tag: int, /) -> int:
+        """Drop one delivery: it arrived, or it was given up."""
+        ...
+
+    def remember_incoming(self, client_id: str, tag: int, /) -> int:
+        """Note that a QoS 2 message with this tag was received, so that its repetition is not published again."""
+        ...
+
+    def forget_incoming(self, client_id: str, tag: int, /) -> int:
+        """Note that the sender released the tag."""
+        ...
+
+    def keep_retained(self, message: Message, /) -> int:
+        """Keep the retained message of its topic."""
+        ...
+
+    def clear_retained(self, topic: str, /) -> int:
+        """Drop the retained message of a topic."""
+        ...

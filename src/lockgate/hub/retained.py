@@ -1,0 +1,122 @@
+"""Retained messages: the last word on each topic, for whoever subscribes later."""
+
+from __future__ import annotations
+
+from lockgate.errors import QuotaExceeded
+from lockgate.model.message import Message
+
+
+class RetainedNode:
+    """One topic level; `message` is the retained message of the topic that ends here."""
+
+    __slots__ = ("children", "message")
+
+    def __init__(self) -> None:
+        self.children: dict[str, RetainedNode] = {}
+        self.message: Message | None = None
+
+
+class Retained:
+    """Keeps at most `max_messages` retained messages, found by topic filter."""
+
+    def __init__(self, max_messages: int) -> None:
+        self._root = RetainedNode()
+        self._count = 0
+        self._max_messages = max_messages
+
+    def __len__(self) -> int:
+        """Give the number of retained messages."""
+        return self._count
+
+    def keep(self, message: Message) -> None:
+        """Keep a message as its topic's last word, replacing the one before.
+
+        Raises:
+            QuotaExceeded: when the topic is new and the limit is reached.
+        """
+        node = self._root
+        levels = message.topic.split("/")
+        if self._count >= self._max_messages and self._find(levels) is None:
+            raise QuotaExceeded(
+                f"{self._max_messages} topics hold retained messages already",
+                reason="too many retained messages",
+                fix="raise hub.max_retained_messages, or clear some",
+            )
+        for level in levels:
+            child = node.children.get(level)
+            if child is None:
+                child = node.children[level] = RetainedNode()
+            node = child
+        self._count += node.message is None
+        node.message = message
+
+    def clear(self, topic: str) -> bool:
+        """Drop a topic's retained message; say whether there was one."""
+        path: list[tuple[RetainedNode, str]] = []
+        node = self._root
+        for level in topic.split("/"):
+            child = node.children.get(level)
+            if child is None:
+                return False
+            path.append((node, level))
+            node = child
+        if node.message is None:
+            return False
+        node.message = None
+        self._count -= 1
+        for parent, level in reversed(path):
+            child = parent.children[level]
+            if child.message is not None or child.children:
+                break
+            del parent.children[level]
+        return True
+
+    def match(self, topic_filter: str, now: float) -> list[Message]:
+        """Give the retained messages that `topic_filter` takes in and that have not expired at `now` (unix seconds)."""
+        found: list[Message] = []
+        _gather(self._root, topic_filter.split("/"), 0, found)
+        return [m for m in found if m.expires_at is None or m.expires_at > now]
+
+    def expired(self, now: float) -> list[str]:
+        """Give the topics whose retained message has expired."""
+        found: list[Message] = []
+        _gather_all(self._root, found)
+        return [m.topic for m in found if m.expires_at is not None and m.expires_at <= now]
+
+    def _find(self, levels: list[str]) -> Message | None:
+        node = self._root
+        for level in levels:
+            child = node.children.get(level)
+            if child is None:
+                return None
+            node = child
+        return node.message
+
+
+def _gather(node: RetainedNode, levels: list[str], index: int, found: list[Message]) -> None:
+    if index == len(levels):
+        if node.message is not None:
+            found.append(node.message)
+        return
+    level = levels[index]
+    if level == "#":
+        if index > 0 and node.message is not None:
+            found.append(node.message)
+        for name, child in node.children.items():
+            if index > 0 or not name.startswith("$"):
+                _gather_all(child, found)
+    elif level == "+":
+        for name, child in node.children.items():
+            if index > 0 or not name.startswith("$"):
+                _gather(child, levels, index + 1, found)
+    else:
+        next_node = node.children.get(level)
+        if next_node is not None:
+            _gather(next_node, levels, index + 1, found)
+
+
+def _gather_all(node: RetainedNode, found: list[Message]) -> None:
+    if node.message is not None:
+        found.append(node.message)
+    for child in node.children.values():
+        _gather_all(child, found)

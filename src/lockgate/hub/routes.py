@@ -1,0 +1,124 @@
+"""The hub's memory: who hears a topic, and who may publish on it, as it was decided before.
+
+A publish on a topic seen before costs two look-ups. What is remembered is dropped when the policy's epoch moves; a
+route also when a subscription that touches its topic comes or goes. There is no second path that skips the policy: a
+route is made by asking it about every receiver.
+"""
+
+from __future__ import annotations
+
+from lockgate.hub.session import Session
+from lockgate.hub.trie import Trie
+from lockgate.model.permission import Operation
+from lockgate.model.principal import Principal
+from lockgate.model.session import Subscription
+from lockgate.policy import Grant, PolicyEngine
+
+MAX_ROUTES = 100_000
+MAX_GRANTS_PER_CLIENT = 1000
+
+
+class Target:
+    """One session that hears a topic, and how: its overlapping subscriptions become one delivery."""
+
+    __slots__ = ("identifiers", "no_local", "qos", "retain_as_published", "session", "subscriptions")
+
+    def __init__(self, session: Session, subscriptions: list[Subscription], max_qos: int) -> None:
+        self.session = session
+        self.subscriptions = subscriptions
+        self.qos: int = min(max(s.qos for s in subscriptions), max_qos)
+        self.identifiers: tuple[int, ...] = tuple(s.identifier for s in subscriptions if s.identifier)
+        self.retain_as_published: bool = any(s.retain_as_published for s in subscriptions)
+        self.no_local: bool = any(s.no_local for s in subscriptions)
+
+    def without_local(self) -> Target | None:
+        """Give the target as it stands for the session's own messages [MQTT-3.8.3-3]."""
+        foreign = [s for s in self.subscriptions if not s.no_local]
+        return Target(self.session, foreign, self.qos) if foreign else None
+
+
+class Route:
+    """Who hears one topic, as long as `epoch` is the memory's."""
+
+    __slots__ = ("epoch", "targets")
+
+    def __init__(self, targets: list[Target], epoch: int) -> None:
+        self.targets = targets
+        self.epoch: int = epoch
+
+
+class Grants:
+    """What one principal may publish, by topic."""
+
+    __slots__ = ("by_topic", "principal")
+
+    def __init__(self, principal: Principal) -> None:
+        self.principal = principal
+        self.by_topic: dict[str, Grant] = {}
+
+
+class Memory:
+    """Remembers routes and grants; both bounded, both emptied whole when full."""
+
+    def __init__(self, policy: PolicyEngine, trie: Trie) -> None:
+        self._policy = policy
+        self._trie = trie
+        self._policy_epoch: int = policy.epoch
+        self._routes: dict[str, Route] = {}
+        self._grants: dict[str, Grants] = {}
+        self._epoch: int = 0
+
+    def check_epoch(self) -> None:
+        """Forget everything when the policy changed."""
+        epoch = self._policy.epoch
+        if epoch != self._policy_epoch:
+            self._policy_epoch = epoch
+            self._routes.clear()
+            self._grants.clear()
+
+    def grant(self, principal: Principal, topic: str, qos: int, retain: bool) -> Grant | None:
+        """Give a remembered grant that takes in this publish, or None."""
+        grants = self._grants.get(principal.client_id)
+        if grants is None or grants.principal is not principal:
+            return None
+        grant = grants.by_topic.get(topic)
+        if grant is None or qos > grant.max_qos or (retain and not grant.may_retain):
+            return None
+        return grant
+
+    def remember(self, principal: Principal, topic: str, grant: Grant) -> None:
+        """Keep a grant for the next publish on its topic."""
+        grants = self._grants.get(principal.client_id)
+        if grants is None or grants.principal is not principal:
+            grants = self._grants[principal.client_id] = Grants(principal)
+        elif len(grants.by_topic) >= MAX_GRANTS_PER_CLIENT:
+            grants.by_topic.clear()
+        grants.by_topic[topic] = grant
+
+    def forget_client(self, client_id: str) -> None:
+        """Drop the grants of a client whose connection ended."""
+        self._grants.pop(client_id, None)
+
+    def route(self, topic: str) -> Route:
+        """Give who hears `topic`: remembered, or made now by asking the policy about each receiver."""
+        route = self._routes.get(topic)
+        if route is None or route.epoch != self._epoch:
+            if len(self._routes) >= MAX_ROUTES:
+                self._routes.clear()
+            route = self._routes[topic] = Route(self._targets(topic), self._epoch)
+        return route
+
+    def forget_routes(self, topic_filter: str) -> None:
+        """Drop the routes that a subscription with this filter touches."""
+        if "+" in topic_filter or "#" in topic_filter:
+            self._epoch += 1
+        else:
+            self._routes.pop(topic_filter, None)
+
+    def _targets(self, topic: str) -> list[Target]:
+        targets = []
+        for session, subscriptions in self._trie.match(topic).items():
+            grant = self._policy.authorize(session.principal, Operation.RECEIVE, topic)
+            if isinstance(grant, Grant):
+                targets.append(Target(session, subscriptions, grant.max_qos))
+        return targets

@@ -1,0 +1,197 @@
+"""A session: what one client id is subscribed to, and the deliveries on their way to it.
+
+Theory of operation. A delivery is born in `deliver`, waits in `queue`, and is handed to the door by `take`. At QoS 0
+that is all. At QoS 1 and 2 it carries a tag and stays in `unsettled` until the door calls `settle`; in between, a QoS 2
+delivery is `release`d when its receiver has it. When the door is lost, what is unsettled goes first on the next one.
+
+    deliver -> [queue] -> take -> [unsettled] -> settle                 QoS 1
+                                  [unsettled] -> release -> settle      QoS 2
+
+A session that outlives its connection (`is_durable`) writes each of these steps to the store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from lockgate.hub.ports import Outlet, SessionStore
+from lockgate.model.message import Message
+from lockgate.model.principal import Principal
+from lockgate.model.session import Delivery, SessionRecord, Subscription, Will
+
+DRAIN_EVERY = 256
+MAX_TAG = 65_535
+
+
+class Session:
+    """One client id's side of the topic space.
+
+    Args:
+        principal: who opened it.
+        expiry_seconds: how long it waits for its client after the connection ended; 0 ends with it.
+        store: where a durable session writes its steps.
+        max_queued_messages: bound of the queue; the newest message is dropped when it is full.
+        max_queued_bytes: bound of the queue's payloads; likewise.
+        max_in_flight: bound of `unsettled`; a door may lower it (receive maximum).
+    """
+
+    def __init__(
+        self,
+        principal: Principal,
+        expiry_seconds: float,
+        store: SessionStore,
+        max_queued_messages: int,
+        max_queued_bytes: int,
+        max_in_flight: int,
+    ) -> None:
+        self.principal = principal
+        self.client_id: str = principal.client_id
+        self.expiry_seconds = expiry_seconds
+        self.is_durable: bool = expiry_seconds > 0
+        self.outlet: Outlet | None = None
+        self.disconnected_at: float | None = None
+        self.will: Will | None = None
+        self.subscriptions: dict[str, Subscription] = {}
+        self.queue: deque[Delivery] = deque()
+        self.queued_bytes: int = 0
+        self.unsettled: dict[int, Delivery] = {}
+        self.released: set[int] = set()
+        self.incoming: set[int] = set()
+        self.max_in_flight: int = max_in_flight
+        self.window: int = max_in_flight
+        self.dropped: int = 0
+        self._store = store
+        self._max_queued_messages: int = max_queued_messages
+        self._max_queued_bytes: int = max_queued_bytes
+        self._last_tag: int = 0
+        self._queued_tags: set[int] = set()
+
+    def record(self) -> SessionRecord:
+        """Give what the store keeps of the session itself."""
+        return SessionRecord(self.principal, self.expiry_seconds, self.disconnected_at, self.will)
+
+    def deliver(self, message: Message, qos: int, is_retained: bool, identifiers: tuple[int, ...]) -> int:
+        """Put a message in line for this session.
+
+        Returns:
+            The number of the commit that will hold it, 0 when none will, -1 when the queue was full or nobody is
+            connected to hear a QoS 0 message, and it was dropped.
+        """
+        outlet = self.outlet
+        if outlet is None and (qos == 0 or not self.is_durable):
+            return -1
+        if len(self.queue) >= self._max_queued_messages or self.queued_bytes >= self._max_queued_bytes:
+            if outlet is not None:
+                outlet.drain()
+            if len(self.queue) >= self._max_queued_messages or self.queued_bytes >= self._max_queued_bytes:
+                self.dropped += 1
+                return -1
+        commit = 0
+        if qos == 0:
+            self.queue.append(Delivery(message, 0, is_retained, identifiers))
+        else:
+            tag = self._next_tag()
+            if self.is_durable:
+                commit = self._store.enqueue(self.client_id, tag, message, qos, is_retained, identifiers)
+            self._queued_tags.add(tag)
+            self.queue.append(Delivery(message, qos, is_retained, identifiers, tag, commit))
+        self.queued_bytes += len(message.payload)
+        if outlet is not None:
+            waiting = len(self.queue)
+            if waiting == 1:
+                outlet.wake()
+            elif waiting % DRAIN_EVERY == 0:
+                outlet.drain()
+        return commit
+
+    def take(self, now: float, committed: int) -> Delivery | None:
+        """Take the next delivery to send, or None when there is none, or none may go yet.
+
+        A QoS 2 delivery waits until its tag is stored (`committed`), or a crash could send it twice under two tags.
+        Messages that expired before `now` (unix seconds) are given up on the way.
+        """
+        queue = self.queue
+        while queue:
+            delivery = queue[0]
+            if delivery.qos and (
+                len(self.unsettled) >= self.window or (delivery.qos == 2 and delivery.commit > committed)
+            ):
+                return None
+            queue.popleft()
+            message = delivery.message
+            self.queued_bytes -= len(message.payload)
+            if message.expires_at is not None and message.expires_at <= now:
+                self.give_up(delivery)
+                continue
+            if delivery.qos:
+                self._queued_tags.discard(delivery.tag)
+                self.unsettled[delivery.tag] = delivery
+            return delivery
+        return None
+
+    def give_up(self, delivery: Delivery) -> None:
+        """Drop a delivery that was taken out of the queue and will not be sent (expired, too large, not allowed)."""
+        self._queued_tags.discard(delivery.tag)
+        self.unsettled.pop(delivery.tag, None)
+        self.released.discard(delivery.tag)
+        if delivery.tag and self.is_durable:
+            self._store.settle(self.client_id, delivery.tag)
+
+    def settle(self, tag: int) -> bool:
+        """End a delivery: the receiver has it, or refused it. Says whether it was there."""
+        if self.unsettled.pop(tag, None) is None:
+            return False
+        self.released.discard(tag)
+        if self.is_durable:
+            self._store.settle(self.client_id, tag)
+        return True
+
+    def release(self, tag: int) -> bool:
+        """Note that the receiver of a QoS 2 delivery has it. Says whether it was unsettled."""
+        if tag not in self.unsettled:
+            return False
+        if tag not in self.released:
+            self.released.add(tag)
+            if self.is_durable:
+                self._store.release(self.client_id, tag)
+        return True
+
+    def receive(self, tag: int) -> int:
+        """Note a QoS 2 message received under `tag`; give the commit that will hold the note."""
+        self.incoming.add(tag)
+        return self._store.remember_incoming(self.client_id, tag) if self.is_durable else 0
+
+    def receive_release(self, tag: int) -> int:
+        """Forget a received tag: the sender released it; give the commit that will hold that."""
+        if tag not in self.incoming:
+            return 0
+        self.incoming.discard(tag)
+        return self._store.forget_incoming(self.client_id, tag) if self.is_durable else 0
+
+    def attach(self, outlet: Outlet, window: int) -> list[Delivery]:
+        """Join the session to an open connection; give what was unsettled, to be sent again, in its order."""
+        self.outlet = outlet
+        self.window = min(window, self.max_in_flight)
+        self.disconnected_at = None
+        return list(self.unsettled.values())
+
+    def restore(self, deliveries: tuple[Delivery, ...], released: frozenset[int], incoming: frozenset[int]) -> None:
+        """Put back what the store kept: all deliveries wait again, in their order."""
+        for delivery in deliveries:
+            if delivery.tag in released:
+                self.unsettled[delivery.tag] = delivery
+                self.released.add(delivery.tag)
+            else:
+                self.queue.append(delivery)
+                self._queued_tags.add(delivery.tag)
+                self.queued_bytes += len(delivery.message.payload)
+            self._last_tag = delivery.tag
+        self.incoming.update(incoming)
+
+    def _next_tag(self) -> int:
+        tag = self._last_tag
+        while True:
+            tag = tag + 1 if tag < MAX_TAG else 1
+            if tag not in self.unsettled and tag not in self._queued_tags:
+                self._last_tag = tag
+                return tag
