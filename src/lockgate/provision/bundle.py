@@ -1,0 +1,210 @@
+"""Bundles: the folder that turns a machine into a device, made whole or not at all.
+
+Everything is written to a temporary folder beside the wanted one and then renamed: a reader sees the finished folder
+or none. The secret exists in that folder alone; what comes back for the registry is public.
+
+Passwords are 192 random bits, kept by the hub as argon2id in PHC form with RFC 9106's second recommended set: 3
+passes over 64 MiB in 4 lanes. That is what `identity` assumes for a device that it does not know, so that both
+answers take the same time.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from argon2 import PasswordHasher, Type
+
+from lockgate.errors import Conflict, InvalidSettings
+from lockgate.model.device import CredentialKind, check_name
+from lockgate.pki.authority import DEVICE_LIFE_SECONDS, Authority
+from lockgate.pki.certificates import (
+    certificates_to_pem,
+    generate_key,
+    private_key_to_pem,
+    public_key_to_pem,
+    spki_thumbprint,
+)
+from lockgate.provision.folder import (
+    CA_FILE,
+    CERTIFICATE_FILE,
+    DEVICE_FILE,
+    KEY_FILE,
+    PASSWORD_FILE,
+    README_FILE,
+    VERSION,
+    DeviceFile,
+    HubAddress,
+)
+from lockgate.provision.guide import readme
+
+PASSWORD_BYTES = 24
+HASHER = PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=4, hash_len=32, salt_len=16, type=Type.ID)
+
+
+class NewCredential(msgspec.Struct, frozen=True):
+    """What the registry needs to know a new device by; the fields are those of `model.Credential`."""
+
+    kind: CredentialKind
+    public: str
+    expires_at: float | None = None
+    thumbprint: str = ""
+
+
+def make_bundle(
+    kind: CredentialKind,
+    name: str,
+    out: Path,
+    hub: HubAddress,
+    authority: Authority | None,
+    ca_pem: bytes,
+    audience: str,
+    now: float,
+    *,
+    life_seconds: float = DEVICE_LIFE_SECONDS,
+    register: Callable[[NewCredential], object] | None = None,
+) -> NewCredential:
+    """Make the folder `out` for a new device and give what the registry is to remember of it.
+
+    Args:
+        kind: how the device shall prove itself.
+        name: the device's name.
+        out: the folder to make; may exist if it is empty.
+        hub: where the device reaches the hub.
+        authority: the issuing CA; needed for x509 alone.
+        ca_pem: the root certificate, for the device to check the hub by.
+        audience: what the device's tokens must name.
+        now: unix seconds.
+        life_seconds: how long a certificate lives, at most.
+        register: called with the result once the folder is there; if it raises, the folder is removed again.
+
+    Raises:
+        Conflict: `out` exists and is not an empty folder.
+        InvalidSettings: the name is not valid, the folder cannot be written, or x509 without an authority.
+    """
+    check_name(name)
+    target = out.resolve()
+    _check_free(target, out)
+    secret_files, credential = _make_secret(kind, name, authority, now, life_seconds)
+    device = DeviceFile(
+        version=VERSION,
+        name=name,
+        auth=kind,
+        host=hub.host,
+        port=hub.port,
+        audience=audience,
+        client_id=name,
+        ca_file=CA_FILE,
+        key_file=KEY_FILE if KEY_FILE in secret_files else None,
+        certificate_file=CERTIFICATE_FILE if CERTIFICATE_FILE in secret_files else None,
+        password_file=PASSWORD_FILE if PASSWORD_FILE in secret_files else None,
+    )
+    _write_folder(
+        target,
+        {
+            **secret_files,
+            CA_FILE: ca_pem,
+            DEVICE_FILE: msgspec.json.format(msgspec.json.encode(device)) + b"\n",
+            README_FILE: readme(device).encode(),
+        },
+    )
+    if register is not None:
+        try:
+            register(credential)
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
+    return credential
+
+
+def _make_secret(
+    kind: CredentialKind, name: str, authority: Authority | None, now: float, life_seconds: float
+) -> tuple[dict[str, bytes], NewCredential]:
+    """Give the files that prove the device, and what the registry knows it by."""
+    if kind is CredentialKind.PASSWORD:
+        # Hexadecimal: needs no quoting anywhere, and never begins with a dash.
+        password = secrets.token_hex(PASSWORD_BYTES)
+        return {PASSWORD_FILE: password.encode()}, NewCredential(kind, HASHER.hash(password))
+    key = generate_key("rsa" if kind is CredentialKind.JWT_RS256 else "ec")
+    files = {KEY_FILE: private_key_to_pem(key)}
+    thumbprint = spki_thumbprint(key.public_key())
+    if kind is not CredentialKind.X509:
+        public = public_key_to_pem(key.public_key()).decode()
+        return files, NewCredential(kind, public, thumbprint=thumbprint)
+    if authority is None:
+        raise InvalidSettings("a device of kind x509 needs the certificate authority, and none was given")
+    leaf = authority.issue_device(name, key.public_key(), now=now, life_seconds=life_seconds)
+    files[CERTIFICATE_FILE] = authority.chain_pem(leaf)
+    expires_at = leaf.not_valid_after_utc.timestamp()
+    return files, NewCredential(kind, certificates_to_pem(leaf).decode(), expires_at, thumbprint)
+
+
+def _check_free(target: Path, shown: Path) -> None:
+    fix = "name a folder that does not exist yet"
+    try:
+        if target.is_dir():
+            if any(target.iterdir()):
+                raise Conflict(f"the folder {shown} is not empty: a device's folder must be a new one", fix=fix)
+            if target == Path.cwd():
+                raise Conflict(
+                    f"the folder {shown} is the one you are in: a device's folder must be a new one", fix=fix
+                )
+        elif target.exists():
+            raise Conflict(f"{shown} is a file: a device's folder must be a new one", fix=fix)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
+def _write_folder(target: Path, files: dict[str, bytes]) -> None:
+    """Make `target` with `files` in it, all or nothing; parents that were made for it go with it."""
+    made = [parent for parent in target.parents if not parent.exists()]
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))  # mode 0700
+        for name, content in files.items():
+            _write_file(temporary / name, content)
+        temporary = temporary.rename(target)  # replaces an empty folder, refuses any other
+        _sync(target.parent)
+    except BaseException as error:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty(made)
+        if isinstance(error, OSError):
+            raise _unwritable(target, error) from error
+        raise
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:  # the innermost first
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def _unwritable(target: Path, error: OSError) -> InvalidSettings:
+    return InvalidSettings(
+        f"the folder {target} cannot be written: {error.strerror}", fix="name a folder in a place that you may write to"
+    )

@@ -1,0 +1,90 @@
+"""A device's folder: the names of its files, and `device.json`, which tells programs how to use them.
+
+    device.json   who the device is, where the hub is, which file is what
+    ca.pem        the root certificate that the hub's certificate must lead to
+    device.key    the private key, PKCS #8 PEM, unencrypted               (jwt-*, x509)
+    device.crt    the device's certificate, then the issuing CA's         (x509)
+    password      the password, without a line end                        (password)
+    README.md     how to connect, for people
+
+The folder has mode 0700 and every file in it 0600.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from lockgate.errors import InvalidSettings
+from lockgate.model.device import CredentialKind
+
+DEVICE_FILE = "device.json"
+CA_FILE = "ca.pem"
+KEY_FILE = "device.key"
+CERTIFICATE_FILE = "device.crt"
+PASSWORD_FILE = "password"  # noqa: S105  (a file's name, not a password)
+README_FILE = "README.md"
+
+VERSION = 1
+_FIX = "make a new folder with `lockgate device add NAME --auth KIND --out DIR`"
+
+
+class HubAddress(msgspec.Struct, frozen=True):
+    """Where devices reach the hub: a name or address that stands in its certificate, and the port of MQTT over TLS."""
+
+    host: str
+    port: int
+
+
+class DeviceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What `device.json` holds. File names are relative to the folder; those that the kind does not use are None."""
+
+    version: int
+    name: str
+    auth: CredentialKind
+    host: str
+    port: int
+    audience: str
+    client_id: str
+    ca_file: str
+    key_file: str | None = None
+    certificate_file: str | None = None
+    password_file: str | None = None
+
+
+class _Versioned(msgspec.Struct):
+    version: int
+
+
+def read_folder(folder: Path) -> DeviceFile:
+    """Give what the `device.json` of `folder` says.
+
+    Raises:
+        InvalidSettings: when there is none, it cannot be read, is damaged, or comes from a later lockgate.
+    """
+    path = folder / DEVICE_FILE
+    text = read_file(path, "a device's folder")
+    try:
+        version = msgspec.json.decode(text, type=_Versioned).version
+        if version != VERSION:
+            raise InvalidSettings(f"{path} has version {version}, this lockgate reads version {VERSION}", fix=_FIX)
+        return msgspec.json.decode(text, type=DeviceFile)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{path} is damaged: {error}", fix=_FIX) from error
+
+
+def read_file(path: Path, what: str) -> bytes:
+    """Give the bytes of one file of a device's folder; `what` says in an error which thing was looked for.
+
+    Raises:
+        InvalidSettings: when it is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InvalidSettings(f"{path.parent} is not {what}: it holds no {path.name}", fix=_FIX) from error
+    except OSError as error:
+        raise InvalidSettings(
+            f"{path} cannot be read: {error.strerror}", fix="run this as the user who owns the folder"
+        ) from error

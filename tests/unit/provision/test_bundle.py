@@ -1,0 +1,207 @@
+"""A device's folder is made whole or not at all, for its owner's eyes only, and its secret is nowhere else."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+
+from lockgate.errors import Conflict, InvalidSettings
+from lockgate.model.device import CredentialKind
+from lockgate.pki.authority import Authority
+from lockgate.pki.certificates import (
+    certificates_from_pem,
+    device_name_of,
+    private_key_from_pem,
+    public_key_from_pem,
+    spki_thumbprint,
+)
+from lockgate.provision import bundle
+from lockgate.provision.bundle import NewCredential, make_bundle
+from lockgate.provision.folder import HubAddress, read_folder
+
+NOW = 1_790_000_000.0
+HUB = HubAddress("hub.local", 8883)
+ROOT = Authority.create_root(now=NOW)
+ISSUING = ROOT.create_issuing(now=NOW)
+ALL = list(CredentialKind)
+
+
+def make(kind: CredentialKind, out: Path, name: str = "sensor-1") -> NewCredential:
+    return make_bundle(kind, name, out, HUB, ISSUING, ROOT.certificate_pem(), "lockgate", NOW)
+
+
+def secret_of(folder: Path) -> bytes:
+    path = folder / "password"
+    return (path if path.exists() else folder / "device.key").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_the_folder_is_its_owners_alone(kind: CredentialKind, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        make(kind, tmp_path / "out")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").iterdir()} == {0o600}
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [
+        (CredentialKind.JWT_ES256, {"device.key"}),
+        (CredentialKind.JWT_RS256, {"device.key"}),
+        (CredentialKind.X509, {"device.key", "device.crt"}),
+        (CredentialKind.PASSWORD, {"password"}),
+    ],
+)
+def test_each_kind_has_its_files_and_says_so_in_device_json(
+    kind: CredentialKind, files: set[str], tmp_path: Path
+) -> None:
+    make(kind, tmp_path / "out")
+    device = read_folder(tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == files | {"ca.pem", "device.json", "README.md"}
+    assert {device.key_file, device.certificate_file, device.password_file} - {None} == files
+    assert (device.name, device.auth, device.host, device.port) == ("sensor-1", kind, "hub.local", 8883)
+    assert (device.audience, device.client_id) == ("lockgate", "sensor-1")
+    assert (tmp_path / "out" / "ca.pem").read_bytes() == ROOT.certificate_pem()
+
+
+@pytest.mark.parametrize("kind", [CredentialKind.JWT_ES256, CredentialKind.JWT_RS256])
+def test_a_token_device_registers_the_public_half_of_its_key(kind: CredentialKind, tmp_path: Path) -> None:
+    credential = make(kind, tmp_path / "out")
+    key = private_key_from_pem(secret_of(tmp_path / "out")).public_key()
+    assert credential.kind is kind
+    assert public_key_from_pem(credential.public.encode()) == key
+    assert credential.thumbprint == spki_thumbprint(key)
+    assert credential.expires_at is None
+
+
+def test_an_x509_device_gets_a_certificate_of_its_own_key_and_name(tmp_path: Path) -> None:
+    credential = make(CredentialKind.X509, tmp_path / "out")
+    leaf, issuer = certificates_from_pem((tmp_path / "out" / "device.crt").read_bytes())
+    key = private_key_from_pem(secret_of(tmp_path / "out")).public_key()
+    assert leaf.public_key() == key
+    assert issuer == ISSUING.certificate
+    assert device_name_of(leaf) == "sensor-1"
+    assert certificates_from_pem(credential.public.encode()) == (leaf,)
+    assert credential.thumbprint == spki_thumbprint(key)
+    assert credential.expires_at == leaf.not_valid_after_utc.timestamp()
+
+
+def test_a_password_has_192_random_bits_and_is_registered_as_argon2id(tmp_path: Path) -> None:
+    first, second = (make(CredentialKind.PASSWORD, tmp_path / name) for name in ("one", "two"))
+    password = secret_of(tmp_path / "one")
+    assert len(bytes.fromhex(password.decode())) == 24
+    assert password != secret_of(tmp_path / "two")
+    assert first.public.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert PasswordHasher().verify(first.public, password)
+    assert first.public != second.public
+    assert first.thumbprint == ""
+
+
+def test_the_hash_costs_what_the_check_of_an_unknown_device_costs(tmp_path: Path) -> None:
+    credential = make(CredentialKind.PASSWORD, tmp_path / "out")
+    assert not PasswordHasher().check_needs_rehash(credential.public)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_the_secret_is_neither_in_the_result_nor_in_any_other_file(kind: CredentialKind, tmp_path: Path) -> None:
+    credential = make(kind, tmp_path / "out")
+    lines = [line for line in secret_of(tmp_path / "out").decode().splitlines() if "-----" not in line]
+    others = [path for path in (tmp_path / "out").iterdir() if path.name not in ("device.key", "password")]
+    text = repr(credential) + "".join(path.read_text() for path in others)
+    assert lines
+    assert not [line for line in lines if line in text]
+
+
+def test_a_folder_that_is_not_empty_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("keep")
+    with pytest.raises(Conflict, match=r"is not empty: a device's folder must be a new one"):
+        make(CredentialKind.JWT_ES256, tmp_path)
+    assert os.listdir(tmp_path) == ["precious"]
+
+
+def test_an_empty_folder_is_taken_and_closed_to_others(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir(mode=0o755)
+    make(CredentialKind.JWT_ES256, out)
+    assert stat.S_IMODE(out.stat().st_mode) == 0o700
+
+
+def test_the_current_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Conflict, match="the one you are in"):
+        make(CredentialKind.JWT_ES256, Path("."))
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("keep")
+    with pytest.raises(Conflict, match="is a file"):
+        make(CredentialKind.JWT_ES256, tmp_path / "out")
+    with pytest.raises(InvalidSettings, match=r"cannot be written: File exists"):
+        make(CredentialKind.JWT_ES256, tmp_path / "out" / "deeper")
+    assert (tmp_path / "out").read_text() == "keep"
+
+
+def test_missing_parents_are_made(tmp_path: Path) -> None:
+    make(CredentialKind.JWT_ES256, tmp_path / "a" / "b" / "out")
+    assert read_folder(tmp_path / "a" / "b" / "out").name == "sensor-1"
+
+
+@pytest.mark.parametrize("which", ["ca.pem", "device.json", "README.md"])
+def test_a_failing_write_leaves_nothing_behind(which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = bundle._write_file
+
+    def break_off(path: Path, content: bytes) -> None:
+        if path.name == which:
+            raise OSError(28, "No space left on device")
+        whole(path, content)
+
+    monkeypatch.setattr(bundle, "_write_file", break_off)
+    with pytest.raises(InvalidSettings, match="cannot be written: No space left on device"):
+        make(CredentialKind.JWT_ES256, tmp_path / "a" / "out")
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(path: Path, content: bytes) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bundle, "_write_file", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make(CredentialKind.JWT_ES256, tmp_path / "out")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_folder_goes_again_when_the_registry_refuses(tmp_path: Path) -> None:
+    seen: list[NewCredential] = []
+
+    def refuse(credential: NewCredential) -> None:
+        assert read_folder(tmp_path / "out").name == "sensor-1"
+        seen.append(credential)
+        raise Conflict("the device sensor-1 exists")
+
+    with pytest.raises(Conflict, match="sensor-1 exists"):
+        make_bundle(
+            CredentialKind.JWT_ES256, "sensor-1", tmp_path / "out", HUB, None, b"", "lockgate", NOW, register=refuse
+        )
+    assert len(seen) == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_invalid_name_makes_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match="no valid device name"):
+        make(CredentialKind.JWT_ES256, tmp_path / "out", name="../escape")
+    assert os.listdir(tmp_path) == []
+
+
+def test_x509_without_an_authority_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match="needs the certificate authority"):
+        make_bundle(CredentialKind.X509, "sensor-1", tmp_path / "out", HUB, None, b"", "lockgate", NOW)
+    assert os.listdir(tmp_path) == []
