@@ -1,0 +1,172 @@
+"""What the hub offers in a TLS handshake, and who it is: built from files, changed without a restart.
+
+TLS 1.2 and 1.3; for 1.2 only ECDHE with AEAD suites (RFC 9325 section 4.2). No compression, no renegotiation, never
+0-RTT (RFC 8446 section 8: replay). A client certificate is optional, but one that is shown must verify. Tickets are
+stateless, two per full TLS 1.3 handshake, for an hour, under keys that live as long as the context: a reload retires
+them. No session rests in the server's memory. Docs: ADR 0002.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509.oid import NameOID
+from OpenSSL import SSL, crypto
+
+from lockgate.errors import InvalidSettings
+from lockgate.net.failures import CertificateVerdict
+
+# AES-128 first: the suite that every device has, and the cheapest. A device that puts ChaCha20 first (it lacks AES
+# instructions) gets ChaCha20: SSL_OP_PRIORITIZE_CHACHA.
+_TLS13_SUITES = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_CCM_SHA256"
+_TLS12_SUITES = (
+    b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+    b"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+    b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+    b"ECDHE-ECDSA-AES128-CCM:ECDHE-ECDSA-AES256-CCM"
+)
+_OP_PRIORITIZE_CHACHA = 1 << 21  # openssl/ssl.h; pyOpenSSL has no name for it
+_TICKET_LIFETIME_SECONDS = 3600
+_MAX_CHAIN_DEPTH = 4
+
+_PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+
+
+class TlsContext:
+    """One server certificate with its rules, ready for handshakes; it never changes."""
+
+    __slots__ = ("certificate", "covered_names", "engine")
+
+    def __init__(self, chain: list[x509.Certificate], key: _PrivateKey, authorities: list[x509.Certificate]) -> None:
+        self.certificate = chain[0]
+        self.covered_names = names_of(chain[0])
+        self.engine = _engine_context(chain, key, authorities)
+
+    def covers(self, server_name: str) -> bool:
+        """Say whether a client that asks for `server_name` will find it in the certificate (RFC 9525 section 6.3)."""
+        name = server_name.rstrip(".").lower()
+        return name in self.covered_names or f"*.{name.partition('.')[2]}" in self.covered_names
+
+
+class TlsContexts:
+    """The current context, taken at each accept; `reload` swaps in what the files hold now."""
+
+    def __init__(self, certificate_path: Path, key_path: Path, authorities_path: Path) -> None:
+        self._paths = certificate_path, key_path, authorities_path
+        self.current = load_context(*self._paths)
+
+    def reload(self) -> None:
+        """Read the files again; live connections keep the context that they were made with.
+
+        Raises:
+            InvalidSettings: when a file cannot be used; the current context then stays.
+        """
+        self.current = load_context(*self._paths)
+
+
+def load_context(certificate_path: Path, key_path: Path, authorities_path: Path) -> TlsContext:
+    """Build a context from a PEM chain (leaf first), its PEM key and a PEM bundle of the CAs that clients may use.
+
+    Raises:
+        InvalidSettings: when a file is missing, unreadable, or does not hold what it should; names the file.
+    """
+    chain = _load_certificates(certificate_path, "server certificate")
+    key = _load_key(key_path)
+    if key.public_key() != chain[0].public_key():
+        raise InvalidSettings(
+            f"the private key {key_path} does not belong to the server certificate {certificate_path}",
+            fix="Put the key and the certificate of one pair in place.",
+        )
+    authorities = _load_certificates(authorities_path, "CA bundle")
+    try:
+        return TlsContext(chain, key, authorities)
+    except (SSL.Error, crypto.Error, ValueError) as error:
+        raise InvalidSettings(f"the server certificate {certificate_path} cannot be used for TLS: {error}") from error
+
+
+def names_of(certificate: x509.Certificate) -> frozenset[str]:
+    """Give back the DNS names (lower case) and addresses that a server certificate holds."""
+    try:
+        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        subject = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return frozenset(str(attribute.value).lower() for attribute in subject)
+    names = {name.lower() for name in alternatives.get_values_for_type(x509.DNSName)}
+    return frozenset(names | {str(address) for address in alternatives.get_values_for_type(x509.IPAddress)})
+
+
+def _engine_context(
+    chain: list[x509.Certificate], key: _PrivateKey, authorities: list[x509.Certificate]
+) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_options(
+        SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE | _OP_PRIORITIZE_CHACHA
+    )
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_cipher_list(_TLS12_SUITES)
+    context.set_tls13_ciphersuites(_TLS13_SUITES)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_session_id(b"lockgate")
+    context.set_timeout(_TICKET_LIFETIME_SECONDS)
+    context.use_certificate(chain[0])
+    for certificate in chain[1:]:
+        context.add_extra_chain_cert(certificate)
+    context.use_privatekey(key)
+    context.check_privatekey()
+    _trust(context, authorities)
+    return context
+
+
+def _trust(context: SSL.Context, authorities: list[x509.Certificate]) -> None:
+    # Every certificate of the bundle is a trust anchor (RFC 5280 section 6.1.1), an issuing CA without its root too.
+    store = context.get_cert_store()
+    if store is None:
+        raise ValueError("the TLS engine has no certificate store")
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+    for certificate in authorities:
+        store.add_cert(crypto.X509.from_cryptography(certificate))
+    context.set_verify_depth(_MAX_CHAIN_DEPTH)
+    # Without VERIFY_FAIL_IF_NO_PEER_CERT the certificate stays optional. For a server the engine itself checks the
+    # extended key usage clientAuth.
+    context.set_verify(SSL.VERIFY_PEER, _keep_verdict)
+
+
+def _keep_verdict(
+    connection: SSL.Connection, certificate: crypto.X509, error_number: int, depth: int, is_ok: int
+) -> bool:
+    verdict = connection.get_app_data()
+    if not is_ok and isinstance(verdict, CertificateVerdict):
+        verdict.error_number, verdict.depth = error_number, depth
+        try:
+            verdict.certificate = certificate.to_cryptography()
+        except ValueError:
+            verdict.certificate = None
+    return bool(is_ok)
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidSettings(f"the {what} {path} cannot be read: {error.strerror}") from error
+
+
+def _load_certificates(path: Path, what: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(_read(path, what))
+    except ValueError as error:
+        raise InvalidSettings(f"the {what} {path} holds no PEM certificate that can be read: {error}") from error
+
+
+def _load_key(path: Path) -> _PrivateKey:
+    try:
+        key = load_pem_private_key(_read(path, "private key"), None)
+    except (ValueError, TypeError) as error:
+        raise InvalidSettings(f"the private key {path} is no unencrypted PEM key: {error}") from error
+    if not isinstance(key, _PrivateKey):
+        raise InvalidSettings(f"the private key {path} is of a kind that TLS servers cannot use: {type(key).__name__}")
+    return key

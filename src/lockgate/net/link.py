@@ -1,0 +1,102 @@
+"""What a door sees of a connection: a link to write to, and a handler that it gives. Plain or TLS looks the same.
+
+link.write, close, abort ...          the door speaks
+handler.data_received, ...            the link speaks
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+from cryptography import x509
+
+from lockgate.net.tls import Protection
+
+
+class Address(msgspec.Struct, frozen=True):
+    """One end of a TCP connection; `host` is an IPv4 or IPv6 address in text."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Write it as in a URL: brackets around IPv6."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class NetLimits(msgspec.Struct, frozen=True):
+    """What one listener grants its peers."""
+
+    handshake_deadline_seconds: float = 10.0
+    """From the TCP connection to the end of the TLS handshake."""
+    close_deadline_seconds: float = 2.0
+    """How long a closed link may take to send its rest and see the peer's end."""
+    max_connections: int = 10_000
+    max_connections_per_address: int = 1_000
+    max_write_buffer_bytes: int = 1_048_576
+    """The high-water mark: above it the handler hears `pause_writing`, below a quarter of it `resume_writing`."""
+
+
+class Link(Protocol):
+    """One connection, as the door uses it."""
+
+    @property
+    def peer(self) -> Address:
+        """Where the peer connects from."""
+
+    @property
+    def protection(self) -> Protection | None:
+        """How TLS protects the link; None for plain text."""
+
+    @property
+    def peer_certificate(self) -> x509.Certificate | None:
+        """The client's verified certificate, None when it showed none."""
+
+    @property
+    def server_name(self) -> str | None:
+        """The name that the client asked for (SNI), None when it asked for none."""
+
+    @property
+    def is_name_covered(self) -> bool:
+        """Whether the server certificate holds that name; true when there is none."""
+
+    def write(self, data: bytes) -> None:
+        """Send `data`; what is written in one turn of the loop leaves together. Ignored once closed."""
+
+    def close(self) -> None:
+        """Send what is written, say goodbye (close_notify, FIN); the handler hears `connection_lost(None)` soon."""
+
+    def abort(self) -> None:
+        """End it at once; what is not sent is dropped."""
+
+    def pause_reading(self) -> None:
+        """Stop `data_received` until `resume_reading`; the peer feels it by TCP's flow control."""
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+
+    def write_buffer_bytes(self) -> int:
+        """Say how many bytes wait to be sent."""
+
+
+class StreamHandler(Protocol):
+    """One connection, as the link drives it: `connection_made` first, `connection_lost` last, each exactly once."""
+
+    def connection_made(self, link: Link) -> None:
+        """Begin; with TLS the handshake is done."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take plaintext, any number of bytes from one."""
+
+    def eof_received(self) -> None:
+        """Know that the peer sends no more; the link closes after this call."""
+
+    def pause_writing(self) -> None:
+        """Know that more than the high-water mark waits to be sent."""
+
+    def resume_writing(self) -> None:
+        """Know that the peer has read enough again."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End; `error` is None after an orderly end."""

@@ -1,0 +1,159 @@
+"""Listeners: sockets that turn connections into links for a door, plain or TLS behind one interface.
+
+listener = await Listener.open("::", 8883, Handler, contexts, NetLimits(), on_failure)
+listener.addresses        -> where it listens
+listener.close()          -> no new connections; those still shaking hands are dropped, the door ends its own
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Sequence
+
+from lockgate.errors import InvalidSettings, Unavailable
+from lockgate.net.context import TlsContexts
+from lockgate.net.failures import TlsFailure
+from lockgate.net.link import Address, NetLimits, StreamHandler
+from lockgate.net.ports import owner_of_port
+from lockgate.net.streams import Desk
+
+_BACKLOG = 4096
+_PORT_ATTEMPTS = 8
+
+
+class Listener:
+    """One door's listening sockets, all on one port."""
+
+    def __init__(self, desk: Desk, servers: list[asyncio.Server], addresses: tuple[Address, ...]) -> None:
+        self._desk = desk
+        self._servers = servers
+        self.addresses = addresses
+
+    @classmethod
+    async def open(
+        cls,
+        hosts: str | Sequence[str],
+        port: int,
+        handler_factory: Callable[[], StreamHandler],
+        contexts: TlsContexts | None,
+        limits: NetLimits,
+        on_failure: Callable[[Address, TlsFailure], None],
+    ) -> Listener:
+        """Listen on every one of `hosts` (names or addresses) at `port`; 0 picks one free port for all.
+
+        Args:
+            handler_factory: makes the handler of one connection, when its handshake is done.
+            contexts: whence each new connection takes its TLS context; None for plain text.
+            on_failure: told of each peer that did not get as far as a handler.
+
+        Raises:
+            Unavailable: when the port is taken, naming its owner where /proc tells.
+            InvalidSettings: when a host is not ours or the port may not be used.
+        """
+        sockets = bind([hosts] if isinstance(hosts, str) else list(hosts), port)
+        desk = Desk(handler_factory, contexts, limits, on_failure)
+        addresses = tuple(Address(*each.getsockname()[:2]) for each in sockets)
+        servers = [await desk.loop.create_server(desk.new_link, sock=each, backlog=_BACKLOG) for each in sockets]
+        return cls(desk, servers, addresses)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self.addresses[0].port
+
+    @property
+    def connection_count(self) -> int:
+        """How many connections are open, handshakes and closing ones included."""
+        return len(self._desk.links)
+
+    def close(self) -> None:
+        """Take no new connections, and drop those that have no handler yet."""
+        for server in self._servers:
+            server.close()
+        for link in list(self._desk.links):
+            if not link.has_handler:
+                link.abort()
+
+
+def bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
+    """Give back one bound socket for each address of `hosts`, all on one port.
+
+    A host of IPv6 is left out where the machine has no IPv6, as long as another remains.
+    """
+    endpoints = list(dict.fromkeys(endpoint for host in hosts for endpoint in _resolve(host)))
+    for attempt in range(_PORT_ATTEMPTS if port == 0 else 1):
+        try:
+            return _bind_all(endpoints, port)
+        except OSError as error:
+            if port == 0 and error.errno == errno.EADDRINUSE and attempt < _PORT_ATTEMPTS - 1:
+                continue  # the port that was free for the first address is taken for the second
+            raise _cannot_listen(error, ", ".join(hosts), port) from error
+    raise AssertionError("unreachable")
+
+
+def _resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise InvalidSettings(f"{host!r} is no address or host name to listen on: {error}") from error
+    return [(family, str(address[0])) for family, _, _, _, address in found]
+
+
+def _bind_all(endpoints: Sequence[tuple[socket.AddressFamily, str]], port: int) -> list[socket.socket]:
+    bound: list[socket.socket] = []
+    missing: OSError | None = None
+    try:
+        for family, host in endpoints:
+            try:
+                bound.append(_bind_one(family, host, port))
+            except OSError as error:
+                if family is not socket.AF_INET6 or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                    raise
+                missing = error
+            else:
+                port = bound[0].getsockname()[1]
+        if not bound and missing:
+            raise missing
+    except OSError:
+        for each in bound:
+            each.close()
+        raise
+    return bound
+
+
+def _bind_one(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # On Linux the accepted sockets inherit the options. Without TCP_NODELAY small answers wait 40 ms (RFC 896
+        # against delayed acknowledgements).
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if family is socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind((host, port))
+        listening.listen(_BACKLOG)  # here, so that a taken port shows before anything else is begun
+        listening.setblocking(False)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _cannot_listen(error: OSError, hosts: str, port: int) -> InvalidSettings | Unavailable:
+    if error.errno == errno.EADDRINUSE:
+        owner = owner_of_port(port)
+        return Unavailable(
+            f"port {port} is taken" + (f" by {owner}" if owner else ""),
+            reason="port taken",
+            fix=f"End that process, or choose another port than {port}.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return InvalidSettings(f"port {port} may not be used by this user", fix="Choose a port from 1024 upwards.")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return InvalidSettings(
+            f"this machine has no address {hosts}", fix="Listen on an address that it has, or on ::."
+        )
+    return InvalidSettings(f"cannot listen on {hosts} port {port}: {error.strerror}")

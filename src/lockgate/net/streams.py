@@ -1,0 +1,431 @@
+"""Links on the event loop's transports: one for plain text, one for TLS, and the desk that a listener's links share.
+
+A closed link lingers: it sends its rest and a FIN, then drops what still comes until the peer ends too or the deadline
+passes. Closing at once would answer bytes on their way with a reset, and a reset overtakes the alert or the CONNACK
+that says why (RFC 9112 section 9.6 tells the same of HTTP).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from typing import cast
+
+import structlog
+from cryptography import x509
+
+from lockgate.errors import Step
+from lockgate.events import Event
+from lockgate.net.context import TlsContexts
+from lockgate.net.failures import TlsFailure, TlsReason, TlsRefused
+from lockgate.net.link import Address, NetLimits, StreamHandler
+from lockgate.net.tls import Protection, TlsStream
+
+log = structlog.get_logger()
+
+_FLUSH_BYTES = 65_536
+
+
+class Desk:
+    """What the links of one listener share: who is in, the limits, where failures go, one flush per loop turn."""
+
+    def __init__(
+        self,
+        handler_factory: Callable[[], StreamHandler],
+        contexts: TlsContexts | None,
+        limits: NetLimits,
+        on_failure: Callable[[Address, TlsFailure], None],
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.handler_factory = handler_factory
+        self.contexts = contexts
+        self.limits = limits
+        self.links: set[PlainLink] = set()
+        self._on_failure = on_failure
+        self._per_host: Counter[str] = Counter()
+        self._dirty: list[TlsLink] = []
+
+    def new_link(self) -> PlainLink:
+        """Make the link for a connection that has just come in."""
+        return PlainLink(self) if self.contexts is None else TlsLink(self)
+
+    def enter(self, link: PlainLink) -> TlsFailure | None:
+        """Let `link` in, or say which limit refuses it."""
+        host, limits = link.peer.host, self.limits
+        if len(self.links) >= limits.max_connections:
+            return _too_many(f"this door already has {limits.max_connections} connections", "max_connections")
+        if self._per_host[host] >= limits.max_connections_per_address:
+            text = f"{host} already has {limits.max_connections_per_address} connections"
+            return _too_many(text, "max_connections_per_address")
+        self.links.add(link)
+        self._per_host[host] += 1
+        return None
+
+    def leave(self, link: PlainLink) -> None:
+        """Forget `link`."""
+        if link in self.links:
+            self.links.remove(link)
+            self._per_host[link.peer.host] -= 1
+            if not self._per_host[link.peer.host]:
+                del self._per_host[link.peer.host]
+
+    def report(self, peer: Address, failure: TlsFailure) -> None:
+        """Tell the listener's owner that `peer` was refused or gave up."""
+        try:
+            self._on_failure(peer, failure)
+        except Exception as error:
+            log_unexpected(error, peer)
+
+    def flush_soon(self, link: TlsLink) -> None:
+        """Have `link` send what it holds at the end of this turn of the loop."""
+        if not self._dirty:
+            self.loop.call_soon(self._flush_all)
+        self._dirty.append(link)
+
+    def _flush_all(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for link in dirty:
+            link.flush()
+
+
+def _too_many(text: str, setting: str) -> TlsFailure:
+    fix = f"Look for clients that connect over and over, or raise {setting}."
+    return TlsFailure(TlsReason.TOO_MANY_CONNECTIONS, text, fix, step=Step.TCP)
+
+
+def log_unexpected(error: Exception, peer: Address) -> None:
+    """Log an error that nobody foresaw, with a reference to find it by."""
+    log.error(
+        Event.UNEXPECTED_ERROR, reference=secrets.token_hex(4), address=str(peer), error=repr(error), exc_info=error
+    )
+
+
+class PlainLink(asyncio.Protocol):
+    """A link in plain text; `TlsLink` changes what lies between transport and handler."""
+
+    __slots__ = ("_desk", "_handler", "_has_peer_ended", "_is_closing", "_is_paused", "_timer", "_transport", "peer")
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._handler: StreamHandler | None = None
+        self._transport: asyncio.Transport
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_closing = False
+        self._is_paused = False
+        self._has_peer_ended = False
+        self.peer = Address("", 0)
+
+    @property
+    def has_handler(self) -> bool:
+        """Whether a door has this link in hand."""
+        return self._handler is not None
+
+    # What the door uses.
+
+    @property
+    def protection(self) -> Protection | None:
+        """None: nothing protects this link."""
+        return None
+
+    @property
+    def peer_certificate(self) -> x509.Certificate | None:
+        """None: there are no certificates in plain text."""
+        return None
+
+    @property
+    def server_name(self) -> str | None:
+        """None: there are no names in plain text."""
+        return None
+
+    @property
+    def is_name_covered(self) -> bool:
+        """True: no name was asked for."""
+        return True
+
+    def write(self, data: bytes) -> None:
+        """Send `data`; the loop gathers what is written in one turn."""
+        if not self._is_closing:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what is written, say goodbye and end in order."""
+        if not self._is_closing:
+            self._say_goodbye()
+            self._linger()
+            self._desk.loop.call_soon(self._end, None)
+
+    def abort(self) -> None:
+        """End at once."""
+        self._is_closing = True
+        self._transport.abort()
+
+    def pause_reading(self) -> None:
+        """Stop reading."""
+        if not self._is_paused and not self._is_closing:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+        if self._is_paused:
+            self._is_paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def write_buffer_bytes(self) -> int:
+        """Say how many bytes wait to be sent."""
+        return self._transport.get_write_buffer_size()
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let the peer in, or refuse it by a limit."""
+        self._transport = cast(asyncio.Transport, transport)
+        name = transport.get_extra_info("peername")
+        if not name:  # it left before it was accepted
+            self.abort()
+            return
+        self.peer = Address(name[0], name[1])
+        refusal = self._desk.enter(self)
+        if refusal:
+            self.abort()
+            self._desk.report(self.peer, refusal)
+            return
+        self._transport.set_write_buffer_limits(high=self._desk.limits.max_write_buffer_bytes)
+        self._begin()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand what came to the handler."""
+        if self._is_closing:
+            return
+        try:
+            self._handler.data_received(data)  # type: ignore[union-attr]
+        except Exception as error:
+            self._fail(error)
+
+    def eof_received(self) -> bool:
+        """Tell the handler that the peer has ended, then close."""
+        self._has_peer_ended = True
+        if self._is_closing:
+            self._transport.close()
+        else:
+            self._peer_ended()
+        return True
+
+    def pause_writing(self) -> None:
+        """Pass on that the peer reads too slowly."""
+        if self._handler and not self._is_closing:
+            self._call(self._handler.pause_writing)
+
+    def resume_writing(self) -> None:
+        """Pass on that the peer has read enough."""
+        if self._handler and not self._is_closing:
+            self._call(self._handler.resume_writing)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Clean up behind the connection."""
+        self._is_closing = True
+        self._stop_timer()
+        self._desk.leave(self)
+        self._end(exc)
+
+    # The parts.
+
+    def _begin(self) -> None:
+        try:
+            self._handler = self._desk.handler_factory()
+            self._handler.connection_made(self)
+        except Exception as error:
+            self._fail(error)
+
+    def _peer_ended(self) -> None:
+        if self._handler:
+            self._call(self._handler.eof_received)
+        self.close()
+
+    def _say_goodbye(self) -> None:
+        self._is_closing = True
+
+    def _linger(self) -> None:
+        transport = self._transport
+        if transport.is_closing():
+            return
+        self._stop_timer()
+        self._timer = self._desk.loop.call_later(self._desk.limits.close_deadline_seconds, transport.abort)
+        self.resume_reading()
+        if self._has_peer_ended:
+            transport.close()
+            return
+        try:
+            transport.write_eof()
+        except (OSError, RuntimeError):
+            transport.abort()
+
+    def _end(self, error: Exception | None) -> None:
+        handler, self._handler = self._handler, None
+        if handler:
+            try:
+                handler.connection_lost(error)
+            except Exception as unexpected:
+                log_unexpected(unexpected, self.peer)
+
+    def _call(self, function: Callable[[], None]) -> None:
+        try:
+            function()
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        log_unexpected(error, self.peer)
+        self.abort()
+
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+
+class TlsLink(PlainLink):
+    """A link under TLS; its handler is made when the handshake is done."""
+
+    __slots__ = ("_protection", "_queue", "_queued_bytes", "_stream", "_undrained_bytes")
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        assert desk.contexts is not None
+        self._stream = TlsStream(desk.contexts.current)
+        self._protection: Protection | None = None
+        self._queue: list[bytes] = []
+        self._queued_bytes = 0
+        self._undrained_bytes = 0
+
+    @property
+    def protection(self) -> Protection | None:
+        """How TLS protects this link."""
+        if self._protection is None:
+            self._protection = self._stream.protection()
+        return self._protection
+
+    @property
+    def peer_certificate(self) -> x509.Certificate | None:
+        """The client's verified certificate, None when it showed none."""
+        return self._stream.peer_certificate()
+
+    @property
+    def server_name(self) -> str | None:
+        """The name that the client asked for (SNI), None when it asked for none."""
+        return self._stream.server_name
+
+    @property
+    def is_name_covered(self) -> bool:
+        """Whether the server certificate holds that name."""
+        return self._stream.is_name_covered
+
+    def write(self, data: bytes) -> None:
+        """Keep `data` for the end of the loop's turn, then encrypt all of it at once."""
+        if self._is_closing:
+            return
+        if not self._queue:
+            self._desk.flush_soon(self)
+        self._queue.append(data)
+        self._queued_bytes += len(data)
+        if self._queued_bytes >= _FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Encrypt and send what is kept."""
+        queue, self._queue = self._queue, []
+        self._queued_bytes = 0
+        if not queue or self._transport.is_closing():
+            return
+        plaintext = queue[0] if len(queue) == 1 else b"".join(queue)
+        try:
+            for start in range(0, len(plaintext), _FLUSH_BYTES):
+                self._stream.send_data(plaintext[start : start + _FLUSH_BYTES])
+                self._send_ciphertext()
+        except TlsRefused as refused:
+            self._refuse(refused)
+
+    def write_buffer_bytes(self) -> int:
+        """Say how many bytes wait to be sent, encrypted or not."""
+        return self._queued_bytes + self._transport.get_write_buffer_size()
+
+    def data_received(self, data: bytes) -> None:
+        """Decrypt what came; hand it to the handler once the handshake is done."""
+        if self._is_closing:
+            return
+        try:
+            plaintext = self._stream.receive_data(data)
+        except TlsRefused as refused:
+            self._refuse(refused)
+            return
+        if self._handler is None:
+            self._send_ciphertext()
+            if self._stream.is_established or plaintext:
+                self._establish()
+        if plaintext and self._handler and not self._is_closing:
+            try:
+                self._handler.data_received(plaintext)
+            except Exception as error:
+                self._fail(error)
+        if self._stream.is_closed and not self._is_closing:
+            self._peer_ended()
+            return
+        # Answers to key updates leave with the next write; a peer that sends nothing else must not pile them up.
+        self._undrained_bytes += len(data)
+        if (not plaintext or self._undrained_bytes > _FLUSH_BYTES) and not self._is_closing:
+            self._send_ciphertext()
+
+    def _begin(self) -> None:
+        deadline_seconds = self._desk.limits.handshake_deadline_seconds
+        self._timer = self._desk.loop.call_later(deadline_seconds, self._time_out)
+
+    def _establish(self) -> None:
+        self._stop_timer()
+        super()._begin()
+
+    def _time_out(self) -> None:
+        self._timer = None
+        self.abort()
+        failure = self._stream.failure_by_timeout(self._desk.limits.handshake_deadline_seconds)
+        self._desk.report(self.peer, failure)
+
+    def _refuse(self, refused: TlsRefused) -> None:
+        self._is_closing = True
+        is_handshake = self._handler is None
+        self._send_ciphertext()  # the alert
+        self._linger()
+        if is_handshake:
+            self._desk.report(self.peer, refused.failure)
+        else:
+            self._desk.loop.call_soon(self._end, refused)
+
+    def _peer_ended(self) -> None:
+        if self._handler is None and not self._stream.is_established:
+            self._report_leaving()
+        super()._peer_ended()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Clean up; a handshake that was cut short is reported."""
+        if not self._is_closing and self._handler is None:
+            self._report_leaving()
+        super().connection_lost(exc)
+
+    def _report_leaving(self) -> None:
+        self._is_closing = True
+        self._desk.report(self.peer, self._stream.failure_by_leaving())
+        self._linger()
+
+    def _say_goodbye(self) -> None:
+        self.flush()
+        self._is_closing = True
+        self._stream.close()
+        self._send_ciphertext()
+
+    def _send_ciphertext(self) -> None:
+        self._undrained_bytes = 0
+        ciphertext = self._stream.data_to_send()
+        if ciphertext and not self._transport.is_closing():
+            self._transport.write(ciphertext)

@@ -1,0 +1,296 @@
+"""TLS without sockets: ciphertext in, plaintext out, and the reason when it fails.
+
+Theory of operation: OpenSSL works between two memory BIOs. `receive_data` puts ciphertext into the one and drives the
+handshake, then reads until OpenSSL wants more; `data_to_send` empties the other. A refusal raises `TlsRefused`, but
+the alert that tells the peer lies in the outgoing BIO: call `data_to_send` once more before closing.
+
+    state        receive_data gives     send_data
+    handshaking  b""                    keeps the plaintext
+    established  plaintext              encrypts
+    closed       b""                    drops the plaintext
+    failed       raised TlsRefused      drops the plaintext
+
+Source: TLS 1.3 RFC 8446, TLS 1.2 RFC 5246. ADR 0002 says why this engine and not the standard library's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import Enum
+
+import msgspec
+from cryptography import x509
+from OpenSSL import SSL
+
+from lockgate.net.context import TlsContext
+from lockgate.net.failures import (
+    CertificateVerdict,
+    TlsFailure,
+    TlsRefused,
+    certificate_failure,
+    handshake_failure,
+    left_failure,
+    not_tls_failure,
+    timeout_failure,
+)
+
+MAX_RECORD_BYTES = 16_384  # RFC 8446 section 5.1: one read gives one record at most
+# A memory BIO never shrinks: feeding and emptying it in steps bounds what an idle connection holds.
+_BIO_STEP_BYTES = 32_768
+_READ_BYTES = 65_536
+_MAX_UNSENT_BYTES = 1_048_576
+_HANDSHAKE_RECORD = 0x16
+_VERSIONS = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2 or later"}
+
+# Not in pyOpenSSL's own interface; where the binding lacks it, resumption is not reported.
+_session_reused: Callable[[object], int] = getattr(SSL._lib, "SSL_session_reused", lambda _: 0)  # type: ignore[attr-defined]
+
+
+class Protection(msgspec.Struct, frozen=True):
+    """How an established connection is protected, in the standard's names.
+
+    `version` is "TLSv1.2" or "TLSv1.3"; `group` the key exchange group, "" when unknown; `server_name` the name that
+    the client asked for (SNI), None when it asked for none.
+    """
+
+    version: str
+    cipher: str
+    group: str = ""
+    server_name: str | None = None
+    is_resumed: bool = False
+
+
+class _State(Enum):
+    HANDSHAKING = 0
+    ESTABLISHED = 1
+    CLOSED = 2
+    FAILED = 3
+
+
+class TlsStream:
+    """The server's side of one TLS connection."""
+
+    __slots__ = (
+        "_context",
+        "_engine",
+        "_first_bytes",
+        "_is_handshake_done",
+        "_received_bytes",
+        "_state",
+        "_unsent",
+        "_unsent_bytes",
+        "_verdict",
+    )
+
+    def __init__(self, context: TlsContext) -> None:
+        self._context = context
+        self._engine = SSL.Connection(context.engine, None)
+        self._engine.set_accept_state()
+        self._verdict = CertificateVerdict()
+        self._engine.set_app_data(self._verdict)
+        self._state = _State.HANDSHAKING
+        self._is_handshake_done = False
+        self._first_bytes = b""
+        self._received_bytes = 0
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+
+    @property
+    def is_established(self) -> bool:
+        """Whether the handshake is done and the connection is open."""
+        return self._state is _State.ESTABLISHED
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether either side has said close_notify."""
+        return self._state is _State.CLOSED
+
+    @property
+    def server_name(self) -> str | None:
+        """The name that the client asked for (SNI, RFC 6066 section 3); never an address."""
+        name = self._engine.get_servername()
+        return name.decode("ascii", "backslashreplace") if name else None
+
+    @property
+    def is_name_covered(self) -> bool:
+        """Whether the server certificate holds the name that the client asked for; true when it asked for none."""
+        name = self.server_name
+        return name is None or self._context.covers(name)
+
+    def protection(self) -> Protection:
+        """Say how the established connection is protected."""
+        engine = self._engine
+        return Protection(
+            version=engine.get_protocol_version_name(),
+            cipher=engine.get_cipher_name() or "",
+            group=engine.get_group_name() or "",
+            server_name=self.server_name,
+            is_resumed=bool(_session_reused(engine._ssl)),
+        )
+
+    def peer_certificate(self) -> x509.Certificate | None:
+        """Give back the client's verified certificate; None when it showed none, or before the handshake is done."""
+        is_verified = self._state in (_State.ESTABLISHED, _State.CLOSED) and self._is_handshake_done
+        return self._engine.get_peer_certificate(as_cryptography=True) if is_verified else None
+
+    def receive_data(self, data: bytes) -> bytes:
+        """Take ciphertext, give back the plaintext that it completes (b"" while handshaking).
+
+        Raises:
+            TlsRefused: when the connection cannot go on; `data_to_send` then holds the alert.
+        """
+        if self._state is _State.ESTABLISHED and len(data) <= _BIO_STEP_BYTES:
+            self._engine.bio_write(data)
+            return self._read_plaintext()
+        if self._state in (_State.CLOSED, _State.FAILED):
+            return b""
+        if len(self._first_bytes) < 11:
+            self._look_at_first_bytes(data)
+        self._received_bytes += len(data)
+        return self._feed(memoryview(data))
+
+    def send_data(self, plaintext: bytes) -> None:
+        """Encrypt `plaintext`; until the handshake is done it is kept, up to 1 MiB.
+
+        Raises:
+            TlsRefused: when the connection cannot go on.
+            BufferError: when more than 1 MiB waits for the handshake.
+        """
+        if self._state in (_State.CLOSED, _State.FAILED) or not plaintext:
+            return
+        if self._state is _State.HANDSHAKING or self._unsent:
+            self._unsent_bytes += len(plaintext)
+            if self._unsent_bytes > _MAX_UNSENT_BYTES:
+                raise BufferError(f"more than {_MAX_UNSENT_BYTES} bytes wait for the TLS handshake")
+            self._unsent.append(plaintext)
+            return
+        self._write(plaintext)
+
+    def data_to_send(self) -> bytes:
+        """Take the ciphertext that is to be written to the peer, alerts included; b"" when there is none."""
+        chunks = []
+        while True:
+            try:
+                chunk = self._engine.bio_read(_READ_BYTES)
+            except SSL.WantReadError:
+                break
+            chunks.append(chunk)
+            if len(chunk) < _READ_BYTES:
+                break
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def close(self) -> None:
+        """Say close_notify (RFC 8446 section 6.1); nothing can be sent after it."""
+        if self._state is _State.ESTABLISHED:
+            try:
+                self._engine.shutdown()
+            except SSL.Error:
+                self._state = _State.FAILED
+                return
+        self._state = _State.CLOSED
+
+    def failure_by_leaving(self) -> TlsFailure:
+        """Say why a handshake failed that the client left by closing its connection."""
+        return left_failure(self._received_bytes, self.server_name, self.is_name_covered)
+
+    def failure_by_timeout(self, deadline_seconds: float) -> TlsFailure:
+        """Say why a handshake failed that was not finished within `deadline_seconds`."""
+        return timeout_failure(deadline_seconds, self._received_bytes, self.server_name)
+
+    def _look_at_first_bytes(self, data: bytes) -> None:
+        self._first_bytes += data[: 16 - len(self._first_bytes)]
+        is_sslv2_hello = self._first_bytes[0:1] >= b"\x80" and self._first_bytes[2:3] in (b"", b"\x01")
+        if self._first_bytes and self._first_bytes[0] != _HANDSHAKE_RECORD and not is_sslv2_hello:
+            self._state = _State.FAILED
+            raise TlsRefused(not_tls_failure(data[:16]))
+
+    def _feed(self, data: memoryview) -> bytes:
+        plaintext = []
+        for start in range(0, len(data), _BIO_STEP_BYTES):
+            self._engine.bio_write(data[start : start + _BIO_STEP_BYTES])
+            if self._state is _State.HANDSHAKING:
+                self._shake_hands()
+            if self._state is _State.ESTABLISHED:
+                plaintext.append(self._read_plaintext())
+        return plaintext[0] if len(plaintext) == 1 else b"".join(plaintext)
+
+    def _shake_hands(self) -> None:
+        try:
+            self._engine.do_handshake()
+        except SSL.WantReadError:
+            return
+        except SSL.Error as error:
+            raise self._refused(error) from error
+        self._state = _State.ESTABLISHED
+        self._is_handshake_done = True
+        self._engine.set_app_data(None)
+        self._refuse_outlived_certificate()
+        unsent, self._unsent = self._unsent, []
+        self._unsent_bytes = 0
+        for plaintext in unsent:
+            self._write(plaintext)
+
+    def _refuse_outlived_certificate(self) -> None:
+        # A resumed session brings the certificate of its first handshake along without another look (RFC 8446
+        # section 4.6.1 leaves that to the application): it may have expired since.
+        if not _session_reused(self._engine._ssl):
+            return
+        certificate = self.peer_certificate()
+        if certificate is not None and certificate.not_valid_after_utc < datetime.now(UTC):
+            self._verdict.error_number, self._verdict.certificate = 10, certificate
+            self.close()
+            self._state = _State.FAILED
+            raise TlsRefused(certificate_failure(self._verdict, self.server_name))
+
+    def _read_plaintext(self) -> bytes:
+        plaintext = b""
+        chunks: list[bytes] = []
+        while True:
+            try:
+                chunk = self._engine.recv(MAX_RECORD_BYTES)
+            except SSL.WantReadError:
+                break
+            except SSL.ZeroReturnError:
+                self.close()
+                break
+            except SSL.Error as error:
+                raise self._refused(error) from error
+            if plaintext:
+                chunks.append(chunk)
+            else:
+                plaintext = chunk
+        if self._unsent and self._state is _State.ESTABLISHED:
+            self._retry_unsent()
+        return plaintext + b"".join(chunks) if chunks else plaintext
+
+    def _write(self, plaintext: bytes) -> None:
+        view = memoryview(plaintext)
+        sent = 0
+        while sent < len(view):
+            try:
+                sent += self._engine.send(view[sent : sent + MAX_RECORD_BYTES])
+            except SSL.WantReadError:
+                self._unsent.insert(0, bytes(view[sent:]))
+                self._unsent_bytes += len(view) - sent
+                return
+            except SSL.Error as error:
+                raise self._refused(error) from error
+
+    def _retry_unsent(self) -> None:
+        unsent, self._unsent = b"".join(self._unsent), []
+        self._unsent_bytes = 0
+        self._write(unsent)
+
+    def _refused(self, error: SSL.Error) -> TlsRefused:
+        self._state = _State.FAILED
+        server_name = self.server_name
+        if self._verdict.error_number:
+            return TlsRefused(certificate_failure(self._verdict, server_name))
+        errors = error.args[0] if error.args and isinstance(error.args[0], list) else []
+        return TlsRefused(handshake_failure(errors, self._offered_version(), server_name, self.is_name_covered))
+
+    def _offered_version(self) -> str:
+        if self._first_bytes[0:1] != bytes([_HANDSHAKE_RECORD]):
+            return "an SSL 2.0 hello"
+        return _VERSIONS.get(int.from_bytes(self._first_bytes[9:11], "big"), "no version that is known")
