@@ -208,12 +208,12 @@ class Hub:
             session.will = None
         self._rest(session, now)
 
-    def end_session(self, session: Session, error: LockgateError | None = None) -> None:
+    def end_session(self, session: Session, now: float, error: LockgateError | None = None) -> None:
         """End a session for good: its connection (told why), its will (if it still may go out), its queue."""
         outlet, session.outlet = session.outlet, None
         if outlet is not None and error is not None:
             outlet.end(error)
-        self._fire_will(session)
+        self._fire_will(session, now)
         self._discard(session)
 
     def disconnect(self, session: Session, error: LockgateError, now: float) -> None:
@@ -266,9 +266,9 @@ class Hub:
             elif session.outlet is None and session.disconnected_at is not None:
                 away = now - session.disconnected_at
                 if session.will is not None and away >= session.will.delay_seconds:
-                    self._fire_will(session)
+                    self._fire_will(session, now)
                 if away >= session.expiry_seconds:
-                    self.end_session(session)
+                    self.end_session(session, now)
 
     def clear_expired(self, now: float) -> None:
         """Drop retained messages that have expired. Called now and then: `match` already hides them."""
@@ -325,31 +325,34 @@ class Hub:
             outlet.end(SessionTakenOver(f"{session.client_id} connected anew"))
         will = session.will
         if clean_start or session.expiry_seconds <= 0:
-            self._fire_will(session)
+            self._fire_will(session, now)
             self._discard(session)
         elif will is not None and will.delay_seconds <= 0:  # MQTT 5.0 section 3.1.3.2.2
-            self._fire_will(session)
+            self._fire_will(session, now)
 
     def _rest(self, session: Session, now: float) -> None:
         """Let a session without a connection wait, or end it when it shall not."""
         will = session.will
         if session.expiry_seconds <= 0:
-            self._fire_will(session)
+            self._fire_will(session, now)
             self._discard(session)
             return
         if will is not None:
             if will.delay_seconds <= 0:
-                self._fire_will(session)
+                self._fire_will(session, now)
             else:
                 self._timers.add(now + min(will.delay_seconds, session.expiry_seconds), "rest", session)
         self._timers.add(now + session.expiry_seconds, "rest", session)
         self._store.save_session(session.record())
 
-    def _fire_will(self, session: Session) -> None:
+    def _fire_will(self, session: Session, now: float) -> None:
         will, session.will = session.will, None
         if will is None:
             return
-        outcome = self.publish(session.principal, will.message)  # the one way in, and checked again
+        message = will.message
+        if will.expiry_seconds is not None:
+            message = msgspec.structs.replace(message, expires_at=now + will.expiry_seconds)
+        outcome = self.publish(session.principal, message)  # the one way in, and checked again
         self._memory.forget_client(session.client_id)
         if isinstance(outcome, LockgateError):
             self._report(outcome, session.principal)

@@ -42,10 +42,14 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
 
 
 class Will(msgspec.Struct, frozen=True):
-    """The message that goes out when its owner is lost, `delay_seconds` after the connection ended."""
+    """The message that goes out when its owner is lost, `delay_seconds` after the connection ended.
+
+    `expiry_seconds` is how long the message lives from then on, None for ever.
+    """
 
     message: Message
     delay_seconds: float = 0.0
+    expiry_seconds: float | None = None
 
 
 class SessionRecord(msgspec.Struct, frozen=True):

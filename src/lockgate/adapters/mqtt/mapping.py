@@ -1,0 +1,274 @@
+"""MQTT's words to the house's and back: packets to messages, and our errors to reason codes.
+
+Source: MQTT 5.0 section 2.4 (which code is legal in which packet); MQTT 3.1.1 sections 3.2.2.3 and 3.9.3.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from lockgate.adapters.mqtt.packets import (
+    NO_PROPERTIES,
+    V5,
+    Connect,
+    MqttError,
+    Properties,
+    Publish,
+    ReasonCode,
+    SubscriptionRequest,
+    WillPacket,
+)
+from lockgate.errors import (
+    AuthenticationFailed,
+    Conflict,
+    LockgateError,
+    NotAuthorized,
+    NotFound,
+    PayloadTooLarge,
+    QuotaExceeded,
+    RateExceeded,
+    SessionTakenOver,
+    Step,
+    TopicFilterInvalid,
+    TopicNameInvalid,
+    Unavailable,
+)
+from lockgate.model.message import Message, MessageProperties
+from lockgate.model.principal import Principal
+from lockgate.model.session import Delivery, Subscription, Will
+from lockgate.model.topic import topic_filter, topic_name
+
+NEVER = 0xFFFF_FFFF
+"""A session expiry interval that means: never."""
+
+
+class Answer(StrEnum):
+    """The packets that carry a reason code to a client."""
+
+    CONNACK = "CONNACK"
+    PUBACK = "PUBACK"
+    PUBREC = "PUBREC"
+    SUBACK = "SUBACK"
+    UNSUBACK = "UNSUBACK"
+    DISCONNECT = "DISCONNECT"
+
+
+CODES: dict[type[LockgateError], ReasonCode] = {
+    AuthenticationFailed: ReasonCode.BAD_USER_NAME_OR_PASSWORD,
+    NotAuthorized: ReasonCode.NOT_AUTHORIZED,
+    TopicNameInvalid: ReasonCode.TOPIC_NAME_INVALID,
+    TopicFilterInvalid: ReasonCode.TOPIC_FILTER_INVALID,
+    PayloadTooLarge: ReasonCode.PACKET_TOO_LARGE,
+    QuotaExceeded: ReasonCode.QUOTA_EXCEEDED,
+    RateExceeded: ReasonCode.MESSAGE_RATE_TOO_HIGH,
+    SessionTakenOver: ReasonCode.SESSION_TAKEN_OVER,
+    NotFound: ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR,
+    Conflict: ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR,
+    Unavailable: ReasonCode.SERVER_UNAVAILABLE,
+}
+"""The house's table, MQTT 5.0's column; whatever is not in it is UNSPECIFIED_ERROR."""
+
+_R = ReasonCode
+LEGAL: dict[Answer, frozenset[int]] = {
+    Answer.CONNACK: frozenset({0, *range(0x80, 0x8B), 0x8C, 0x90, 0x95, 0x97, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9F}),
+    Answer.PUBACK: frozenset({0, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99}),
+    Answer.PUBREC: frozenset({0, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99}),
+    Answer.SUBACK: frozenset({0, 1, 2, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2}),
+    Answer.UNSUBACK: frozenset({0, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91}),
+    Answer.DISCONNECT: frozenset(
+        {0, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8D, 0x8E, 0x8F, 0x90, *range(0x93, 0xA3)}
+    ),
+}
+"""Which code may stand in which packet (MQTT 5.0 section 2.4, table 2-6)."""
+
+NEAREST: dict[int, tuple[ReasonCode, ...]] = {
+    _R.BAD_USER_NAME_OR_PASSWORD: (_R.NOT_AUTHORIZED,),
+    _R.SERVER_UNAVAILABLE: (_R.SERVER_BUSY, _R.IMPLEMENTATION_SPECIFIC_ERROR),
+    _R.SESSION_TAKEN_OVER: (_R.IMPLEMENTATION_SPECIFIC_ERROR,),
+    _R.TOPIC_FILTER_INVALID: (_R.TOPIC_NAME_INVALID, _R.UNSPECIFIED_ERROR),
+    _R.TOPIC_NAME_INVALID: (_R.TOPIC_FILTER_INVALID, _R.UNSPECIFIED_ERROR),
+    _R.PACKET_TOO_LARGE: (_R.QUOTA_EXCEEDED, _R.IMPLEMENTATION_SPECIFIC_ERROR),
+    _R.MESSAGE_RATE_TOO_HIGH: (_R.QUOTA_EXCEEDED, _R.IMPLEMENTATION_SPECIFIC_ERROR),
+    _R.QUOTA_EXCEEDED: (_R.IMPLEMENTATION_SPECIFIC_ERROR,),
+}
+"""What stands in for a code that the packet at hand does not know: the first that it does."""
+
+SUBACK_FAILURE = 0x80
+RETURN_CODES: tuple[tuple[type[LockgateError], int], ...] = (
+    (AuthenticationFailed, 4),
+    (RateExceeded, 3),
+    (Unavailable, 3),
+    (QuotaExceeded, 3),
+    (NotAuthorized, 5),
+)
+"""MQTT 3.1.1's CONNACK return codes; whatever is not in it is 5, not authorized."""
+
+
+def reason_code(error: LockgateError, answer: Answer) -> int:
+    """Give the MQTT 5.0 reason code for an error in a packet: the table's, or the nearest that is legal there."""
+    code = _code(error)
+    if code in LEGAL[answer]:
+        return code
+    for nearest in NEAREST.get(code, ()):
+        if nearest in LEGAL[answer]:
+            return nearest
+    return ReasonCode.UNSPECIFIED_ERROR
+
+
+def connack_code(error: LockgateError, version: int) -> int:
+    """Give the code that refuses a CONNECT: a reason code in 5.0, a return code in 3.1.1."""
+    if version == V5:
+        return reason_code(error, Answer.CONNACK)
+    for kind, code in RETURN_CODES:
+        if isinstance(error, kind):
+            return code
+    return 5
+
+
+def suback_code(error: LockgateError, version: int) -> int:
+    """Give the code that refuses one topic filter."""
+    return reason_code(error, Answer.SUBACK) if version == V5 else SUBACK_FAILURE
+
+
+def _code(error: LockgateError) -> ReasonCode:
+    if isinstance(error, MqttError):
+        return error.code
+    if isinstance(error, RateExceeded) and error.step is Step.CREDENTIAL:
+        return ReasonCode.SERVER_BUSY  # before there is a connection, no message has a rate
+    for kind in type(error).__mro__:
+        if kind in CODES:
+            return CODES[kind]
+    return ReasonCode.UNSPECIFIED_ERROR
+
+
+def to_message(publish: Publish, principal: Principal, now: float) -> Message:
+    """Give the message that a PUBLISH carries. `now` in unix seconds."""
+    if publish.properties is NO_PROPERTIES:
+        return Message(publish.topic, publish.payload, publish.qos, publish.retain, None, None, principal.device)
+    return Message(
+        publish.topic,
+        publish.payload,
+        publish.qos,
+        publish.retain,
+        _message_properties(publish.properties),
+        _expires_at(publish.properties.message_expiry_interval, now),
+        principal.device,
+    )
+
+
+def to_will(will: WillPacket, principal: Principal) -> Will:
+    """Give the will of a CONNECT.
+
+    Raises:
+        TopicNameInvalid: when its topic is none.
+    """
+    message = Message(
+        topic_name(will.topic),
+        will.payload,
+        will.qos,
+        will.retain,
+        _message_properties(will.properties),
+        None,
+        principal.device,
+    )
+    expiry = will.properties.message_expiry_interval
+    delay = float(will.properties.will_delay_interval or 0)
+    return Will(message, delay, None if expiry is None else float(expiry))
+
+
+def to_subscription(request: SubscriptionRequest, identifier: int) -> Subscription:
+    """Give the subscription that a SUBSCRIBE asks for.
+
+    Raises:
+        TopicFilterInvalid: when its filter is none.
+    """
+    return Subscription(
+        topic_filter(request.filter),
+        request.qos,
+        request.no_local,
+        request.retain_as_published,
+        request.retain_handling,
+        identifier,
+    )
+
+
+def session_expiry(connect: Connect, max_seconds: float) -> float:
+    """Give how long the session of a CONNECT waits for its client, in seconds.
+
+    3.1.1 has no number for it: a session that is not clean gets the most that the hub gives.
+    """
+    if connect.version != V5:
+        return 0.0 if connect.clean_start else max_seconds
+    return granted_expiry(connect.properties.session_expiry_interval or 0, max_seconds)
+
+
+def granted_expiry(interval: int, max_seconds: float) -> float:
+    """Give the granted part of a session expiry interval in seconds."""
+    return max_seconds if interval == NEVER else min(float(interval), max_seconds)
+
+
+class Outgoing:
+    """Turns deliveries into PUBLISH packets. One message to many receivers makes one packet at QoS 0."""
+
+    def __init__(self) -> None:
+        self._delivery: Delivery | None = None
+        self._publish: Publish | None = None
+
+    def to_publish(self, delivery: Delivery, now: float) -> Publish:
+        """Give the PUBLISH for a delivery. `now` in unix seconds: what is left of the message's expiry goes with it."""
+        message = delivery.message
+        last, made = self._delivery, self._publish
+        if (
+            last is not None
+            and made is not None
+            and last.message is message
+            and delivery.qos == 0 == last.qos
+            and last.is_retained == delivery.is_retained
+            and last.identifiers == delivery.identifiers
+        ):
+            return made
+        publish = Publish(
+            message.topic,
+            message.payload,
+            delivery.qos,
+            delivery.is_retained,
+            delivery.is_repeated,
+            delivery.tag,
+            _publish_properties(delivery, now),
+        )
+        self._delivery, self._publish = delivery, publish
+        return publish
+
+
+def _message_properties(properties: Properties) -> MessageProperties | None:
+    if properties is NO_PROPERTIES:
+        return None
+    return MessageProperties(
+        payload_is_text=properties.payload_format_indicator == 1,
+        content_type=properties.content_type,
+        response_topic=properties.response_topic,
+        correlation_data=properties.correlation_data,
+        user_properties=properties.user_properties,
+    )
+
+
+def _publish_properties(delivery: Delivery, now: float) -> Properties:
+    message = delivery.message
+    said = message.properties
+    if said is None and message.expires_at is None and not delivery.identifiers:
+        return NO_PROPERTIES
+    said = said or MessageProperties()
+    left = None if message.expires_at is None else max(1, round(message.expires_at - now))  # [MQTT-3.3.2-6]
+    return Properties(
+        payload_format_indicator=1 if said.payload_is_text else None,
+        message_expiry_interval=left,
+        content_type=said.content_type,
+        response_topic=said.response_topic,
+        correlation_data=said.correlation_data,
+        subscription_identifiers=delivery.identifiers,
+        user_properties=said.user_properties,
+    )
+
+
+def _expires_at(interval: int | None, now: float) -> float | None:
+    return None if interval is None else now + interval

@@ -1,0 +1,327 @@
+"""The MQTT protocol as a state machine: bytes and time in, packets and bytes out. No socket, no clock.
+
+Theory of operation. A connection begins AWAITING_CONNECT. The first packet must be CONNECT; the protocol then is
+AWAITING_VERDICT and decodes nothing further until the driver says `accept` or `refuse`. Once CONNECTED it answers by
+itself what needs no decision (PINGREQ, PUBACK, PUBREC, PUBREL, PUBCOMP) and gives the rest to the driver.
+
+    AWAITING_CONNECT --CONNECT--> AWAITING_VERDICT --accept--> CONNECTED --DISCONNECT, error, time--> CLOSED
+            |                            |
+            +--any other, time, error----+--refuse--------------------------------------------------> CLOSED
+
+Answers that promise storage (PUBACK, PUBREC, PUBCOMP, SUBACK, UNSUBACK) wait for their commit: `committed` lets
+them go, in their order. When something is wrong, `failure` says what, and the goodbye (if the version has one) is
+already in `data_to_send`.
+
+Source: MQTT 5.0 sections 3 and 4, MQTT 3.1.1 sections 3 and 4.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import IntEnum
+
+from lockgate.adapters.mqtt import wire
+from lockgate.adapters.mqtt.packets import (
+    NO_PROPERTIES,
+    V5,
+    V311,
+    Connack,
+    Connect,
+    Disconnect,
+    MqttError,
+    Packet,
+    Pingreq,
+    Pingresp,
+    Properties,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    ReasonCode,
+    Subscribe,
+    Unsubscribe,
+)
+from lockgate.hub import Session
+from lockgate.settings import MqttSettings
+
+KEEP_ALIVE_GRACE = 1.5
+UNLIMITED_BYTES = 268_435_460
+REQUESTS = (Publish, Subscribe, Unsubscribe, Disconnect)
+
+
+class State(IntEnum):
+    """Where the connection is."""
+
+    AWAITING_CONNECT = 0
+    AWAITING_VERDICT = 1
+    CONNECTED = 2
+    CLOSED = 3
+
+
+class MqttProtocol:
+    """One connection's protocol.
+
+    Args:
+        settings: the door's limits.
+        now: monotonic seconds, as for every method here.
+    """
+
+    def __init__(self, settings: MqttSettings, now: float) -> None:
+        self.state: State = State.AWAITING_CONNECT
+        self.version: int = 0
+        self.failure: MqttError | None = None
+        self.max_send_bytes: int = UNLIMITED_BYTES
+        self._settings = settings
+        self._session: Session | None = None
+        self._buffer: bytes = b""
+        self._out: list[bytes] = []
+        self._waiting: deque[tuple[int, Packet]] = deque()
+        self._committed: int = 0
+        self._unanswered: set[int] = set()
+        self._started_at: float = now
+        self._heard_at: float = now
+        self._keep_alive_seconds: float = 0.0
+
+    # What comes in
+
+    def receive_data(self, data: bytes, now: float) -> list[Packet]:
+        """Take bytes from the peer; give the packets that need a decision, in their order.
+
+        Call it again with b"" after `accept`: what followed the CONNECT waits in the buffer.
+        """
+        self._heard_at = now
+        if self._buffer:
+            data = self._buffer + data
+        packets: list[Packet] = []
+        position = 0
+        limit = self._settings.max_packet_bytes
+        try:
+            while self.state is State.CONNECTED or self.state is State.AWAITING_CONNECT:
+                found = wire.decode(data, position, self.version, limit)
+                if found is None:
+                    break
+                packet, position = found
+                if isinstance(packet, Publish):
+                    if self._accept_publish(packet):
+                        packets.append(packet)
+                elif self._take_in(packet):
+                    packets.append(packet)
+        except MqttError as error:
+            self.fail(error)
+        self._buffer = data[position:] if self.state is not State.CLOSED else b""
+        return packets
+
+    def receive_eof(self) -> None:
+        """The peer sends nothing more: the connection is over."""
+        self.state = State.CLOSED
+
+    # The driver's decisions
+
+    def accept(self, session: Session, is_present: bool, properties: Properties, keep_alive_seconds: int) -> None:
+        """Answer the CONNECT with yes, and join its session."""
+        self.state = State.CONNECTED
+        self._session = session
+        self._keep_alive_seconds = keep_alive_seconds * KEEP_ALIVE_GRACE  # [MQTT-3.1.2-22]
+        self._write(Connack(0, is_present, properties))
+
+    def refuse(self, code: int, properties: Properties = NO_PROPERTIES) -> None:
+        """Answer the CONNECT with no; close the connection after `data_to_send`."""
+        self._write(Connack(code, False, properties))
+        self.state = State.CLOSED
+
+    def send(self, packet: Packet) -> bool:
+        """Send a packet; say whether it fits what the client takes (Maximum Packet Size) [MQTT-3.1.2-24]."""
+        data = wire.encode(packet, self.version or V311)
+        if len(data) > self.max_send_bytes:
+            return False
+        self._out.append(data)
+        return True
+
+    def resend(self, publish: Publish) -> bool:
+        """Send again what was unsettled when the last connection was lost [MQTT-4.4.0-1]; False if it does not fit."""
+        session = self._session
+        if session is not None and publish.packet_id in session.released:
+            return self.send(Pubrel(publish.packet_id))
+        return self.send(publish)
+
+    def answer(self, packet: Packet, commit: int) -> None:
+        """Send an answer once `commit` (0: at once) is durable, and not before answers given earlier."""
+        if commit > self._committed or self._waiting:
+            self._waiting.append((commit, packet))
+        else:
+            self._send_answer(packet)
+
+    def acknowledge(self, publish: Publish, code: int, commit: int, properties: Properties = NO_PROPERTIES) -> None:
+        """Answer a PUBLISH that the driver has brought to the hub, or refused; nothing at QoS 0."""
+        tag = publish.packet_id
+        if publish.qos == 1:
+            self.answer(Puback(tag, code, properties), commit)
+        elif publish.qos == 2 and self._session is not None:
+            if code < ReasonCode.UNSPECIFIED_ERROR:
+                commit = max(commit, self._session.receive(tag))
+            self.answer(Pubrec(tag, code, properties), commit)
+
+    def committed(self, number: int, now: float) -> None:
+        """Learn that commit `number` is durable: the answers that waited for it go out."""
+        self._committed = number
+        if self._waiting:
+            self._heard_at = now  # while we made the client wait, its silence does not count
+        while self._waiting and self._waiting[0][0] <= number:
+            self._send_answer(self._waiting.popleft()[1])
+
+    def disconnect(self, code: int, properties: Properties = NO_PROPERTIES) -> None:
+        """Say goodbye (5.0 has a word for it) and be closed."""
+        if self.state is State.CONNECTED and self.version == V5:
+            self._write(Disconnect(code, properties))
+        self.state = State.CLOSED
+
+    def fail(self, error: MqttError) -> None:
+        """Close because the peer broke the protocol: `failure` says how."""
+        self.failure = error
+        if self.state is State.AWAITING_CONNECT and error.code is ReasonCode.UNSUPPORTED_PROTOCOL_VERSION:
+            self.refuse(1)  # 3.1.1 section 3.1.2.2: a return code that every version understands
+        elif self.state is State.AWAITING_VERDICT and self.version == V5:
+            self.refuse(error.code, Properties(reason_string=str(error)))
+        elif self.state is State.AWAITING_VERDICT and error.code is ReasonCode.CLIENT_IDENTIFIER_NOT_VALID:
+            self.refuse(2)
+        self.disconnect(error.code, Properties(reason_string=str(error)))
+
+    # What goes out, and time
+
+    @property
+    def waiting_answers(self) -> int:
+        """Give how many answers wait for the disk; the driver stops reading when they are many."""
+        return len(self._waiting)
+
+    def data_to_send(self) -> bytes:
+        """Give the bytes to write now."""
+        out = self._out
+        if not out:
+            return b""
+        data = out[0] if len(out) == 1 else b"".join(out)
+        self._out = []
+        return data
+
+    def next_timer(self) -> float | None:
+        """Give the monotonic second at which `handle_timer` wants to be called, None for never."""
+        if self.state is State.AWAITING_CONNECT:
+            return self._started_at + self._settings.connect_deadline_seconds
+        if self.state is State.CONNECTED and self._keep_alive_seconds:
+            return self._heard_at + self._keep_alive_seconds
+        return None
+
+    def handle_timer(self, now: float) -> None:
+        """Close the connection if its time is up."""
+        at = self.next_timer()
+        if at is None or now < at:
+            return
+        if self.state is State.AWAITING_CONNECT:
+            seconds = self._settings.connect_deadline_seconds
+            self.fail(MqttError(ReasonCode.PROTOCOL_ERROR, f"no CONNECT came within {seconds:g} s"))
+        else:
+            limit = self._keep_alive_seconds
+            self.fail(
+                MqttError(ReasonCode.KEEP_ALIVE_TIMEOUT, f"nothing came for {limit:g} s (1.5 times the keep-alive)")
+            )
+
+    # Helpers
+
+    def _take_in(self, packet: Packet) -> bool:
+        """Handle a packet that is no PUBLISH; say whether the driver must decide over it."""
+        session = self._session
+        if session is None:
+            if not isinstance(packet, Connect):
+                raise MqttError(ReasonCode.PROTOCOL_ERROR, "the first packet must be CONNECT")  # [MQTT-3.1.0-1]
+            self._begin(packet)
+            return True
+        if isinstance(packet, Puback):
+            session.settle(packet.packet_id)
+        elif isinstance(packet, Pubrec):
+            self._received(session, packet)
+        elif isinstance(packet, Pubrel):
+            self._released(session, packet)
+        elif isinstance(packet, Pubcomp):
+            session.settle(packet.packet_id)
+        elif isinstance(packet, Pingreq):
+            self._write(Pingresp())  # [MQTT-3.12.4-1]
+        elif isinstance(packet, REQUESTS):
+            return True
+        else:
+            name = type(packet).__name__.upper()
+            raise MqttError(ReasonCode.PROTOCOL_ERROR, f"a client does not send {name} here")  # [MQTT-3.1.0-2]
+        return False
+
+    def _begin(self, connect: Connect) -> None:
+        self.version = connect.version
+        self.state = State.AWAITING_VERDICT
+        if connect.properties.maximum_packet_size is not None:
+            self.max_send_bytes = connect.properties.maximum_packet_size
+        if connect.properties.authentication_method is not None:
+            raise MqttError(ReasonCode.BAD_AUTHENTICATION_METHOD, "this hub offers no enhanced authentication")
+        if connect.version != V5 and not connect.client_id and not connect.clean_start:  # [MQTT-3.1.3-8] of 3.1.1
+            raise MqttError(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "a session that is kept needs a client id")
+
+    def _accept_publish(self, publish: Publish) -> bool:
+        """Say whether a PUBLISH is to be brought to the hub: not when it repeats a QoS 2 message [MQTT-4.3.3-10]."""
+        session = self._session
+        if session is None:
+            raise MqttError(ReasonCode.PROTOCOL_ERROR, "the first packet must be CONNECT")
+        if publish.properties.topic_alias is not None:  # we offered none: Topic Alias Maximum is 0 [MQTT-3.3.2-9]
+            raise MqttError(ReasonCode.TOPIC_ALIAS_INVALID, "this hub offers no topic aliases")
+        if publish.qos == 0:
+            return True
+        tag, unanswered = publish.packet_id, self._unanswered
+        if publish.qos == 2:
+            if tag in unanswered:
+                return False  # its PUBREC is on the way
+            if tag in session.incoming:
+                self.answer(Pubrec(tag), 0)
+                return False
+        limit = self._settings.receive_maximum
+        if (
+            len(unanswered) + len(session.incoming) >= limit <= len(unanswered | session.incoming)
+            and self.version == V5
+        ):
+            raise MqttError(ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, f"more than {limit} messages in flight")  # 3.3.4
+        unanswered.add(tag)
+        return True
+
+    def _received(self, session: Session, packet: Pubrec) -> None:
+        if packet.code >= ReasonCode.UNSPECIFIED_ERROR:  # the receiver refused it: that settles it
+            session.settle(packet.packet_id)
+        elif session.release(packet.packet_id):
+            self._write(Pubrel(packet.packet_id))
+        elif self.version == V5:
+            self._write(Pubrel(packet.packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
+        else:
+            self._write(Pubrel(packet.packet_id))
+
+    def _released(self, session: Session, packet: Pubrel) -> None:
+        known = packet.packet_id in session.incoming
+        commit = session.receive_release(packet.packet_id)
+        code = ReasonCode.SUCCESS if known or self.version != V5 else ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
+        self.answer(Pubcomp(packet.packet_id, code), commit)
+
+    def _send_answer(self, packet: Packet) -> None:
+        if isinstance(packet, Puback | Pubrec):
+            self._unanswered.discard(packet.packet_id)
+        self._write(packet)
+
+    def _write(self, packet: Packet) -> None:
+        data = wire.encode(packet, self.version or V311)
+        if len(data) > self.max_send_bytes:  # a reason string is the first to go [MQTT-3.4.2-2]
+            data = wire.encode(_without_reason(packet), self.version or V311)
+        self._out.append(data)
+
+
+def _without_reason(packet: Packet) -> Packet:
+    if isinstance(packet, Connack):
+        return Connack(packet.code, packet.session_present)
+    if isinstance(packet, Puback):
+        return Puback(packet.packet_id, packet.code)
+    if isinstance(packet, Pubrec):
+        return Pubrec(packet.packet_id, packet.code)
+    if isinstance(packet, Disconnect):
+        return Disconnect(packet.code)
+    return packet

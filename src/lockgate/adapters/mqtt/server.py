@@ -1,0 +1,530 @@
+"""The MQTT door's driver: joins sockets, clock and hub to the protocol. The only room here that does I/O.
+
+One `MqttConnection` per client: bytes go to its protocol, the packets that need a decision go through `mapping` to
+identity and the hub, and the hub's deliveries come back through `wake` and `drain`. Everything runs on the loop;
+only password hashes go to a worker thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+import msgspec
+import structlog
+
+from lockgate.adapters.mqtt import mapping
+from lockgate.adapters.mqtt.mapping import Answer, reason_code
+from lockgate.adapters.mqtt.packets import (
+    NO_PROPERTIES,
+    V5,
+    Connect,
+    Disconnect,
+    MqttError,
+    Packet,
+    Properties,
+    Publish,
+    ReasonCode,
+    Suback,
+    Subscribe,
+    SubscriptionRequest,
+    Unsuback,
+    Unsubscribe,
+)
+from lockgate.adapters.mqtt.protocol import MqttProtocol, State
+from lockgate.errors import LockgateError, Unavailable
+from lockgate.events import Event
+from lockgate.hub import Hub, Receipt, Session
+from lockgate.identity import Authenticator, Credentials
+from lockgate.model.principal import Principal
+from lockgate.net.listener import Link
+from lockgate.registry.journal import Journal, Peer
+from lockgate.settings import Settings
+from lockgate.store.messages_db import MessagesDb
+
+log = structlog.get_logger()
+
+MAX_WAITING_ANSWERS = 4096
+DELIVERIES_PER_WRITE = 512
+
+
+class MqttDoor:
+    """All MQTT connections of the hub, behind one or more listeners."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        authenticator: Authenticator,
+        journal: Journal,
+        store: MessagesDb,
+        settings: Settings,
+        workers: Executor,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.hub = hub
+        self.authenticator = authenticator
+        self.journal = journal
+        self.store = store
+        self.settings = settings
+        self.workers = workers
+        self.wall_clock = wall_clock
+        self.outgoing = mapping.Outgoing()
+        self.connections: set[MqttConnection] = set()
+        self.waiting_checks = 0
+        self._loop = asyncio.get_running_loop()
+        self._dirty: list[MqttConnection] = []
+        self._waiting_for_commit: set[MqttConnection] = set()
+
+    def handler(self) -> MqttConnection:
+        """Make the handler of one TLS connection."""
+        return MqttConnection(self, is_lab=False)
+
+    def lab_handler(self) -> MqttConnection:
+        """Make the handler of one plaintext connection of the lab port."""
+        return MqttConnection(self, is_lab=True)
+
+    def committed(self, number: int) -> None:
+        """Let go what waited for commit `number`. Called on the loop."""
+        waiting, self._waiting_for_commit = self._waiting_for_commit, set()
+        now = self._loop.time()
+        for connection in waiting:
+            connection.committed(number, now)
+
+    def handle_timers(self) -> None:
+        """Close the connections whose time is up. Called about once a second."""
+        now = self._loop.time()
+        for connection in list(self.connections):
+            connection.handle_timer(now)
+
+    def wait_for_commit(self, connection: MqttConnection) -> None:
+        """Tell `connection` of the next commit."""
+        self._waiting_for_commit.add(connection)
+
+    def schedule(self, connection: MqttConnection) -> None:
+        """Pump `connection` when this turn of the loop ends."""
+        if not self._dirty:
+            self._loop.call_soon(self._pump_all)
+        self._dirty.append(connection)
+
+    def close(self) -> None:
+        """Tell every client that the hub stops; their sessions wait."""
+        stopping = Unavailable("the hub is stopping", reason="server shutting down")
+        now = self.wall_clock()
+        for connection in list(self.connections):
+            if connection.session is not None:
+                self.hub.disconnect(connection.session, stopping, now)
+            else:
+                connection.link.abort()
+
+    def _pump_all(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for connection in dirty:
+            connection.pump()
+
+
+class MqttConnection:
+    """One client. It is a stream handler towards `net`, and an outlet towards the hub."""
+
+    link: Link
+
+    def __init__(self, door: MqttDoor, is_lab: bool) -> None:
+        self.session: Session | None = None
+        self._door = door
+        self._hub = door.hub
+        self._is_lab = is_lab
+        self._protocol = MqttProtocol(door.settings.mqtt, asyncio.get_running_loop().time())
+        self._principal: Principal | None = None
+        self._client_id = ""
+        self._is_paused = False
+        self._is_reading = True
+        self._is_over = False
+        self._send_will = True
+
+    # Towards net: the stream
+
+    def connection_made(self, link: Link) -> None:
+        """Begin: TLS is established, or the lab port was opened."""
+        self.link = link
+        self._door.connections.add(self)
+        name = link.server_name
+        if name is not None and not link.is_name_covered:
+            self._door.journal.uncovered_name(name, self._peer())
+
+    def data_received(self, data: bytes) -> None:
+        """Bring what the client sent to where it goes."""
+        try:
+            self._receive(data)
+        except Exception:
+            self._unexpected()
+
+    def eof_received(self) -> None:
+        """The client has nothing more to say."""
+        self._protocol.receive_eof()
+        self.link.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone; the session rests, or ends."""
+        door = self._door
+        door.connections.discard(self)
+        self._is_over = True
+        session, self.session = self.session, None
+        if session is not None and self._principal is not None:
+            door.journal.disconnected(self._principal, self._peer(), is_clean=not self._send_will, error=error)
+            self._hub.close_session(session, self, self._send_will, door.wall_clock())
+
+    def pause_writing(self) -> None:
+        """The client does not read: let its deliveries queue in the hub, where they are bounded."""
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._is_paused = False
+        self.pump()
+
+    # Towards the hub: the outlet
+
+    def wake(self) -> None:
+        """Deliveries wait: send them when this turn of the loop ends."""
+        self._door.schedule(self)
+
+    def drain(self) -> None:
+        """Many deliveries wait: send them now."""
+        self.pump()
+
+    def end(self, error: LockgateError) -> None:
+        """The hub ends this connection: say why, and close."""
+        if self._is_over:
+            return
+        self.session = None
+        text = error.reason
+        if self._principal is not None:
+            self._door.journal.ended(error, self._principal, self._peer())
+        self._protocol.disconnect(self._end_code(error), Properties(reason_string=text))
+        self._finish()
+
+    # Sending
+
+    def pump(self) -> None:
+        """Send what waits in the session, as far as the client takes it."""
+        session = self.session
+        if session is None or self._is_paused or self._is_over:
+            return
+        door, protocol = self._door, self._protocol
+        committed = door.store.committed
+        now = door.wall_clock()
+        count = 0
+        while True:
+            delivery = session.take(now, committed)
+            if delivery is None:
+                break
+            if not protocol.send(door.outgoing.to_publish(delivery, now)):
+                session.give_up(delivery)
+                door.journal.dropped(session.client_id, delivery.message.topic, "larger than the client takes")
+                continue
+            count += 1
+            if count % DELIVERIES_PER_WRITE == 0:
+                self._flush()
+                if self._is_paused:
+                    return
+        if session.queue and session.queue[0].commit > committed:
+            door.wait_for_commit(self)
+        self._flush()
+
+    def committed(self, number: int, now: float) -> None:
+        """Commit `number` is durable: answers and deliveries that waited for it go."""
+        self._protocol.committed(number, now)
+        if self._protocol.waiting_answers:
+            self._door.wait_for_commit(self)
+        self.pump()
+        self._flush()
+        if not self._is_reading and not self._is_too_far_ahead():
+            self._is_reading = True
+            self.link.resume_reading()
+
+    def handle_timer(self, now: float) -> None:
+        """Close the connection if its time is up."""
+        self._protocol.handle_timer(now)
+        if self._protocol.failure is not None and not self._is_over:
+            self._failed(self._protocol.failure)
+
+    def _flush(self) -> None:
+        data = self._protocol.data_to_send()
+        if data and not self._is_over:
+            self.link.write(data)
+
+    # Receiving
+
+    def _receive(self, data: bytes) -> None:
+        protocol = self._protocol
+        packets = protocol.receive_data(data, self._door._loop.time())
+        while packets:
+            for packet in packets:
+                if self._is_over or (protocol.state is State.CLOSED and self.session is None):
+                    return
+                self._handle(packet)
+            # After a CONNECT that was accepted at once, what followed it still waits.
+            packets = self._rest() if protocol.state is State.CONNECTED and isinstance(packet, Connect) else []
+        if protocol.failure is not None and not self._is_over:
+            self._failed(protocol.failure)
+            return
+        self._flush()
+        if protocol.waiting_answers:
+            self._door.wait_for_commit(self)
+            if self._is_reading and self._is_too_far_ahead():
+                self._is_reading = False
+                self.link.pause_reading()
+
+    def _rest(self) -> list[Packet]:
+        return self._protocol.receive_data(b"", self._door._loop.time())
+
+    def _is_too_far_ahead(self) -> bool:
+        return self._protocol.waiting_answers > MAX_WAITING_ANSWERS or self._door.store.is_full
+
+    def _handle(self, packet: Packet) -> None:
+        if isinstance(packet, Publish):
+            self._on_publish(packet)
+        elif isinstance(packet, Subscribe):
+            self._on_subscribe(packet)
+        elif isinstance(packet, Unsubscribe):
+            self._on_unsubscribe(packet)
+        elif isinstance(packet, Disconnect):
+            self._on_disconnect(packet)
+        elif isinstance(packet, Connect):
+            self._on_connect(packet)
+
+    # CONNECT
+
+    def _on_connect(self, connect: Connect) -> None:
+        self._client_id = connect.client_id
+        door = self._door
+        if self._is_lab:
+            # Lab sessions have names of their own: none can take over a device's.
+            client_id = f"lab/{connect.client_id or format(id(self), 'x')}"
+            self._admit(connect, Principal("lab", client_id, "lab"))
+            return
+        credentials = Credentials(
+            client_id=connect.client_id,
+            user_name=connect.user_name,
+            secret=connect.password,
+            certificate=self.link.peer_certificate,
+            is_protected=self.link.protection is not None,
+            host=self.link.peer.host,
+        )
+        try:
+            if not door.authenticator.is_slow(credentials):
+                self._admit(connect, door.authenticator.authenticate(credentials, door.wall_clock()))
+                return
+            limit = door.settings.identity.max_waiting_password_checks
+            if door.waiting_checks >= limit:
+                raise Unavailable(f"{limit} password checks wait already", reason="server busy", fix="try again later")
+        except LockgateError as error:
+            self._refuse(connect, error)
+            return
+        door.waiting_checks += 1
+        check = door._loop.run_in_executor(
+            door.workers, door.authenticator.authenticate, credentials, door.wall_clock()
+        )
+        check.add_done_callback(lambda done: self._checked(connect, done))
+
+    def _checked(self, connect: Connect, done: asyncio.Future[Principal]) -> None:
+        """The worker thread has checked the password."""
+        self._door.waiting_checks -= 1
+        if self._is_over:
+            done.exception()
+            return
+        try:
+            self._admit(connect, done.result())
+            self._receive(b"")
+        except LockgateError as error:
+            self._refuse(connect, error)
+        except Exception:
+            self._unexpected()
+
+    def _admit(self, connect: Connect, principal: Principal) -> None:
+        door = self._door
+        now = door.wall_clock()
+        expiry = mapping.session_expiry(connect, door.settings.hub.max_session_expiry_hours * 3600)
+        try:
+            will = mapping.to_will(connect.will, principal) if connect.will is not None else None
+            window = connect.properties.receive_maximum or 65_535
+            opened = self._hub.open_session(principal, self, connect.clean_start, expiry, will, window, now)
+        except LockgateError as error:
+            self._refuse(connect, error, principal)
+            return
+        self._principal = principal
+        self.session = opened.session
+        keep_alive = self._keep_alive(connect)
+        self._protocol.accept(
+            opened.session,
+            opened.is_present,
+            self._connack_properties(connect, principal, expiry, keep_alive),
+            keep_alive,
+        )
+        door.journal.connected(principal, self._peer())
+        for delivery in opened.resend:
+            publish = door.outgoing.to_publish(msgspec.structs.replace(delivery, is_repeated=True), now)
+            if not self._protocol.resend(publish):
+                opened.session.give_up(delivery)
+        self.pump()
+        self._flush()
+
+    def _keep_alive(self, connect: Connect) -> int:
+        limit = self._door.settings.mqtt.max_keep_alive_seconds
+        if connect.version == V5 and limit and not 0 < connect.keep_alive_seconds <= limit:
+            return limit
+        return connect.keep_alive_seconds
+
+    def _connack_properties(
+        self, connect: Connect, principal: Principal, expiry_seconds: float, keep_alive: int
+    ) -> Properties:
+        if connect.version != V5:
+            return NO_PROPERTIES
+        settings = self._door.settings.mqtt
+        asked = connect.properties.session_expiry_interval or 0
+        granted = math.floor(expiry_seconds)
+        return Properties(
+            session_expiry_interval=granted if granted != asked else None,
+            receive_maximum=settings.receive_maximum,
+            maximum_packet_size=settings.max_packet_bytes,
+            assigned_client_identifier=None if connect.client_id else principal.client_id,
+            server_keep_alive=keep_alive if keep_alive != connect.keep_alive_seconds else None,
+            shared_subscription_available=0,
+        )
+
+    def _refuse(self, connect: Connect, error: LockgateError, principal: Principal | None = None) -> None:
+        reference = self._note(error, connect.user_name or "", principal)
+        code = mapping.connack_code(error, connect.version)
+        self._protocol.refuse(code, _reason(error, reference) if connect.version == V5 else NO_PROPERTIES)
+        self._finish()
+
+    # PUBLISH
+
+    def _on_publish(self, publish: Publish) -> None:
+        principal = self._principal
+        assert principal is not None
+        message = mapping.to_message(publish, principal, self._door.wall_clock())
+        if publish.qos < 2:
+            outcome = self._hub.publish(principal, message)
+            if isinstance(outcome, Receipt):
+                if publish.qos:
+                    self._protocol.acknowledge(publish, self._heard(outcome), outcome.commit)
+                return
+        else:
+            # The message and the note that it came are stored together: a crash between them would lose or repeat it.
+            with self._door.store.together():
+                outcome = self._hub.publish(principal, message)
+                if isinstance(outcome, Receipt):
+                    self._protocol.acknowledge(publish, self._heard(outcome), outcome.commit)
+                    return
+        self._refuse_publish(publish, outcome, principal)
+
+    def _heard(self, receipt: Receipt) -> int:
+        if receipt.heard_by == 0 and self._protocol.version == V5:
+            return ReasonCode.NO_MATCHING_SUBSCRIBERS
+        return ReasonCode.SUCCESS
+
+    def _refuse_publish(self, publish: Publish, error: LockgateError, principal: Principal) -> None:
+        reference = self._note(error, principal=principal)
+        if self._protocol.version == V5:
+            code = reason_code(error, Answer.PUBACK)
+            self._protocol.acknowledge(publish, code, 0, _reason(error, reference))
+        elif self._door.settings.mqtt.on_refused_publish == "close":  # 3.1.1 has no other answer [MQTT-3.3.5-2]
+            self._protocol.disconnect(0)
+            self._finish()
+        else:
+            self._protocol.acknowledge(publish, ReasonCode.SUCCESS, 0)
+
+    # SUBSCRIBE, UNSUBSCRIBE, DISCONNECT
+
+    def _on_subscribe(self, subscribe: Subscribe) -> None:
+        identifiers = subscribe.properties.subscription_identifiers
+        codes: list[int] = []
+        commit = 0
+        properties = NO_PROPERTIES
+        for request in subscribe.requests:
+            try:
+                code, number = self._subscribe(request, identifiers[0] if identifiers else 0)
+                commit = max(commit, number)
+            except LockgateError as error:
+                code = mapping.suback_code(error, self._protocol.version)
+                reference = self._note(error, principal=self._principal)
+                properties = _reason(error, reference)
+            codes.append(code)
+        if self._protocol.version != V5:
+            properties = NO_PROPERTIES
+        self._protocol.answer(Suback(subscribe.packet_id, tuple(codes), properties), commit)
+
+    def _subscribe(self, request: SubscriptionRequest, identifier: int) -> tuple[int, int]:
+        assert self.session is not None
+        if request.filter.startswith("$share/"):
+            raise MqttError(ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, "this hub offers no shared subscriptions")
+        return self._hub.subscribe(self.session, mapping.to_subscription(request, identifier), self._door.wall_clock())
+
+    def _on_unsubscribe(self, unsubscribe: Unsubscribe) -> None:
+        assert self.session is not None
+        codes: list[int] = []
+        commit = 0
+        for text in unsubscribe.filters:
+            was_there, number = self._hub.unsubscribe(self.session, text)
+            codes.append(ReasonCode.SUCCESS if was_there else ReasonCode.NO_SUBSCRIPTION_EXISTED)
+            commit = max(commit, number)
+        self._protocol.answer(Unsuback(unsubscribe.packet_id, tuple(codes)), commit)
+
+    def _on_disconnect(self, disconnect: Disconnect) -> None:
+        session = self.session
+        assert session is not None
+        interval = disconnect.properties.session_expiry_interval
+        if interval is not None:
+            if interval and session.expiry_seconds <= 0:  # [MQTT-3.14.2-2]
+                self._protocol.fail(MqttError(ReasonCode.PROTOCOL_ERROR, "the session was to end with the connection"))
+                return
+            session.expiry_seconds = mapping.granted_expiry(
+                interval, self._door.settings.hub.max_session_expiry_hours * 3600
+            )
+        self._send_will = disconnect.code != 0  # [MQTT-3.14.4-3]
+        self._protocol.receive_eof()
+        self._finish()
+
+    # Endings
+
+    def _finish(self) -> None:
+        """Send what is left to say, and close."""
+        self._flush()
+        self._is_over = True
+        self.link.close()
+
+    def _failed(self, error: MqttError) -> None:
+        """The client broke the protocol; its goodbye is already made."""
+        self._note(error, principal=self._principal)
+        self._finish()
+
+    def _unexpected(self) -> None:
+        """Something that should not happen: log it with a reference, tell the client no more than that, close."""
+        error = LockgateError("an unexpected error", reason="unspecified error")
+        reference = self._note(error, principal=self._principal)
+        log.exception(Event.UNEXPECTED_ERROR, reference=reference, client_id=self._client_id)
+        properties = _reason(error, reference)
+        if self._protocol.state is State.AWAITING_VERDICT and self._protocol.version == V5:
+            self._protocol.refuse(ReasonCode.UNSPECIFIED_ERROR, properties)
+        self._protocol.disconnect(ReasonCode.UNSPECIFIED_ERROR, properties)
+        if not self._is_over:
+            self._finish()
+
+    def _end_code(self, error: LockgateError) -> int:
+        if isinstance(error, Unavailable):
+            return ReasonCode.SERVER_SHUTTING_DOWN
+        return reason_code(error, Answer.DISCONNECT)
+
+    def _note(self, error: LockgateError, user_name: str = "", principal: Principal | None = None) -> str:
+        device = principal.device if principal is not None else user_name or self._client_id.partition("/")[0]
+        return self._door.journal.refused(error, self._peer(), device, is_verified=principal is not None)
+
+    def _peer(self) -> Peer:
+        return Peer("mqtt", str(self.link.peer), self._client_id, self.link.protection)
+
+
+def _reason(error: LockgateError, reference: str) -> Properties:
+    return Properties(reason_string=f"{error.reason} (reference {reference})")
