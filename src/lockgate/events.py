@@ -35,9 +35,11 @@ class Event(StrEnum):
     DEVICE_UNBLOCKED = "device.unblocked"
     DEVICE_REVOKED = "device.revoked"
     DEVICE_REMOVED = "device.removed"
+    CREDENTIAL_ADDED = "credential.added"
     RULE_ADDED = "rule.added"
     RULE_REMOVED = "rule.removed"
     GROUP_JOINED = "group.joined"
+    GROUP_LEFT = "group.left"
     SERVER_CERTIFICATE_ISSUED = "server_certificate.issued"
 
     CHANGE_APPLIED = "change.applied"

@@ -1,0 +1,1 @@
+"""Where state rests: two SQLite files with numbered migrations, and the thread that commits in groups."""

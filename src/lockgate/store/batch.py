@@ -1,0 +1,133 @@
+"""What one commit of messages.db will do: for each row the last word that was said about it.
+
+Writes of the same row overwrite each other here, so that what is made and dropped again before the commit never
+reaches the disk. A value of None means: drop the row.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from lockgate.model.message import Message
+from lockgate.model.refusal import Refusal
+from lockgate.model.session import SessionRecord, Subscription
+from lockgate.store.sqlite import execute_rows
+
+MAX_REFUSALS = 10_000
+MESSAGE_COLUMNS = "topic, payload, qos, retain, properties, expires_at, publisher"
+TAG_BITS = 16
+
+_pack = msgspec.msgpack.Encoder().encode
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+class Batch:
+    """The rows of one commit, by table."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[int, SessionRecord | None] = {}
+        self.subscriptions: dict[tuple[int, str], Subscription | None] = {}
+        self.messages: dict[int, Message | None] = {}
+        self.deliveries: dict[int, tuple[Any, ...] | None] = {}
+        self.released: set[int] = set()
+        self.incoming: dict[int, bool | None] = {}
+        self.retained: dict[str, Message | None] = {}
+        self.refusals: dict[str, Refusal] = {}
+        self.seen: dict[tuple[str, str], tuple[float, str]] = {}
+        self.security_events: list[tuple[float, str, str, dict[str, str]]] = []
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Write all rows. Drops go first, so that a client id can be forgotten and made anew in one commit."""
+        self._write_sessions(connection)
+        self._write_messages(connection)
+        self._write_deliveries(connection)
+        self._write_retained(connection)
+        self._write_reports(connection)
+
+    def _write_sessions(self, connection: sqlite3.Connection) -> None:
+        _drop(connection, "session", "id", _dropped(self.sessions))
+        _drop(connection, "incoming", "key", _dropped(self.incoming))
+        if gone := _dropped(self.subscriptions):
+            # One by one: SQLite would search the whole table for a list of pairs.
+            connection.executemany("DELETE FROM subscription WHERE session = ? AND filter = ?", gone)
+        sessions = _kept(self.sessions, lambda id, record: (id, record.principal.client_id, _pack(record)))
+        execute_rows(connection, "INSERT OR REPLACE INTO session (id, client_id, record)", sessions)
+        subscriptions = _kept(self.subscriptions, lambda key, subscription: (*key, _pack(subscription)))
+        execute_rows(connection, "INSERT OR REPLACE INTO subscription (session, filter, options)", subscriptions)
+        incoming = _kept(self.incoming, lambda key, _: (key,))
+        execute_rows(connection, "INSERT OR IGNORE INTO incoming (key)", incoming)
+
+    def _write_messages(self, connection: sqlite3.Connection) -> None:
+        _drop(connection, "message", "id", _dropped(self.messages))
+        rows = _kept(self.messages, lambda id, message: (id, *_message_row(message)))
+        execute_rows(connection, f"INSERT INTO message (id, {MESSAGE_COLUMNS})", rows)
+
+    def _write_deliveries(self, connection: sqlite3.Connection) -> None:
+        _drop(connection, "delivery", "sequence", _dropped(self.deliveries))
+        columns = "sequence, session, tag, message, qos, is_retained, identifiers"
+        rows = _kept(self.deliveries, lambda sequence, row: (sequence, *row))
+        execute_rows(connection, f"INSERT INTO delivery ({columns})", rows)
+        if self.released:
+            numbers = _json(list(self.released))
+            connection.execute(
+                "UPDATE delivery SET is_released = 1 WHERE sequence IN (SELECT value FROM json_each(?))", (numbers,)
+            )
+
+    def _write_retained(self, connection: sqlite3.Connection) -> None:
+        _drop(connection, "retained", "topic", _dropped(self.retained))
+        rows = _kept(self.retained, lambda _, message: _message_row(message))
+        execute_rows(connection, f"INSERT OR REPLACE INTO retained ({MESSAGE_COLUMNS})", rows)
+
+    def _write_reports(self, connection: sqlite3.Connection) -> None:
+        if self.refusals:
+            refusals = [(key, refusal.at, refusal.device, _pack(refusal)) for key, refusal in self.refusals.items()]
+            execute_rows(connection, "INSERT OR REPLACE INTO refusal (reference, at, device, body)", refusals)
+            connection.execute(
+                "DELETE FROM refusal WHERE reference IN"
+                " (SELECT reference FROM refusal ORDER BY at DESC, reference DESC LIMIT -1 OFFSET ?)",
+                (MAX_REFUSALS,),
+            )
+        seen = [(*key, *value) for key, value in self.seen.items()]
+        execute_rows(connection, "INSERT OR REPLACE INTO seen (device, kind, at, text)", seen)
+        events = [(at, event, subject, _json(details)) for at, event, subject, details in self.security_events]
+        execute_rows(connection, "INSERT INTO security_event (at, event, subject, details)", events)
+
+
+def _dropped(rows: Mapping[_Key, object]) -> list[_Key]:
+    return [key for key, value in rows.items() if value is None]
+
+
+def _kept(
+    rows: Mapping[_Key, _Value | None], to_row: Callable[[_Key, _Value], tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
+    return [to_row(key, value) for key, value in rows.items() if value is not None]
+
+
+def _drop(connection: sqlite3.Connection, table: str, column: str, keys: list[int] | list[str]) -> None:
+    if keys:
+        connection.execute(
+            f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))",  # noqa: S608  (our own words)
+            (_json(keys),),
+        )
+
+
+def _message_row(message: Message) -> tuple[Any, ...]:
+    properties = None if message.properties is None else _pack(message.properties)
+    return (
+        message.topic,
+        message.payload,
+        message.qos,
+        message.retain,
+        properties,
+        message.expires_at,
+        message.publisher,
+    )
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,393 @@
+"""registry.db: devices, credentials, groups and rules, the log of changes, and the audit trail.
+
+Every write is one transaction that also notes what changed (for the gate, which reads the change log) and who did it
+(for the audit trail, which nobody can rewrite). The gate opens the file read-only.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from lockgate.errors import Conflict, NotFound
+from lockgate.events import Event
+from lockgate.model.device import Credential, CredentialKind, Device
+from lockgate.model.permission import Effect, Operation, Rule
+from lockgate.store.sqlite import open_database, transaction, translated
+
+
+class ChangeKind(StrEnum):
+    """What a change is about; its name is a device's, a rule's subject, or a file's."""
+
+    DEVICE = "device"
+    RULE = "rule"
+    SERVER_CERTIFICATE = "server-certificate"
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One line of the change log."""
+
+    sequence: int
+    kind: str
+    name: str
+
+
+class AuditRecord(msgspec.Struct, frozen=True):
+    """One line of the audit trail: who did what to whom, and when (unix seconds)."""
+
+    sequence: int
+    at: float
+    actor: str
+    event: str
+    subject: str
+    details: dict[str, Any]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """All of the registry at one moment; `sequence` is the last change that is in it."""
+
+    sequence: int
+    devices: list[Device]
+    rules: list[Rule]
+
+
+class RegistryDb:
+    """The file registry.db.
+
+    Args:
+        path: the file; a writer makes it where it lacks.
+        read_only: for the gate.
+
+    Raises:
+        StoreDamaged: when the file cannot be used, in one sentence.
+    """
+
+    def __init__(self, path: Path, read_only: bool = False) -> None:
+        self.path = path
+        self._connection = open_database(path, "registry", read_only=read_only)
+
+    def __enter__(self) -> RegistryDb:
+        """Give itself; leaving the block closes it."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    # Reading
+
+    def snapshot(self) -> Snapshot:
+        """Give everything as it was at one moment."""
+        with translated(self.path):
+            self._connection.execute("BEGIN")
+            try:
+                return Snapshot(self.last_sequence, self.devices(), self.rules())
+            finally:
+                self._connection.execute("COMMIT")
+
+    def devices(self, names: Sequence[str] | None = None) -> list[Device]:
+        """Give all devices, or those of `names` that exist, by name; three queries, however many there are."""
+        credentials: defaultdict[str, list[Credential]] = defaultdict(list)
+        groups: defaultdict[str, list[str]] = defaultdict(list)
+        with translated(self.path):
+            for row in self._chosen(_CREDENTIALS, "device", "id", names):
+                credentials[row[1]].append(_credential(row))
+            for device, group in self._chosen(_MEMBERSHIPS, "device", "device, group_name", names):
+                groups[device].append(group)
+            return [
+                Device(name, bool(is_blocked), created_at, tuple(groups[name]), tuple(credentials[name]))
+                for name, is_blocked, created_at in self._chosen(_DEVICES, "name", "name", names)
+            ]
+
+    def device(self, name: str) -> Device | None:
+        """Find a device by name."""
+        return next(iter(self.devices([name])), None)
+
+    def rules(self, subject: str | None = None) -> list[Rule]:
+        """Give all rules, or those of one subject, in the order in which they were made."""
+        query = "SELECT subject, operation, filter, effect, max_qos, retain, id FROM rule {} ORDER BY id"
+        with translated(self.path):
+            rows = (
+                self._query(query.format(""))
+                if subject is None
+                else self._query(query.format("WHERE subject = ?"), (subject,))
+            )
+            return [_rule(row) for row in rows]
+
+    def changes_since(self, sequence: int, limit: int = -1) -> list[Change]:
+        """Give what changed after `sequence`, oldest first, at most `limit` (-1: all)."""
+        query = "SELECT sequence, kind, name FROM change WHERE sequence > ? ORDER BY sequence LIMIT ?"
+        with translated(self.path):
+            return [Change(*row) for row in self._query(query, (sequence, limit))]
+
+    @property
+    def last_sequence(self) -> int:
+        """Give the number of the latest change, 0 before the first."""
+        with translated(self.path):
+            return int(self._one("SELECT coalesce(max(sequence), 0) FROM change")[0])
+
+    def data_version(self) -> int:
+        """Give a number that moves when another process has written; costs microseconds."""
+        with translated(self.path):
+            return int(self._one("PRAGMA data_version")[0])
+
+    def audit(self, since: float = 0.0) -> list[AuditRecord]:
+        """Give the audit trail from the unix second `since` on, oldest first."""
+        query = "SELECT sequence, at, actor, event, subject, details FROM audit WHERE at >= ? ORDER BY sequence"
+        with translated(self.path):
+            return [
+                AuditRecord(sequence, at, actor, event, subject, msgspec.json.decode(details))
+                for sequence, at, actor, event, subject, details in self._query(query, (since,))
+            ]
+
+    # Writing: each a transaction with its change and its audit record
+
+    def add_device(self, device: Device, rules: Sequence[Rule] = (), *, actor: str, now: float) -> Device:
+        """Register a device with its credentials, groups and rules; give it back with the numbers it got.
+
+        Raises:
+            Conflict: when the name is taken, or a key is registered to another device.
+        """
+        with self._write() as write:
+            _add_device(write, device, rules, actor, now)
+        return self._known(device.name)
+
+    def add_devices(self, devices: Iterable[tuple[Device, Sequence[Rule]]], *, actor: str, now: float) -> None:
+        """Register many devices in one transaction: all of them or none. See `add_device`."""
+        with self._write() as write:
+            for device, rules in devices:
+                _add_device(write, device, rules, actor, now)
+
+    def add_credential(self, credential: Credential, *, actor: str, now: float) -> Credential:
+        """Give a device one more credential; its `id` is chosen here.
+
+        Raises:
+            NotFound: when there is no such device.
+            Conflict: when the key is registered to another device.
+        """
+        with self._write() as write:
+            write.require_device(credential.device)
+            number = _insert_credential(write, credential)
+            details = {"credential": str(number), "kind": str(credential.kind), "key": credential.thumbprint}
+            write.note_device(credential.device, Event.CREDENTIAL_ADDED, actor, now, details)
+        return msgspec.structs.replace(credential, id=number)
+
+    def set_blocked(self, name: str, is_blocked: bool, *, actor: str, now: float) -> None:
+        """Block a device or let it in again."""
+        with self._write() as write:
+            write.require_device(name)
+            write.execute("UPDATE device SET is_blocked = ? WHERE name = ?", (is_blocked, name))
+            event = Event.DEVICE_BLOCKED if is_blocked else Event.DEVICE_UNBLOCKED
+            write.note_device(name, event, actor, now)
+
+    def revoke_credentials(self, name: str, *, actor: str, now: float) -> int:
+        """Revoke all of a device's credentials for good; give how many were not revoked before."""
+        with self._write() as write:
+            write.require_device(name)
+            done = write.execute("UPDATE credential SET is_revoked = 1 WHERE device = ? AND is_revoked = 0", (name,))
+            write.note_device(name, Event.DEVICE_REVOKED, actor, now, {"credentials": str(done.rowcount)})
+        return done.rowcount
+
+    def remove_device(self, name: str, *, actor: str, now: float) -> None:
+        """Remove a device with its credentials, memberships and rules."""
+        with self._write() as write:
+            write.require_device(name)
+            write.execute("DELETE FROM device WHERE name = ?", (name,))
+            if write.execute("DELETE FROM rule WHERE subject = ?", (f"device:{name}",)).rowcount:
+                write.note_change(ChangeKind.RULE, f"device:{name}")
+            write.note_device(name, Event.DEVICE_REMOVED, actor, now)
+
+    def join_group(self, name: str, group: str, *, actor: str, now: float) -> None:
+        """Make a device a member of a group; nothing happens when it is one."""
+        with self._write() as write:
+            write.require_device(name)
+            if write.execute("INSERT OR IGNORE INTO membership VALUES (?, ?)", (name, group)).rowcount:
+                write.note_device(name, Event.GROUP_JOINED, actor, now, {"group": group})
+
+    def leave_group(self, name: str, group: str, *, actor: str, now: float) -> None:
+        """End a device's membership of a group.
+
+        Raises:
+            NotFound: when the device does not exist or is no member.
+        """
+        with self._write() as write:
+            write.require_device(name)
+            done = write.execute("DELETE FROM membership WHERE device = ? AND group_name = ?", (name, group))
+            if not done.rowcount:
+                raise NotFound(f"{name} is not in the group {group}", fix=f"lockgate device show {name}")
+            write.note_device(name, Event.GROUP_LEFT, actor, now, {"group": group})
+
+    def add_rule(self, rule: Rule, *, actor: str, now: float) -> int:
+        """Add a rule; give the number that it got."""
+        with self._write() as write:
+            number = _insert_rule(write, rule)
+            write.note_change(ChangeKind.RULE, rule.subject)
+            write.note_audit(Event.RULE_ADDED, rule.subject, actor, now, {"rule": str(_numbered(rule, number))})
+        return number
+
+    def remove_rule(self, number: int, *, actor: str, now: float) -> None:
+        """Remove the rule with this number.
+
+        Raises:
+            NotFound: when there is none.
+        """
+        with self._write() as write:
+            row = write.execute(
+                "SELECT subject, operation, filter, effect, max_qos, retain, id FROM rule WHERE id = ?", (number,)
+            ).fetchone()
+            if row is None:
+                raise NotFound(f"there is no rule {number}", fix="lockgate device show NAME lists the rules")
+            write.execute("DELETE FROM rule WHERE id = ?", (number,))
+            rule = _rule(row)
+            write.note_change(ChangeKind.RULE, rule.subject)
+            write.note_audit(Event.RULE_REMOVED, rule.subject, actor, now, {"rule": str(rule)})
+
+    def note_change(
+        self,
+        kind: str,
+        name: str,
+        *,
+        actor: str,
+        now: float,
+        event: Event = Event.SERVER_CERTIFICATE_ISSUED,
+        details: Mapping[str, str] | None = None,
+    ) -> None:
+        """Tell the gate of a change outside this file, such as a new server certificate, and audit it."""
+        with self._write() as write:
+            write.note_change(kind, name)
+            write.note_audit(event, name, actor, now, details)
+
+    @contextmanager
+    def _write(self) -> Iterator[_Write]:
+        with translated(self.path), transaction(self._connection) as connection:
+            yield _Write(connection)
+
+    def _known(self, name: str) -> Device:
+        device = self.device(name)
+        if device is None:
+            raise NotFound(f"there is no device {name}")
+        return device
+
+    def _chosen(self, sql: str, column: str, order: str, names: Sequence[str] | None) -> Iterator[tuple[Any, ...]]:
+        if names is None:
+            return self._query(f"{sql} ORDER BY {order}")
+        chosen = msgspec.json.encode(names).decode()
+        query = f"{sql} WHERE {column} IN (SELECT value FROM json_each(?)) ORDER BY {order}"  # noqa: S608  (our words)
+        return self._query(query, (chosen,))
+
+    def _query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        return iter(self._connection.execute(sql, values).fetchall())
+
+    def _one(self, sql: str) -> tuple[Any, ...]:
+        row: tuple[Any, ...] = self._connection.execute(sql).fetchone()
+        return row
+
+
+class _Write:
+    """An open transaction, with the notes that each write must leave."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.execute = connection.execute
+
+    def require_device(self, name: str) -> None:
+        if self.execute("SELECT 1 FROM device WHERE name = ?", (name,)).fetchone() is None:
+            raise NotFound(f"there is no device {name}", fix="lockgate device list shows the devices")
+
+    def note_change(self, kind: str, name: str) -> None:
+        self.execute("INSERT INTO change (kind, name) VALUES (?, ?)", (str(kind), name))
+
+    def note_audit(
+        self, event: Event, subject: str, actor: str, now: float, details: Mapping[str, str] | None = None
+    ) -> None:
+        self.execute(
+            "INSERT INTO audit (at, actor, event, subject, details) VALUES (?, ?, ?, ?, ?)",
+            (now, actor, str(event), subject, msgspec.json.encode(details or {}).decode()),
+        )
+
+    def note_device(
+        self, name: str, event: Event, actor: str, now: float, details: Mapping[str, str] | None = None
+    ) -> None:
+        self.note_change(ChangeKind.DEVICE, name)
+        self.note_audit(event, name, actor, now, details)
+
+
+_DEVICES = "SELECT name, is_blocked, created_at FROM device"
+_MEMBERSHIPS = "SELECT device, group_name FROM membership"
+_CREDENTIALS = "SELECT id, device, kind, public, thumbprint, created_at, expires_at, is_revoked FROM credential"
+
+
+def _add_device(write: _Write, device: Device, rules: Sequence[Rule], actor: str, now: float) -> None:
+    try:
+        write.execute("INSERT INTO device VALUES (?, ?, ?)", (device.name, device.is_blocked, device.created_at))
+    except sqlite3.IntegrityError:
+        raise Conflict(
+            f"there is a device {device.name} already",
+            fix=f"choose another name, or remove that one first: lockgate device remove {device.name}",
+        ) from None
+    for credential in device.credentials:
+        _insert_credential(write, msgspec.structs.replace(credential, device=device.name))
+    for group in device.groups:
+        write.execute("INSERT OR IGNORE INTO membership VALUES (?, ?)", (device.name, group))
+    for rule in rules:
+        _insert_rule(write, rule)
+    for subject in sorted({rule.subject for rule in rules}):
+        write.note_change(ChangeKind.RULE, subject)
+    details = {
+        "auth": ", ".join(credential.kind for credential in device.credentials),
+        "groups": ", ".join(device.groups),
+        "rules": "; ".join(str(rule).removesuffix(" (built in)") for rule in rules),
+    }
+    write.note_device(device.name, Event.DEVICE_ADDED, actor, now, {k: v for k, v in details.items() if v})
+
+
+def _insert_credential(write: _Write, credential: Credential) -> int:
+    if credential.thumbprint:
+        query = "SELECT 1 FROM credential WHERE thumbprint = ? AND device <> ? LIMIT 1"
+        if write.execute(query, (credential.thumbprint, credential.device)).fetchone() is not None:
+            raise Conflict(
+                f"the key {credential.thumbprint} is registered to another device",
+                fix="make a key of its own for every device: one stolen device must harm only itself",
+            )
+    values = msgspec.structs.astuple(credential)[1:]
+    done = write.execute(
+        "INSERT INTO credential (device, kind, public, thumbprint, created_at, expires_at, is_revoked)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (values[0], str(credential.kind), *values[2:]),
+    )
+    return int(done.lastrowid or 0)
+
+
+def _insert_rule(write: _Write, rule: Rule) -> int:
+    done = write.execute(
+        "INSERT INTO rule (subject, operation, filter, effect, max_qos, retain) VALUES (?, ?, ?, ?, ?, ?)",
+        (rule.subject, str(rule.operation), rule.filter, str(rule.effect), rule.max_qos, rule.retain),
+    )
+    return int(done.lastrowid or 0)
+
+
+def _credential(row: Sequence[Any]) -> Credential:
+    number, device, kind, public, thumbprint, created_at, expires_at, is_revoked = row
+    return Credential(
+        number, device, CredentialKind(kind), public, thumbprint, created_at, expires_at, bool(is_revoked)
+    )
+
+
+def _rule(row: Sequence[Any]) -> Rule:
+    subject, operation, topic_filter, effect, max_qos, retain, number = row
+    return Rule(subject, Operation(operation), topic_filter, Effect(effect), max_qos, bool(retain), number)
+
+
+def _numbered(rule: Rule, number: int) -> Rule:
+    return msgspec.structs.replace(rule, id=number)
