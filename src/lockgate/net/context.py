@@ -111,10 +111,13 @@ def _engine_context(
     context.set_tls13_ciphersuites(_TLS13_SUITES)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_session_id(b"lockgate")
+    # Acknowledging the name puts it into the session, so that a resumed TLS 1.2 connection still tells it.
+    context.set_tlsext_servername_callback(lambda _connection: None)
     context.set_timeout(_TICKET_LIFETIME_SECONDS)
     context.use_certificate(chain[0])
     for certificate in chain[1:]:
-        context.add_extra_chain_cert(certificate)
+        if certificate.issuer != certificate.subject:  # clients hold the root already (RFC 8446 section 4.4.2)
+            context.add_extra_chain_cert(certificate)
     context.use_privatekey(key)
     context.check_privatekey()
     _trust(context, authorities)

@@ -1,0 +1,71 @@
+"""Failures in words: each alert and each certificate error reads as a sentence that helps."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from lockgate.errors import Step
+from lockgate.net.failures import (
+    CertificateVerdict,
+    TlsReason,
+    TlsRefused,
+    certificate_failure,
+    handshake_failure,
+    left_failure,
+    spell_duration,
+    timeout_failure,
+)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 seconds"), (1, "1 second"), (61, "1 minute 1 second"), (7200, "2 hours"), (90_061, "1 day 1 hour")],
+)
+def test_durations_are_spelled_with_their_two_largest_units(seconds: int, words: str) -> None:
+    assert spell_duration(timedelta(seconds=seconds)) == words
+
+
+@pytest.mark.parametrize("spelling", ["tlsv1 alert unknown ca", "ssl/tls alert unknown ca", "sslv3 alert unknown ca"])
+def test_alerts_are_known_in_each_of_the_engines_spellings(spelling: str) -> None:
+    failure = handshake_failure([("SSL routines", "", spelling)], "TLS 1.2 or later", "localhost", True)
+    assert failure.reason is TlsReason.CLIENT_GAVE_UP
+    assert "does not trust our CA" in failure.message
+
+
+def test_unknown_alert_is_told_as_it_came() -> None:
+    failure = handshake_failure([("SSL routines", "", "tlsv1 alert moon phase")], "", None, True)
+    assert "'moon phase'" in failure.message
+
+
+def test_error_without_a_reason_is_still_a_failure() -> None:
+    assert handshake_failure([], "", None, True).reason is TlsReason.HANDSHAKE_BROKEN
+
+
+def test_certificate_error_that_we_have_no_word_for_keeps_its_number() -> None:
+    verdict = CertificateVerdict()
+    verdict.error_number = 23
+    failure = certificate_failure(verdict, None)
+    assert failure.reason is TlsReason.CERTIFICATE_REFUSED
+    assert "23" in failure.message
+
+
+def test_leaving_without_a_byte_looks_like_a_port_check() -> None:
+    assert "port check" in left_failure(0, None, True).message
+
+
+def test_leaving_with_a_name_that_is_not_covered_tells_the_name() -> None:
+    assert "pi.local" in left_failure(500, "pi.local", False).fix
+
+
+def test_timeout_tells_deadline_and_what_came() -> None:
+    failure = timeout_failure(10.0, 17, None)
+    assert failure.reason is TlsReason.HANDSHAKE_TIMEOUT
+    assert "10 s (17 bytes came)" in failure.message
+
+
+def test_refused_is_an_error_of_the_tls_step() -> None:
+    refused = TlsRefused(timeout_failure(10.0, 0, None))
+    assert (refused.step, refused.reason) == (Step.TLS, "handshake timeout")
+    assert refused.fix
