@@ -1,0 +1,119 @@
+"""Credentials as people hand them in: read, checked for their kind and strength, and named by their thumbprint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from lockgate.errors import InvalidSettings
+from lockgate.model.device import Credential, CredentialKind
+from lockgate.pki.certificates import (
+    PublicKey,
+    certificate_key,
+    certificates_from_pem,
+    certificates_to_pem,
+    device_name_of,
+    public_key_from_pem,
+    public_key_to_pem,
+    spki_thumbprint,
+)
+
+NEW_KEY = "make a new key: lockgate device add makes a good one by itself"
+
+
+class Offered(Protocol):
+    """A credential that somebody wants to register: what `model.Credential` holds, before it has a number."""
+
+    @property
+    def kind(self) -> CredentialKind:
+        """How it proves the device."""
+        ...
+
+    @property
+    def public(self) -> str:
+        """A public key or a certificate in PEM form, or an argon2id hash."""
+        ...
+
+    @property
+    def expires_at(self) -> float | None:
+        """The unix second at which it ends, None for never."""
+        ...
+
+
+def check_credential(device: str, offered: Offered, now: float) -> Credential:
+    """Give the credential as the registry keeps it: checked, in one form, with its thumbprint and its end.
+
+    Raises:
+        InvalidSettings: when it cannot be read, is of another kind, too weak, of another device, or has expired.
+    """
+    public, thumbprint, expires_at = _READERS[offered.kind](device, offered.public)
+    ends = [end for end in (offered.expires_at, expires_at) if end is not None]
+    if ends and min(ends) <= now:
+        when = datetime.fromtimestamp(min(ends), UTC).strftime("%Y-%m-%d %H:%M UTC")
+        raise InvalidSettings(f"the {offered.kind} credential of {device} has expired on {when}", fix=NEW_KEY)
+    return Credential(0, device, offered.kind, public, thumbprint, now, min(ends, default=None))
+
+
+def _read_es256(device: str, public: str) -> tuple[str, str, None]:
+    key = _read_key(public)
+    # RFC 7518 section 3.4: ES256 is ECDSA on P-256.
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise InvalidSettings(f"jwt-es256 needs a key on P-256; {device} came with {_describe(key)}", fix=NEW_KEY)
+    return public_key_to_pem(key).decode(), spki_thumbprint(key), None
+
+
+def _read_rs256(device: str, public: str) -> tuple[str, str, None]:
+    key = _read_key(public)
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise InvalidSettings(f"jwt-rs256 needs an RSA key; {device} came with {_describe(key)}", fix=NEW_KEY)
+    return public_key_to_pem(key).decode(), spki_thumbprint(key), None
+
+
+def _read_certificate(device: str, public: str) -> tuple[str, str, float]:
+    try:
+        certificate = certificates_from_pem(public.encode())[0]
+        thumbprint = spki_thumbprint(certificate_key(certificate))
+    except InvalidSettings as error:
+        error.fix = error.fix or NEW_KEY
+        raise
+    named = device_name_of(certificate)
+    if named is not None and named != device:
+        raise InvalidSettings(
+            f"the certificate names the device {named}, not {device}", fix=f"register it as {named}, or make a new one"
+        )
+    return certificates_to_pem(certificate).decode(), thumbprint, certificate.not_valid_after_utc.timestamp()
+
+
+def _read_password(device: str, public: str) -> tuple[str, str, None]:
+    # The text itself may be a password by mistake: it is never repeated.
+    if not public.startswith("$argon2id$"):
+        raise InvalidSettings(
+            f"the registry takes an argon2id hash for {device}, in PHC form, and no other form of a password",
+            fix="lockgate device add --auth password makes and hashes one",
+        )
+    return public, "", None
+
+
+_READERS: Mapping[CredentialKind, Callable[[str, str], tuple[str, str, float | None]]] = {
+    CredentialKind.JWT_ES256: _read_es256,
+    CredentialKind.JWT_RS256: _read_rs256,
+    CredentialKind.X509: _read_certificate,
+    CredentialKind.PASSWORD: _read_password,
+}
+
+
+def _read_key(public: str) -> PublicKey:
+    try:
+        return public_key_from_pem(public.encode())
+    except InvalidSettings as error:
+        error.fix = error.fix or NEW_KEY
+        raise
+
+
+def _describe(key: PublicKey) -> str:
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"one on {key.curve.name}"
+    return "an RSA key" if isinstance(key, rsa.RSAPublicKey) else "an Ed25519 key"

@@ -1,0 +1,155 @@
+"""Who was turned away, and why: a bounded memory of refusals, each with a reference that a person can read out.
+
+Like refusals in a run are one: the same address, step and reason, and the same claimed names, get the same reference
+and are counted. An address that claims ever new names gets a few references and then shares one. The oldest make room
+for the newest, so that no flood, from however many addresses, takes more memory than the bound.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
+
+from lockgate.errors import LockgateError
+from lockgate.model.refusal import Refusal
+
+WINDOW_SECONDS = 60.0
+NAMES_PER_SOURCE = 8
+MAX_TEXT = 1024
+
+# Crockford's base 32: no I, L, O or U, so that nothing is misread or misheard.
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_MISREAD = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None})
+_HALF = 4
+
+_Source: TypeAlias = tuple[str, str, str]
+_Names: TypeAlias = tuple[str, str]
+_NO_NAMES: _Names = ("", "")
+
+
+class _Entry(NamedTuple):
+    refusal: Refusal
+    source: _Source
+    names: _Names
+
+
+def new_reference() -> str:
+    """Give a new reference, such as "K7Q2-9XMD": 40 random bits, so that nobody finds another's by guessing."""
+    text = "".join(secrets.choice(_ALPHABET) for _ in range(2 * _HALF))
+    return f"{text[:_HALF]}-{text[_HALF:]}"
+
+
+def as_reference(spoken: str) -> str:
+    """Give a reference as it is kept from how somebody typed it: without the dash, in small letters, O for 0."""
+    text = spoken.strip().upper().translate(_MISREAD)
+    return f"{text[:_HALF]}-{text[_HALF:]}"
+
+
+class RefusalLog:
+    """The refusals of the gate, at most `max_refusals` of them.
+
+    Args:
+        max_refusals: the bound.
+        window_seconds: how long after the latest of a run another like it still belongs to it.
+    """
+
+    def __init__(self, max_refusals: int = 10_000, window_seconds: float = WINDOW_SECONDS) -> None:
+        self._max_refusals = max_refusals
+        self._window_seconds = window_seconds
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._runs: dict[_Source, dict[_Names, str]] = {}
+        self._changed: dict[str, None] = {}
+        self.overwritten = 0
+        """How many made room before anybody had drained them."""
+
+    def __len__(self) -> int:
+        """Give the number of refusals that are remembered."""
+        return len(self._entries)
+
+    def note(
+        self,
+        error: LockgateError,
+        *,
+        door: str,
+        address: str,
+        now: float,
+        device: str = "",
+        client_id: str = "",
+        is_verified: bool = False,
+        evidence: Mapping[str, str] | None = None,
+    ) -> str:
+        """Remember one refusal; give the reference to tell the peer.
+
+        Args:
+            error: why: its step, reason, message, fix and evidence.
+            door: where the peer came in.
+            address: the peer's address, without its port, which changes with each attempt.
+            now: unix seconds.
+            device: the device that the peer claimed to be.
+            client_id: the client id that it claimed.
+            is_verified: whether the device's name was proven.
+            evidence: more names, times and fingerprints, never secrets.
+        """
+        source = (address, str(error.step), error.reason)
+        device, client_id = device[:MAX_TEXT], client_id[:MAX_TEXT]
+        names, last = self._find_run(source, (device, client_id), now)
+        refusal = Refusal(
+            reference=new_reference() if last is None else last.reference,
+            at=now,
+            step=error.step,
+            reason=error.reason,
+            message=str(error)[:MAX_TEXT],
+            fix=error.fix[:MAX_TEXT],
+            door=door,
+            address=address,
+            device=device,
+            client_id=client_id,
+            is_verified=is_verified,
+            evidence={name: text[:MAX_TEXT] for name, text in (*error.evidence.items(), *(evidence or {}).items())},
+            count=1 if last is None else last.count + 1,
+        )
+        self._remember(_Entry(refusal, source, names))
+        return refusal.reference
+
+    def drain(self) -> list[Refusal]:
+        """Give what is new or has changed since the last call, for the store."""
+        changed = [self._entries[reference].refusal for reference in self._changed]
+        self._changed.clear()
+        return changed
+
+    @property
+    def recent(self) -> list[Refusal]:
+        """Give what is remembered, newest first."""
+        return [entry.refusal for entry in reversed(self._entries.values())]
+
+    def _find_run(self, source: _Source, names: _Names, now: float) -> tuple[_Names, Refusal | None]:
+        """Give the names under which a refusal is counted, and the latest of the run that it belongs to."""
+        runs = self._runs.get(source, {})
+        for known, reference in list(runs.items()):
+            if now - self._entries[reference].refusal.at > self._window_seconds:
+                del runs[known]
+        if names not in runs and len(runs) >= NAMES_PER_SOURCE:
+            names = _NO_NAMES
+        return names, self._entries[runs[names]].refusal if names in runs else None
+
+    def _remember(self, entry: _Entry) -> None:
+        reference = entry.refusal.reference
+        self._entries[reference] = entry
+        self._entries.move_to_end(reference)
+        self._runs.setdefault(entry.source, {})[entry.names] = reference
+        self._changed[reference] = None
+        while len(self._entries) > self._max_refusals:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        reference, entry = self._entries.popitem(last=False)
+        if reference in self._changed:
+            del self._changed[reference]
+            self.overwritten += 1
+        runs = self._runs.get(entry.source, {})
+        if runs.get(entry.names) == reference:
+            del runs[entry.names]
+        if not runs:
+            self._runs.pop(entry.source, None)

@@ -1,0 +1,113 @@
+"""The gate's view of the registry: all of it in memory, kept up to date from the change log.
+
+`poll` asks for a number that moves when somebody has written, which costs microseconds; only when it has moved are the
+changes read, and only what changed is loaded again. A change in bulk is applied in slices, so that no poll takes long.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from lockgate.model.device import Credential, Device
+from lockgate.model.permission import Rule
+from lockgate.store.registry_db import Change, ChangeKind, RegistryDb
+
+CHANGES_PER_POLL = 250
+EVERYONE = "everyone"
+
+
+class Registry:
+    """Devices, credentials and rules, by what the gate looks them up with.
+
+    Args:
+        database: registry.db, usually opened read-only.
+    """
+
+    def __init__(self, database: RegistryDb) -> None:
+        self._database = database
+        self._devices: dict[str, Device] = {}
+        self._by_thumbprint: dict[str, Credential] = {}
+        self._rules: dict[str, tuple[Rule, ...]] = {}
+        self._epoch = 0
+        self._is_behind = False
+        self._version = database.data_version()  # before the snapshot: what comes in between is read again
+        snapshot = database.snapshot()
+        self._sequence = snapshot.sequence
+        self._take_devices(snapshot.devices)
+        rules: defaultdict[str, list[Rule]] = defaultdict(list)
+        for rule in snapshot.rules:
+            rules[rule.subject].append(rule)
+        self._rules = {subject: tuple(of_subject) for subject, of_subject in rules.items()}
+
+    def __len__(self) -> int:
+        """Give the number of devices."""
+        return len(self._devices)
+
+    @property
+    def epoch(self) -> int:
+        """A number that moves whenever changes were applied."""
+        return self._epoch
+
+    def device(self, name: str, /) -> Device | None:
+        """Find a device by name."""
+        return self._devices.get(name)
+
+    def credential_by_thumbprint(self, thumbprint: str, /) -> Credential | None:
+        """Find a credential by the SHA-256 of its SubjectPublicKeyInfo, in hex.
+
+        Of several over one key (a renewed certificate), the newest that is not revoked.
+        """
+        return self._by_thumbprint.get(thumbprint)
+
+    def rules_for(self, device: str, /) -> tuple[Rule, ...]:
+        """Give the rules of a device, of its groups, and of everyone."""
+        known = self._devices.get(device)
+        groups = known.groups if known is not None else ()
+        subjects = (f"device:{device}", *(f"group:{group}" for group in groups), EVERYONE)
+        return tuple(rule for subject in subjects for rule in self._rules.get(subject, ()))
+
+    def poll(self) -> list[Change]:
+        """Apply what others have written since the last call, and give it, oldest first."""
+        version = self._database.data_version()
+        if version == self._version and not self._is_behind:
+            return []
+        changes = self._database.changes_since(self._sequence, CHANGES_PER_POLL)
+        # The numbers move only when all that they stand for was read: an error here leaves it to the next poll.
+        self._apply(changes)
+        self._version = version
+        self._is_behind = len(changes) == CHANGES_PER_POLL
+        return changes
+
+    def _apply(self, changes: list[Change]) -> None:
+        if not changes:
+            return
+        names = sorted({change.name for change in changes if change.kind == ChangeKind.DEVICE})
+        subjects = {change.name for change in changes if change.kind == ChangeKind.RULE}
+        devices = self._database.devices(names) if names else []
+        rules = {subject: tuple(self._database.rules(subject)) for subject in subjects}
+        for name in names:
+            self._drop_device(name)
+        self._take_devices(devices)
+        for subject, of_subject in rules.items():
+            if of_subject:
+                self._rules[subject] = of_subject
+            else:
+                self._rules.pop(subject, None)
+        self._sequence = changes[-1].sequence
+        self._epoch += 1
+
+    def _drop_device(self, name: str) -> None:
+        device = self._devices.pop(name, None)
+        for credential in device.credentials if device is not None else ():
+            found = self._by_thumbprint.get(credential.thumbprint)
+            if found is not None and found.device == name:
+                del self._by_thumbprint[credential.thumbprint]
+
+    def _take_devices(self, devices: Iterable[Device]) -> None:
+        for device in devices:
+            self._devices[device.name] = device
+            # The revoked first, so that those still good have the last word.
+            for credential in sorted(device.credentials, key=lambda one: (not one.is_revoked, one.id)):
+                if credential.thumbprint:
+                    self._by_thumbprint[credential.thumbprint] = credential
