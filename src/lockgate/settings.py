@@ -52,7 +52,7 @@ class HubSettings(_Section, frozen=True):
     """How many messages wait for one session; the newest is dropped when it is full."""
     max_queued_bytes: Count = 16_777_216
     """How many payload bytes wait for one session; the newest message is dropped when it is full."""
-    max_in_flight: Annotated[int, Meta(ge=1, le=65_535)] = 256
+    max_in_flight: Annotated[int, Meta(ge=1, le=5000)] = 256
     """How many unsettled deliveries one session may have."""
     max_subscriptions: Count = 1000
     """How many topic filters one session may hold."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from cryptography import x509
 
-from lockgate.errors import AuthenticationFailed
+from lockgate.errors import AuthenticationFailed, InvalidSettings
 from lockgate.identity.credentials import DeviceSource
 from lockgate.model.device import Credential, CredentialKind
-from lockgate.pki.certificates import device_name_of, spki_thumbprint
+from lockgate.pki.certificates import certificate_thumbprint, device_name_of
 
 
 def verify_certificate(devices: DeviceSource, certificate: x509.Certificate) -> tuple[Credential, float]:
@@ -20,7 +20,10 @@ def verify_certificate(devices: DeviceSource, certificate: x509.Certificate) -> 
     Raises:
         AuthenticationFailed: the key is registered to nobody, or the certificate names another device than its key's.
     """
-    thumbprint = spki_thumbprint(certificate.public_key())
+    try:
+        thumbprint = certificate_thumbprint(certificate)
+    except InvalidSettings as error:
+        raise AuthenticationFailed(str(error), reason="key too weak") from error
     name = device_name_of(certificate)
     credential = devices.credential_by_thumbprint(thumbprint)
     evidence = {"certificate names": name or "nobody", "key": thumbprint}

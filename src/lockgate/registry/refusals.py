@@ -113,6 +113,10 @@ class RefusalLog:
         self._remember(_Entry(refusal, source, names))
         return refusal.reference
 
+    def refusal(self, reference: str) -> Refusal:
+        """Give a refusal by the reference that `note` gave, while it is remembered."""
+        return self._entries[reference].refusal
+
     def drain(self) -> list[Refusal]:
         """Give what is new or has changed since the last call, for the store."""
         changed = [self._entries[reference].refusal for reference in self._changed]

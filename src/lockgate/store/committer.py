@@ -52,7 +52,7 @@ class Committer(Generic[Batch]):
         max_waiting_bytes: int = 33_554_432,
         max_waiting_operations: int = 100_000,
     ) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.batch: Batch = new_batch()
         self.committed = 0
         self.on_committed = on_committed

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
@@ -235,6 +236,10 @@ class MessagesDb:
         return self._report(lambda batch: batch.security_events.extend(events))
 
     # The disk
+
+    def together(self) -> AbstractContextManager[object]:
+        """Make the writes in a `with` block land in one commit: after a crash all of them are there, or none."""
+        return self._lock
 
     @property
     def committed(self) -> int:

@@ -40,7 +40,7 @@ from lockgate.events import Event
 from lockgate.hub import Hub, Receipt, Session
 from lockgate.identity import Authenticator, Credentials
 from lockgate.model.principal import Principal
-from lockgate.net.listener import Link
+from lockgate.net.link import Link
 from lockgate.registry.journal import Journal, Peer
 from lockgate.settings import Settings
 from lockgate.store.messages_db import MessagesDb
@@ -523,7 +523,7 @@ class MqttConnection:
         return self._door.journal.refused(error, self._peer(), device, is_verified=principal is not None)
 
     def _peer(self) -> Peer:
-        return Peer("mqtt", str(self.link.peer), self._client_id, self.link.protection)
+        return Peer("mqtt", self.link.peer, self._client_id, self.link.protection)
 
 
 def _reason(error: LockgateError, reference: str) -> Properties:

@@ -1,0 +1,274 @@
+"""Joins the parts: a home in, a running hub out.
+
+This is the gate, the process that speaks to devices. Nothing slow runs on its loop: password hashes go to worker
+threads, commits to the store's thread. Changes that the command line makes are seen within 20 ms and reach live
+sessions at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import msgspec
+import structlog
+import uvloop
+
+from lockgate.adapters.mqtt.server import MqttDoor
+from lockgate.errors import LockgateError
+from lockgate.events import Event
+from lockgate.home import DoorFacts, Home, RunFacts, write_private
+from lockgate.hub import Hub
+from lockgate.identity import Authenticator
+from lockgate.model.principal import Principal
+from lockgate.net.context import TlsContexts
+from lockgate.net.link import NetLimits
+from lockgate.net.listener import Listener
+from lockgate.policy import LAB_DEVICE, PolicyEngine
+from lockgate.registry.journal import Journal
+from lockgate.registry.registry import Registry
+from lockgate.settings import LogSettings, NetSettings, Settings
+from lockgate.store.messages_db import MessagesDb
+from lockgate.store.registry_db import Change, ChangeKind
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.02
+TIMER_SECONDS = 0.25
+JOURNAL_SECONDS = 0.25
+SWEEP_SECONDS = 60.0
+LAB_HOSTS = ("127.0.0.1", "::1")
+
+
+class Gate:
+    """One running hub.
+
+    Args:
+        home: the hub's folder; locked while it runs.
+        settings: lockgate.toml.
+        lab_port: open the plaintext lab door on loopback at this port (0: a free one); None leaves it closed.
+    """
+
+    def __init__(self, home: Home, settings: Settings, lab_port: int | None = None) -> None:
+        self._home = home
+        self._settings = settings
+        self._lab_port = lab_port
+        self._loop = asyncio.get_running_loop()
+        self._contexts = TlsContexts(home.server_path, home.server_key_path, home.bundle_path)
+        self._registry_db = home.registry(read_only=True)
+        self._registry = Registry(self._registry_db)
+        self._journal = Journal(settings.log.max_remembered_refusals)
+        self._store = MessagesDb(
+            home.messages_path,
+            settings.store.durability,
+            on_committed=self._on_committed,
+            on_failure=self._on_store_failure,
+            max_waiting_bytes=settings.store.max_waiting_bytes,
+        )
+        self._authenticator = Authenticator(self._registry, settings.identity)
+        self._hub = Hub(PolicyEngine(self._registry), self._store, settings.hub, self._report)
+        self._workers = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="lockgate-hash")
+        self._mqtt = MqttDoor(self._hub, self._authenticator, self._journal, self._store, settings, self._workers)
+        self._listeners: list[Listener] = []
+        self.doors: tuple[DoorFacts, ...] = ()
+
+    async def run(self, stop: asyncio.Event, on_open: Callable[[tuple[DoorFacts, ...]], None]) -> None:
+        """Serve until `stop` is set; `on_open` hears of the open doors.
+
+        Raises:
+            LockgateError: when a door cannot be opened.
+        """
+        now = time.time()
+        self._hub.restore(self._store.load(), self._store.retained(), now)
+        self._drop_orphans(now)
+        try:
+            await self._open_doors()
+            gc.collect()
+            gc.freeze()  # what lives since the start will not die: the collector need not look at it
+            on_open(self.doors)
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(self._every(POLL_SECONDS, self._poll)),
+                    tasks.create_task(self._every(TIMER_SECONDS, self._handle_timers)),
+                    tasks.create_task(self._every(JOURNAL_SECONDS, self._write_journal)),
+                    tasks.create_task(self._every(SWEEP_SECONDS, lambda: self._hub.clear_expired(time.time()))),
+                ]
+                await stop.wait()
+                for task in running:
+                    task.cancel()
+        finally:
+            await self._close()
+
+    # Doors
+
+    async def _open_doors(self) -> None:
+        mqtt = self._settings.mqtt
+        refused = partial(self._journal.tls_refused, "mqtt")
+        limits = _limits(self._settings.net)
+        secure = await Listener.open(mqtt.hosts, mqtt.port, self._mqtt.handler, self._contexts, limits, refused)
+        self._listeners.append(secure)
+        doors = [DoorFacts("mqtt", a.host, a.port, "tls") for a in secure.addresses]
+        if self._lab_port is not None:
+            lab = await Listener.open(LAB_HOSTS, self._lab_port, self._mqtt.lab_handler, None, limits, refused)
+            self._listeners.append(lab)
+            doors += [DoorFacts("mqtt", a.host, a.port, "none") for a in lab.addresses]
+            log.warning(Event.LAB_DOOR_OPENED, port=lab.port, warning="plaintext, for this machine only")
+        self.doors = tuple(doors)
+        write_private(self._home.doors_path, msgspec.json.encode(RunFacts(os.getpid(), self.doors)))
+        log.info(Event.HUB_STARTED, devices=len(self._registry), sessions=len(self._hub.sessions))
+
+    async def _close(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._mqtt.close()
+        await asyncio.sleep(0.05)  # one last word to each client
+        self._write_journal()
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        await self._loop.run_in_executor(None, self._store.close)
+        self._registry_db.close()
+        self._home.doors_path.unlink(missing_ok=True)
+        log.info(Event.HUB_STOPPED)
+
+    # What happens again and again
+
+    async def _every(self, seconds: float, action: Callable[[], None]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                action()
+            except Exception:
+                # One bad turn must not stop the hub; the next one tries again.
+                log.exception(Event.UNEXPECTED_ERROR, action=getattr(action, "__name__", "action"))
+
+    def _poll(self) -> None:
+        changes = self._registry.poll()
+        for change in changes:
+            self._apply(change)
+
+    def _handle_timers(self) -> None:
+        self._hub.handle_timer(time.time())
+        self._mqtt.handle_timers()
+
+    def _write_journal(self) -> None:
+        self._journal.write(self._store)
+
+    # Changes
+
+    def _apply(self, change: Change) -> None:
+        """Bring one change of the registry to the live sessions."""
+        log.info(Event.CHANGE_APPLIED, kind=change.kind, name=change.name)
+        if change.kind == ChangeKind.SERVER_CERTIFICATE:
+            try:
+                self._contexts.reload()
+            except LockgateError as error:
+                log.error(Event.UNEXPECTED_ERROR, error=str(error), fix=error.fix)
+        elif change.kind == ChangeKind.DEVICE:
+            self._check_device(change.name, time.time())
+
+    def _check_device(self, device: str, now: float) -> None:
+        """End the connections of a device that no longer is who it was; drop what a revoked one left behind."""
+        for session in self._hub.sessions_of(device):
+            verdict = self._authenticator.verdict(session.principal, now)
+            if verdict is None:
+                continue
+            if self._is_gone(session.principal):
+                self._hub.end_session(session, now, verdict)
+            else:
+                self._hub.disconnect(session, verdict, now)
+
+    def _drop_orphans(self, now: float) -> None:
+        """Drop stored sessions whose device was removed or revoked while the hub was down."""
+        for session in list(self._hub.sessions.values()):
+            if self._is_gone(session.principal):
+                self._hub.end_session(session, now)
+
+    def _is_gone(self, principal: Principal) -> bool:
+        if principal.device == LAB_DEVICE:
+            return False
+        device = self._registry.device(principal.device)
+        return device is None or not any(
+            c.id == principal.credential_id and not c.is_revoked for c in device.credentials
+        )
+
+    # From other threads and rooms
+
+    def _on_committed(self, number: int) -> None:
+        self._loop.call_soon_threadsafe(self._mqtt.committed, number)
+
+    def _on_store_failure(self, error: Exception) -> None:
+        log.error(Event.STORE_FAILED, error=str(error), path=str(self._home.messages_path))
+
+    def _report(self, error: LockgateError, principal: Principal) -> None:
+        self._journal.will_refused(error, principal)
+
+
+def run_gate(
+    home: Home, lab_port: int | None, on_open: Callable[[tuple[DoorFacts, ...]], None], until_eof: bool = False
+) -> None:
+    """Run a hub until SIGTERM or SIGINT (or, with `until_eof`, until standard input ends).
+
+    Raises:
+        LockgateError: when it cannot start.
+    """
+    settings = home.settings()
+    configure_logging(settings.log)
+    descriptor = home.lock()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(home, settings, lab_port, on_open, until_eof))
+    finally:
+        os.close(descriptor)
+
+
+def configure_logging(settings: LogSettings) -> None:
+    """Send events to standard error: for people on a terminal, as JSON lines elsewhere."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+async def _serve(
+    home: Home,
+    settings: Settings,
+    lab_port: int | None,
+    on_open: Callable[[tuple[DoorFacts, ...]], None],
+    until_eof: bool,
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if until_eof:
+        loop.add_reader(sys.stdin.fileno(), _stop_at_eof, stop)
+    await Gate(home, settings, lab_port).run(stop, on_open)
+
+
+def _stop_at_eof(stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        stop.set()
+
+
+def _limits(settings: NetSettings) -> NetLimits:
+    return NetLimits(
+        handshake_deadline_seconds=settings.handshake_deadline_seconds,
+        max_connections=settings.max_connections,
+        max_connections_per_address=settings.max_connections_per_address,
+        max_write_buffer_bytes=settings.max_write_buffer_bytes,
+    )

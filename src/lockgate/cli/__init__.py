@@ -1,0 +1,70 @@
+"""The `lockgate` command: one file per noun. Exit codes: 0 done, 1 refused or failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from lockgate.cli.output import fail
+from lockgate.errors import LockgateError
+
+COMMANDS = {
+    "completion": "lockgate.cli.completion:completion",
+    "demo": "lockgate.cli.demo:demo",
+    "device": "lockgate.cli.device:device",
+    "init": "lockgate.cli.init:init",
+    "policy": "lockgate.cli.policy:policy",
+    "server-cert": "lockgate.cli.server_cert:server_cert",
+    "service": "lockgate.cli.service:service",
+    "up": "lockgate.cli.up:up",
+    "why": "lockgate.cli.why:why",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command when it is asked for, so that `device token` does not wait for the hub's rooms."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Give the names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+def _print_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        from lockgate.cli.output import version_line
+
+        click.echo(version_line())
+        context.exit()
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
+    help="Show the version, and whether its hot rooms are compiled.",
+)  # fmt: skip
+def cli() -> None:
+    """Lockgate, the secure IoT hub: one identity, one policy, one topic space.
+
+    Begin with `lockgate demo`; then `lockgate init`, `lockgate up`, `lockgate device add`.
+    """
+
+
+def main() -> None:
+    """Run the command line; an error of ours becomes one sentence on standard error and exit code 1."""
+    try:
+        cli()
+    except LockgateError as error:
+        fail(error)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)

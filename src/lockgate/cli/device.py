@@ -1,0 +1,261 @@
+"""`lockgate device`: the devices of this hub."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from lockgate.cli.output import actor, console, home_option, json_option, moment, print_json, safe, table
+from lockgate.errors import Conflict, NotFound
+from lockgate.home import Home
+from lockgate.model.device import Credential, CredentialKind, Device, check_name
+from lockgate.model.permission import Operation, Rule
+from lockgate.provision.bundle import make_bundle
+from lockgate.provision.folder import HubAddress, read_folder
+from lockgate.provision.guide import command_lines
+from lockgate.provision.token import make_token, parse_duration
+from lockgate.registry.registrar import Registrar
+from lockgate.store.messages_reader import read_seen
+
+
+@click.group()
+def device() -> None:
+    """Add devices, look at them, shut them out."""
+
+
+@device.command()
+@click.argument("name")
+@click.option(
+    "--auth", type=click.Choice([kind.value for kind in CredentialKind]), required=True,
+    help="How the device proves who it is.",
+)  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to make for the device.")
+@click.option("--group", "groups", multiple=True, metavar="G", help="A group it belongs to. Repeat it for more.")
+@click.option("--publish", multiple=True, metavar="FILTER", help="Topics it may publish on, beside its own tree.")
+@click.option("--receive", multiple=True, metavar="FILTER", help="Topics it may receive, beside its own tree.")
+@click.option("--hub", metavar="HOST_OR_IP", help="The name of the hub for this device, if not the first one.")
+@home_option
+@json_option
+def add(
+    name: str,
+    auth: str,
+    out: Path,
+    groups: tuple[str, ...],
+    publish: tuple[str, ...],
+    receive: tuple[str, ...],
+    hub: str | None,
+    home: Path,
+    as_json: bool,
+) -> None:
+    """Register a device and make the folder with its credentials.
+
+    The private key, or the password, is in that folder and nowhere else. The device may publish and receive under
+    devices/NAME/# and what you allow with --publish and --receive.
+    """
+    check_name(name)
+    opened = Home.open(home)
+    kind = CredentialKind(auth)
+    address = opened.hub_address()
+    if hub is not None:
+        address = HubAddress(_covered(opened, hub), address.port)
+    subject = f"device:{name}"
+    rules = [Rule(subject, Operation.PUBLISH, f) for f in publish] + [
+        Rule(subject, Operation.RECEIVE, f) for f in receive
+    ]
+    with opened.registry() as registry:
+        if registry.device(name) is not None:
+            raise Conflict(f"there is a device {name} already", fix=f"lockgate device remove {name}, or another name")
+        registrar = Registrar(registry, actor())
+        make_bundle(
+            kind,
+            name,
+            out,
+            address,
+            opened.authority() if kind is CredentialKind.X509 else None,
+            opened.root_pem(),
+            opened.settings().identity.jwt_audience,
+            time.time(),
+            register=lambda credential: registrar.add_device(name, [credential], groups, rules),
+        )
+    lines = command_lines(read_folder(out), out)
+    if as_json:
+        print_json({"device": name, "auth": auth, "folder": str(out), **_fields(lines.subscribe, lines.publish)})
+        return
+    show = console()
+    show.print(f"[green]added[/] {safe(name)}; its credentials are in {safe(out)}")
+    show.print("listen in one terminal, speak in another:")
+    show.print()
+    show.out(lines.subscribe, highlight=False)
+    show.print()
+    show.out(lines.publish, highlight=False)
+
+
+@device.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--for", "lifetime", default="1h", show_default=True, metavar="TIME", help="Its life: 90s, 30m, 12h.")
+def token(folder: Path, lifetime: str) -> None:
+    """Print a JWT signed with the key in DIR: what an MQTT client shows as its password. Needs no home."""
+    click.echo(make_token(folder, parse_duration(lifetime)))
+
+
+@device.command(name="list")
+@home_option
+@json_option
+def list_devices(home: Path, as_json: bool) -> None:
+    """List the devices: how each proves itself, whether it is shut out, when it last connected."""
+    opened = Home.open(home)
+    with opened.registry(read_only=True) as registry:
+        devices = registry.devices()
+    seen = read_seen(opened.messages_path)
+    if as_json:
+        print_json([_facts(each, _last_connect(seen.get(each.name, {}))) for each in devices])
+        return
+    if not devices:
+        console().print("no devices yet: lockgate device add NAME --auth x509 --out DIR")
+        return
+    made = table("device", "auth", "groups", "state", "last connect")
+    for each in devices:
+        last = _last_connect(seen.get(each.name, {}))
+        made.add_row(each.name, _auths(each), ", ".join(each.groups), _state(each), moment(last))
+    console().print(made)
+
+
+@device.command()
+@click.argument("name")
+@home_option
+@json_option
+def show(name: str, home: Path, as_json: bool) -> None:
+    """Show one device: credentials, rules, groups, last connect and last error."""
+    opened = Home.open(home)
+    with opened.registry(read_only=True) as registry:
+        found = registry.device(name)
+        if found is None:
+            raise NotFound(f"there is no device {name}", fix="lockgate device list shows the devices")
+        rules = [r for s in (f"device:{name}", *(f"group:{g}" for g in found.groups)) for r in registry.rules(s)]
+    seen = read_seen(opened.messages_path, name).get(name, {})
+    if as_json:
+        facts = _facts(found, _last_connect(seen))
+        facts["rules"] = [str(rule) for rule in rules]
+        facts["seen"] = {kind: {"at": each.at, "text": each.text} for kind, each in seen.items()}
+        print_json(facts)
+        return
+    out = console()
+    out.print(f"[bold]{safe(found.name)}[/]  {_state(found)}  added {moment(found.created_at)}")
+    if found.groups:
+        out.print(f"groups: {safe(', '.join(found.groups))}")
+    for credential in found.credentials:
+        out.print(f"credential {credential.id}: {safe(_describe(credential))}")
+    out.print(f"may: publish and receive devices/{safe(name)}/#")
+    for rule in rules:
+        out.print(f"     {safe(rule)}")
+    for kind, each in seen.items():
+        out.print(f"last {kind}: {moment(each.at)}  {safe(each.text)}")
+
+
+def _act(name: str, help_text: str, done: str, act: Callable[[Registrar, str], object]) -> None:
+    @device.command(name=name, help=help_text)
+    @click.argument("names", metavar="NAME...", nargs=-1, required=True)
+    @home_option
+    @json_option
+    def command(names: tuple[str, ...], home: Path, as_json: bool) -> None:
+        opened = Home.open(home)
+        with opened.registry() as registry:
+            registrar = Registrar(registry, actor())
+            for each in names:
+                act(registrar, each)
+                if not as_json:
+                    console().print(f"[green]{done}[/] {safe(each)}")
+        if as_json:
+            print_json([{"device": each, "done": done} for each in names])
+
+
+_act(
+    "block",
+    "Shut a device out until `unblock`. Its live sessions end at once; what waits for it stays.",
+    "blocked",
+    lambda registrar, name: registrar.block(name),
+)
+_act(
+    "unblock",
+    "Let a blocked device in again.",
+    "unblocked",
+    lambda registrar, name: registrar.unblock(name),
+)
+_act(
+    "revoke",
+    "Make all credentials of a device worthless, for good. Its live sessions and what waits for it end at once.",
+    "revoked",
+    lambda registrar, name: registrar.revoke(name),
+)
+_act(
+    "remove",
+    "Forget a device: its credentials, rules, sessions. Its folder stays where it is, and is worthless.",
+    "removed",
+    lambda registrar, name: registrar.remove(name),
+)
+
+
+def _covered(home: Home, name: str) -> str:
+    names = home.server_names()
+    if name.lower() not in names:
+        raise NotFound(
+            f"the hub's certificate is not for {name!r}, but for: {', '.join(names)}",
+            fix=f"lockgate server-cert add-name {name}",
+        )
+    return name
+
+
+def _fields(subscribe: str, publish: str) -> dict[str, str]:
+    return {"subscribe": subscribe, "publish": publish}
+
+
+def _state(device: Device) -> str:
+    if device.is_blocked:
+        return "[red]blocked[/]"
+    if all(credential.is_revoked for credential in device.credentials):
+        return "[red]revoked[/]"
+    return "[green]good[/]"
+
+
+def _auths(device: Device) -> str:
+    return ", ".join(dict.fromkeys(c.kind.value for c in device.credentials if not c.is_revoked)) or "none"
+
+
+def _describe(credential: Credential) -> str:
+    words = [credential.kind.value]
+    if credential.thumbprint:
+        words.append(f"key {credential.thumbprint[:16]}")
+    if credential.expires_at is not None:
+        words.append(f"until {moment(credential.expires_at)}")
+    if credential.is_revoked:
+        words.append("REVOKED")
+    return ", ".join(words)
+
+
+def _last_connect(seen: object) -> float | None:
+    entry = seen.get("connect") if isinstance(seen, dict) else None
+    return float(entry.at) if entry is not None else None
+
+
+def _facts(device: Device, last_connect: float | None) -> dict[str, object]:
+    return {
+        "name": device.name,
+        "is_blocked": device.is_blocked,
+        "created_at": device.created_at,
+        "groups": device.groups,
+        "last_connect": last_connect,
+        "credentials": [_credential_facts(credential) for credential in device.credentials],
+    }
+
+
+def _credential_facts(credential: Credential) -> dict[str, object]:
+    return {
+        "id": credential.id,
+        "kind": credential.kind,
+        "thumbprint": credential.thumbprint,
+        "expires_at": credential.expires_at,
+        "is_revoked": credential.is_revoked,
+    }

@@ -1,0 +1,109 @@
+"""What all commands share: where the home is, how facts are printed, how an error ends a command."""
+
+from __future__ import annotations
+
+import getpass
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lockgate import __version__
+from lockgate.errors import LockgateError
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+HOT_ROOMS = (
+    "lockgate.model.topic",
+    "lockgate.adapters.mqtt.wire",
+    "lockgate.adapters.mqtt.protocol",
+    "lockgate.hub.trie",
+    "lockgate.hub.session",
+    "lockgate.hub.routes",
+    "lockgate.hub.hub",
+)
+"""The rooms that mypyc compiles where it can (setup.py has the same list)."""
+
+
+def home_option(command: _F) -> _F:
+    """Give a command its --home."""
+    return click.option(
+        "--home",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=lambda: Path(os.environ.get("LOCKGATE_HOME", "lockgate-home")),
+        show_default="LOCKGATE_HOME, then ./lockgate-home",
+        help="The hub's folder.",
+    )(command)
+
+
+def json_option(command: _F) -> _F:
+    """Give a command its --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print facts as JSON.")(command)
+
+
+def console() -> Console:
+    """Give a console on standard output; lines are as long as they need to be where it is no terminal."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def print_json(facts: object) -> None:
+    """Print facts for programs: one JSON document."""
+    click.echo(msgspec.json.format(msgspec.json.encode(facts)).decode())
+
+
+def table(*columns: str) -> Table:
+    """Make a table in the house's look."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def safe(text: object) -> str:
+    """Make a text that came from outside fit for a terminal: no control characters, no markup."""
+    return escape("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(text)))
+
+
+def moment(seconds: float | None) -> str:
+    """Spell a time in unix seconds as a person reads it (UTC), "never" for None."""
+    if seconds is None:
+        return "never"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def actor() -> str:
+    """Say who runs this command, for the audit trail."""
+    try:
+        return f"{getpass.getuser()} (command line)"
+    except (KeyError, OSError):
+        return f"uid {os.getuid()} (command line)"
+
+
+def version_line() -> str:
+    """Say which lockgate this is, and whether its hot rooms run compiled."""
+    compiled = [name for name in HOT_ROOMS if not str(importlib.import_module(name).__file__).endswith(".py")]
+    if len(compiled) == len(HOT_ROOMS):
+        build = "hot rooms compiled by mypyc"
+    elif compiled:
+        build = f"{len(compiled)} of {len(HOT_ROOMS)} hot rooms compiled by mypyc"
+    else:
+        build = "pure Python"
+    return f"lockgate {__version__} ({build})"
+
+
+def fail(error: LockgateError) -> NoReturn:
+    """End the command with one clear sentence, what mends it, and exit code 1."""
+    stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+    stderr.print(f"[bold red]error:[/] {safe(error)}")
+    if error.fix:
+        stderr.print(f"[bold]fix:[/] {safe(error.fix)}")
+    sys.exit(1)

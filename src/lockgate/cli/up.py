@@ -1,0 +1,66 @@
+"""`lockgate up`: run the hub."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+
+from lockgate.app import run_gate
+from lockgate.cli.output import console, home_option, safe
+from lockgate.home import DoorFacts, Home
+from lockgate.net.addresses import machine_addresses
+
+
+@click.command()
+@home_option
+@click.option(
+    "--lab-port", type=click.IntRange(0, 65_535), metavar="PORT",
+    help="Also open a plaintext door on this machine's loopback, where everything is allowed. For the lab only.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the open doors as one line of JSON.")
+@click.option("--until-eof", is_flag=True, hidden=True, help="Stop when standard input ends.")
+def up(home: Path, lab_port: int | None, as_json: bool, until_eof: bool) -> None:
+    """Run the hub, until SIGTERM or Ctrl-C. Events go to standard error."""
+    opened = Home.open(home)
+    names = opened.server_names()
+
+    def announce(doors: tuple[DoorFacts, ...]) -> None:
+        if as_json:
+            click.echo(msgspec.json.encode({"doors": doors, "names": names}))
+            return
+        out = console()
+        for line in describe(doors, names):
+            out.print(line)
+
+    run_gate(opened, lab_port, announce, until_eof)
+
+
+def describe(doors: Sequence[DoorFacts], names: Sequence[str]) -> list[str]:
+    """Say which doors are open, how each is protected, and by which addresses devices reach them."""
+    lines = []
+    for door in doors:
+        if door.protection == "tls":
+            lines.append(f"[green]open[/]  MQTT on {_shown(door)}: TLS 1.2 and 1.3, every client must prove who it is")
+        else:
+            lines.append(
+                f"[bold red]open[/]  MQTT on {_shown(door)}: "
+                "[bold red]NO ENCRYPTION, NO IDENTITY[/], for experiments on this machine only"
+            )
+    wide = [d for d in doors if d.address in ("0.0.0.0", "::")]  # noqa: S104
+    if wide:
+        found = ", ".join(machine_addresses().reachable) or "none but loopback"
+        lines.append(f"      this machine's addresses: {safe(found)}")
+    lines.append(f"      the certificate is for: {safe(', '.join(names))}")
+    return lines
+
+
+def _shown(door: DoorFacts) -> str:
+    try:
+        is_v6 = ipaddress.ip_address(door.address).version == 6
+    except ValueError:
+        is_v6 = False
+    return f"[{door.address}]:{door.port}".replace("[", r"\[") if is_v6 else f"{door.address}:{door.port}"

@@ -1,0 +1,258 @@
+"""The home: the folder that holds all of one hub.
+
+    lockgate.toml        settings
+    registry.db          devices, credentials, rules, audit trail
+    messages.db          sessions, queues, retained messages, refusals
+    ca/                  root and issuing CA (the gate reads their certificates, never their keys)
+    server.crt, .key     the hub's own certificate, with the issuing CA's behind it
+    run/                 doors.json and the lock of the hub that runs
+
+It belongs to one user: 0700, its files 0600.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from lockgate.errors import Conflict, InvalidSettings, Unavailable
+from lockgate.events import Event
+from lockgate.net.addresses import machine_addresses
+from lockgate.pki.authority import Authority
+from lockgate.pki.certificates import certificates_from_pem, generate_key, names_of, private_key_to_pem
+from lockgate.provision.folder import HubAddress
+from lockgate.settings import Settings, load_settings
+from lockgate.store.messages_db import MessagesDb
+from lockgate.store.registry_db import ChangeKind, RegistryDb
+
+SETTINGS_TEXT = """\
+# Settings of this hub; what is not here has its default. All of them: docs/reference/settings.md
+
+[mqtt]
+port = {port}
+"""
+
+
+class DoorFacts(msgspec.Struct, frozen=True):
+    """One open door, as `run/doors.json` and `lockgate up` tell of it; `protection` is "tls" or "none"."""
+
+    door: str
+    address: str
+    port: int
+    protection: str
+
+
+class RunFacts(msgspec.Struct, frozen=True):
+    """What `run/doors.json` holds while the hub runs."""
+
+    pid: int
+    doors: tuple[DoorFacts, ...] = ()
+
+
+class Home:
+    """One hub's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings_path = path / "lockgate.toml"
+        self.registry_path = path / "registry.db"
+        self.messages_path = path / "messages.db"
+        self.root_path = path / "ca" / "root.crt"
+        self.root_key_path = path / "ca" / "root.key"
+        self.issuing_path = path / "ca" / "issuing.crt"
+        self.issuing_key_path = path / "ca" / "issuing.key"
+        self.bundle_path = path / "ca" / "bundle.crt"
+        self.server_path = path / "server.crt"
+        self.server_key_path = path / "server.key"
+        self.doors_path = path / "run" / "doors.json"
+        self.lock_path = path / "run" / "lock"
+
+    @classmethod
+    def create(cls, path: Path, names: Sequence[str], now: float, actor: str, port: int = 8883) -> Home:
+        """Make a home: settings, CA, server certificate, databases.
+
+        Args:
+            path: a folder that does not exist yet, or is empty.
+            names: host names and addresses by which devices reach the hub; none takes what this machine has.
+            now: unix seconds.
+            actor: who does it, for the audit trail.
+            port: the port of MQTT over TLS.
+
+        Raises:
+            Conflict: there is something at `path` already.
+            InvalidSettings: a name is neither a host name nor an address, or the folder cannot be written.
+        """
+        if (path / "lockgate.toml").exists():
+            raise Conflict(f"{path} is a home already", fix="use it as it is, or name another with --home")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise Conflict(f"{path} exists and is no home", fix="name a folder that does not exist yet with --home")
+        root = Authority.create_root(now=now)
+        issuing = root.create_issuing(now=now)
+        key = generate_key("ec")
+        certificate = issuing.issue_server(names or default_names(), key.public_key(), now=now)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))  # 0700
+        except OSError as error:
+            raise InvalidSettings(f"{path} cannot be made: {error.strerror}", fix="name another with --home") from error
+        home = cls(made)
+        write_private(home.root_path, root.certificate_pem())
+        write_private(home.root_key_path, root.key_pem())
+        write_private(home.issuing_path, issuing.certificate_pem())
+        write_private(home.issuing_key_path, issuing.key_pem())
+        write_private(home.bundle_path, root.certificate_pem() + issuing.certificate_pem())
+        write_private(home.server_path, issuing.chain_pem(certificate))
+        write_private(home.server_key_path, private_key_to_pem(key))
+        write_private(home.settings_path, SETTINGS_TEXT.format(port=port).encode())
+        with home.registry() as registry:
+            registry.note_change(
+                ChangeKind.SERVER_CERTIFICATE, "server.crt", event=Event.HOME_CREATED, actor=actor, now=now
+            )
+        MessagesDb(home.messages_path).close()
+        made.rename(path)
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Home:
+        """Give an existing home.
+
+        Raises:
+            InvalidSettings: there is none, or others than its owner can read it.
+        """
+        home = cls(path)
+        if not home.settings_path.is_file():
+            raise InvalidSettings(f"there is no home at {path}", fix=f"lockgate init --home {path}")
+        for each in (path, *home._secrets()):
+            if each.exists() and each.stat().st_mode & 0o077:
+                raise InvalidSettings(
+                    f"{each} can be read by other users: it holds secrets", fix=f"chmod -R go= {path}"
+                )
+        return home
+
+    def settings(self) -> Settings:
+        """Read lockgate.toml."""
+        return load_settings(self.settings_path)
+
+    def registry(self, read_only: bool = False) -> RegistryDb:
+        """Open the registry's database."""
+        return RegistryDb(self.registry_path, read_only)
+
+    def authority(self) -> Authority:
+        """Read the issuing CA with its key: for the command line, never for the gate."""
+        try:
+            return Authority.from_pem(self.issuing_path.read_bytes(), self.issuing_key_path.read_bytes())
+        except OSError as error:
+            raise InvalidSettings(
+                f"the issuing CA cannot be read: {error}", fix="restore the folder ca/ of this home"
+            ) from error
+
+    def root_pem(self) -> bytes:
+        """Give the root certificate, by which devices check the hub."""
+        try:
+            return self.root_path.read_bytes()
+        except OSError as error:
+            raise InvalidSettings(f"the root certificate cannot be read: {error}", fix="restore ca/root.crt") from error
+
+    def server_names(self) -> tuple[str, ...]:
+        """Give the names and addresses in the server certificate, the preferred one first."""
+        try:
+            return names_of(certificates_from_pem(self.server_path.read_bytes())[0])
+        except OSError as error:
+            raise InvalidSettings(
+                f"the server certificate cannot be read: {error}", fix="lockgate server-cert renew"
+            ) from error
+
+    def issue_server_certificate(self, names: Sequence[str], now: float, actor: str) -> tuple[str, ...]:
+        """Make a new server key and certificate for `names`; a running hub takes it up by itself."""
+        key = generate_key("ec")
+        authority = self.authority()
+        certificate = authority.issue_server(names, key.public_key(), now=now)
+        write_private(self.server_key_path, private_key_to_pem(key))
+        write_private(self.server_path, authority.chain_pem(certificate))
+        with self.registry() as registry:
+            registry.note_change(
+                ChangeKind.SERVER_CERTIFICATE,
+                "server.crt",
+                event=Event.SERVER_CERTIFICATE_ISSUED,
+                actor=actor,
+                now=now,
+            )
+        return names_of(certificate)
+
+    def running(self) -> RunFacts | None:
+        """Give what a running hub wrote about itself, None when none runs."""
+        try:
+            facts = msgspec.json.decode(self.doors_path.read_bytes(), type=RunFacts)
+            os.kill(facts.pid, 0)
+        except PermissionError:
+            return facts
+        except (OSError, msgspec.MsgspecError):
+            return None
+        return facts
+
+    def hub_address(self) -> HubAddress:
+        """Give where devices reach the hub: the preferred name of its certificate, and the port that is open or set."""
+        running = self.running()
+        open_ports = [d.port for d in running.doors if d.protection == "tls"] if running is not None else []
+        port = open_ports[0] if open_ports else self.settings().mqtt.port
+        if port == 0:
+            raise Unavailable(
+                "the hub's port is not known: mqtt.port is 0 and no hub runs here",
+                fix="start the hub first, or set mqtt.port in lockgate.toml",
+            )
+        return HubAddress(self.server_names()[0], port)
+
+    def lock(self) -> int:
+        """Take the home for one running hub; give the descriptor that holds it.
+
+        Raises:
+            Conflict: another hub runs here.
+        """
+        self.lock_path.parent.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(self.lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            running = self.running()
+            which = f" (process {running.pid})" if running is not None else ""
+            raise Conflict(f"a hub{which} runs on {self.path} already", fix="stop it, or use another --home") from error
+        return descriptor
+
+    def _secrets(self) -> tuple[Path, ...]:
+        return (
+            self.settings_path, self.registry_path, self.messages_path, self.root_key_path,
+            self.issuing_key_path, self.server_key_path,
+        )  # fmt: skip
+
+
+def default_names() -> tuple[str, ...]:
+    """Give the names and addresses of this machine, the one that a command line should use first."""
+    machine = machine_addresses()
+    preferred = next((name for name in machine.names if _resolves(name)), "localhost")
+    return tuple(dict.fromkeys((preferred, *machine.names, *machine.addresses)))
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _resolves(name: str) -> bool:
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,196 @@
+"""The gate's journal: what happened to whom, for the log, for `lockgate why`, and for the audit trail.
+
+Everything is noted in memory on the loop and written to the store in batches. Refusals go to a bounded log that
+aggregates floods; a flood also writes few lines: the first, and then one for each power of two.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Iterable
+from typing import Literal, Protocol
+
+import msgspec
+import structlog
+
+from lockgate.errors import LockgateError
+from lockgate.events import Event
+from lockgate.model.principal import Principal
+from lockgate.model.refusal import Refusal
+from lockgate.net.failures import TlsFailure, TlsRefused, describe
+from lockgate.net.link import Address
+from lockgate.net.tls import Protection
+from lockgate.pki.certificates import device_name_of
+from lockgate.registry.refusals import RefusalLog
+
+log = structlog.get_logger()
+
+SeenKind = Literal["connect", "message", "error"]
+MAX_WAITING_EVENTS = 10_000
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """Who is at the other end, as far as the door knows: its address, what it calls itself, how it is protected."""
+
+    door: str
+    address: Address
+    client_id: str = ""
+    protection: Protection | None = None
+
+
+class JournalStore(Protocol):
+    """Where the journal is written."""
+
+    def save_refusals(self, refusals: Iterable[Refusal], /) -> int:
+        """Keep refusals, replacing those with the same reference."""
+        ...
+
+    def save_seen(self, seen: Iterable[tuple[str, SeenKind, float, str]], /) -> int:
+        """Keep when a device was last seen, and how."""
+        ...
+
+    def save_audit(self, events: Iterable[tuple[float, str, str, dict[str, str]]], /) -> int:
+        """Append security events to the audit trail."""
+        ...
+
+
+class Journal:
+    """What the doors and the hub tell about their peers.
+
+    Args:
+        max_refusals: how many refusals are remembered.
+        clock: unix seconds.
+    """
+
+    def __init__(self, max_refusals: int, clock: Callable[[], float] = time.time) -> None:
+        self._refusals = RefusalLog(max_refusals)
+        self._clock = clock
+        self._seen: dict[tuple[str, SeenKind], tuple[float, str]] = {}
+        self._events: list[tuple[float, str, str, dict[str, str]]] = []
+        self._dropped: dict[tuple[str, str], int] = {}
+        self.lost_events = 0
+        """How many security events found the journal full before it was written."""
+
+    # Refusals
+
+    def refused(self, error: LockgateError, peer: Peer, device: str, is_verified: bool) -> str:
+        """Note that somebody was refused something; give the reference to tell the peer."""
+        return self._refuse(Event.CLIENT_REFUSED, error, peer, device, is_verified)
+
+    def tls_refused(self, door: str, address: Address, failure: TlsFailure) -> None:
+        """Note a peer that did not get through TLS. What its certificate says about itself is unverified."""
+        evidence: dict[str, str] = {}
+        device = ""
+        if failure.certificate is not None:
+            evidence["certificate (unverified)"] = describe(failure.certificate)
+            device = device_name_of(failure.certificate) or ""
+        if failure.server_name is not None:
+            evidence["server name asked for"] = failure.server_name
+        self._refuse(Event.CLIENT_REFUSED, TlsRefused(failure), Peer(door, address), device, False, evidence)
+
+    def uncovered_name(self, name: str, peer: Peer) -> None:
+        """Note that a client asked for a host name that the server certificate lacks: it will not trust the hub."""
+        error = LockgateError(
+            f"a client asked for the host name {name!r}, which the hub's certificate does not hold",
+            reason="host name not in the certificate",
+            fix=f"lockgate server-cert add-name {shlex.quote(name)}",
+            evidence={"server name asked for": name},
+        )
+        self._refuse(Event.CLIENT_NAME_UNKNOWN, error, peer, "", False)
+
+    def will_refused(self, error: LockgateError, principal: Principal) -> None:
+        """Note a will that may no longer go out; nobody waits for the answer."""
+        peer = Peer("hub", Address("", 0), principal.client_id)
+        self._refuse(Event.WILL_REFUSED, error, peer, principal.device, True)
+
+    # Comings and goings
+
+    def connected(self, principal: Principal, peer: Peer) -> None:
+        """Note that a device opened a session."""
+        protection = peer.protection
+        how = f"{protection.version} {protection.cipher}" if protection is not None else "plaintext"
+        log.info(
+            Event.CLIENT_CONNECTED, device=principal.device, client_id=principal.client_id, auth=principal.auth,
+            protection=how, address=peer.address.host, door=peer.door,
+        )  # fmt: skip
+        self._see(principal.device, "connect", f"{principal.client_id} by {principal.auth} over {how}")
+
+    def disconnected(self, principal: Principal, peer: Peer, is_clean: bool, error: Exception | None) -> None:
+        """Note that a connection with a session is gone."""
+        log.info(
+            Event.CLIENT_DISCONNECTED, device=principal.device, client_id=principal.client_id,
+            address=peer.address.host, is_clean=is_clean, error=str(error) if error else "",
+        )  # fmt: skip
+
+    def ended(self, error: LockgateError, principal: Principal, peer: Peer) -> str:
+        """Note that the hub ended a connection: revoked, expired, taken over, stopping. Gives the reference."""
+        reference = self._refuse(Event.SESSION_ENDED, error, peer, principal.device, True)
+        if len(self._events) < MAX_WAITING_EVENTS:
+            details = {"client_id": principal.client_id, "reason": error.reason, "reference": reference}
+            self._events.append((self._clock(), Event.SESSION_ENDED, principal.device, details))
+        else:
+            self.lost_events += 1
+        return reference
+
+    def dropped(self, client_id: str, topic: str, reason: str, count: int = 1) -> None:
+        """Note messages that were dropped on the way to a session."""
+        key = (client_id, reason)
+        before = self._dropped.get(key, 0)
+        if len(self._dropped) < MAX_WAITING_EVENTS or before:
+            self._dropped[key] = before + count
+        if before == 0:
+            log.warning(Event.MESSAGE_DROPPED, client_id=client_id, topic=topic, reason=reason)
+
+    # Writing
+
+    def write(self, store: JournalStore) -> None:
+        """Write what was noted since the last call."""
+        refusals = self._refusals.drain()
+        if refusals:
+            store.save_refusals(refusals)
+        if self._seen:
+            seen, self._seen = self._seen, {}
+            store.save_seen([(device, kind, at, text) for (device, kind), (at, text) in seen.items()])
+        if self._events:
+            events, self._events = self._events, []
+            store.save_audit(events)
+        if self._dropped:
+            dropped, self._dropped = self._dropped, {}
+            for (client_id, reason), count in dropped.items():
+                if count > 1:
+                    log.warning(Event.MESSAGE_DROPPED, client_id=client_id, reason=reason, count=count)
+
+    def _refuse(
+        self,
+        event: Event,
+        error: LockgateError,
+        peer: Peer,
+        device: str,
+        is_verified: bool,
+        evidence: dict[str, str] | None = None,
+    ) -> str:
+        reference = self._refusals.note(
+            error,
+            door=peer.door,
+            address=peer.address.host,
+            now=self._clock(),
+            device=device,
+            client_id=peer.client_id,
+            is_verified=is_verified,
+            evidence=evidence,
+        )
+        count = self._refusals.refusal(reference).count
+        if count & (count - 1) == 0:
+            log.warning(
+                event, reference=reference, step=error.step.value, reason=error.reason, message=str(error),
+                device=device, is_verified=is_verified, client_id=peer.client_id, address=peer.address.host,
+                count=count,
+            )  # fmt: skip
+        if is_verified:
+            self._see(device, "error", f"{error.reason} ({reference})")
+        return reference
+
+    def _see(self, device: str, kind: SeenKind, text: str) -> None:
+        if len(self._seen) < MAX_WAITING_EVENTS:
+            self._seen[(device, kind)] = (self._clock(), text)
