@@ -43,8 +43,8 @@ _MAX_UNSENT_BYTES = 1_048_576
 _HANDSHAKE_RECORD = 0x16
 _VERSIONS = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2 or later"}
 
-# Not in pyOpenSSL's own interface; where the binding lacks it, resumption is not reported.
-_session_reused: Callable[[object], int] = getattr(SSL._lib, "SSL_session_reused", lambda _: 0)  # type: ignore[attr-defined]
+# Not in pyOpenSSL's own interface; where the binding lacks it, -1 says that nobody knows.
+_session_reused: Callable[[object], int] = getattr(SSL._lib, "SSL_session_reused", lambda _: -1)  # type: ignore[attr-defined]
 
 
 class Protection(msgspec.Struct, frozen=True):
@@ -126,7 +126,7 @@ class TlsStream:
             cipher=engine.get_cipher_name() or "",
             group=engine.get_group_name() or "",
             server_name=self.server_name,
-            is_resumed=bool(_session_reused(engine._ssl)),
+            is_resumed=_session_reused(engine._ssl) == 1,
         )
 
     def peer_certificate(self) -> x509.Certificate | None:
@@ -234,7 +234,7 @@ class TlsStream:
     def _refuse_outlived_certificate(self) -> None:
         # A resumed session brings the certificate of its first handshake along without another look (RFC 8446
         # section 4.6.1 leaves that to the application): it may have expired since.
-        if not _session_reused(self._engine._ssl):
+        if _session_reused(self._engine._ssl) == 0:
             return
         certificate = self.peer_certificate()
         if certificate is not None and certificate.not_valid_after_utc < datetime.now(UTC):
