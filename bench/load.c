@@ -394,7 +394,8 @@ static void on_readable(struct connection *c) {
         do {
             got = read_some(c, scratch + used, READ_BYTES - used);
             used += got;
-            more = got > 0 && (c->ssl || used == READ_BYTES); /* a short plain read emptied the socket */
+            /* A short read emptied the socket, and epoll tells of more: no read that only finds nothing. */
+            more = got > 0 && (used == READ_BYTES || (c->ssl && SSL_has_pending(c->ssl)));
         } while (more && used < READ_BYTES);
         size_t parsed = parse(c, scratch, used, option.rate > 0 ? now() : 0);
         if (parsed == 0 && used == READ_BYTES) die("a packet larger than %d bytes", READ_BYTES);

@@ -23,6 +23,7 @@ class Load(msgspec.Struct, frozen=True):
     duplicates: int
     elapsed_seconds: float
     delivered_per_second: float
+    cpu_seconds: float
     cpu_share: float
     saturated: bool
 
@@ -34,11 +35,18 @@ class Run(msgspec.Struct, frozen=True):
     broker: str
     load: Load
     broker_cpu_seconds: float
+    machine_cpu_seconds: float
 
     @property
     def cpu_microseconds(self) -> float:
         """The broker's CPU for one delivered message."""
         return self.broker_cpu_seconds / self.load.delivered * 1e6 if self.load.delivered else float("nan")
+
+    @property
+    def others_share(self) -> float:
+        """How much of one core went to neither the broker nor the load generator: it disturbs throughput."""
+        others = self.machine_cpu_seconds - self.broker_cpu_seconds - self.load.cpu_seconds
+        return max(0.0, others / self.load.elapsed_seconds)
 
     @property
     def problem(self) -> str | None:
@@ -173,11 +181,12 @@ def _render_ratio(ratio: float | None) -> str:
 
 def _render_machine(report: Report) -> str:
     machine = report.machine
+    others = max((run.others_share for run in report.runs), default=0.0)
     return (
         f"Medians (least to most) of {report.repeats} runs of {report.seconds:g} s, each on a fresh broker; "
         f"a ratio is {OURS}'s figure by {PEER}'s. {machine.date}, {machine.cpu}, {machine.cores} cores, "
         f"Linux {machine.kernel}, Python {machine.python}, {machine.lockgate} at {machine.revision}, "
-        f"{machine.mosquitto}."
+        f"{machine.mosquitto}. Other processes took up to {others:.0%} of a core meanwhile."
     )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 import msgspec
-from bench.brokers import Broker, BrokerFailed, Lockgate, Mosquitto, cpu_seconds, provision
+from bench.brokers import Broker, BrokerFailed, Lockgate, Mosquitto, cpu_seconds, machine_cpu_seconds, provision
 from bench.report import Load, Machine, Report, Run, render, replace_table, summarise
 from rich.console import Console
 from rich.markdown import Markdown
@@ -85,15 +85,15 @@ def measure(broker: Broker, workload: Workload, seconds: float, folder: Path) ->
             assert process.stdout
             if process.stdout.readline() != "warm\n":
                 raise BrokerFailed(f"{broker.name} failed in the warm-up of {workload.name}")
-            before = cpu_seconds(door.pid)
+            before, all_before = cpu_seconds(door.pid), machine_cpu_seconds()
             process.stdin.write("go\n")
             process.stdin.flush()
             line = process.stdout.readline()
             if not line:
                 raise BrokerFailed(f"{broker.name} failed in {workload.name}")
-            used = cpu_seconds(door.pid) - before
+            used, all_used = cpu_seconds(door.pid) - before, machine_cpu_seconds() - all_before
             process.communicate("end\n")
-    return Run(workload.name, broker.name, msgspec.json.decode(line, type=Load), used)
+    return Run(workload.name, broker.name, msgspec.json.decode(line, type=Load), used, all_used)
 
 
 def describe_machine(versions: dict[str, str]) -> Machine:
@@ -143,7 +143,7 @@ def run_all(brokers: Sequence[Broker], repeats: int, seconds: float, folder: Pat
 
 def _line(n: int, run: Run) -> str:
     figures = f"{run.cpu_microseconds:8.2f} µs {run.load.delivered_per_second:12,.0f}/s"
-    generator = f"generator {run.load.cpu_share:4.0%}"
+    generator = f"generator {run.load.cpu_share:4.0%}  others {run.others_share:4.0%}"
     problem = f"  ! {run.problem}" if run.problem else ""
     return f"{n + 1}  {run.workload:24} {run.broker:10} {figures}  {generator}{problem}"
 

@@ -31,8 +31,19 @@ def run(
     duplicates: int = 0,
     cpu_share: float = 0.5,
 ) -> Run:
-    load = Load("", delivered + lost, delivered, lost, duplicates, 2.0, delivered / 2.0, cpu_share, cpu_share > 0.9)
-    return Run(WORKLOAD, broker, load, cpu_seconds)
+    load = Load(
+        tls="",
+        published=delivered + lost,
+        delivered=delivered,
+        lost=lost,
+        duplicates=duplicates,
+        elapsed_seconds=2.0,
+        delivered_per_second=delivered / 2.0,
+        cpu_seconds=cpu_share * 2.0,
+        cpu_share=cpu_share,
+        saturated=cpu_share > 0.9,
+    )
+    return Run(WORKLOAD, broker, load, cpu_seconds, cpu_seconds + load.cpu_seconds + 0.5)
 
 
 def test_a_row_holds_medians_and_ratios() -> None:
@@ -45,7 +56,7 @@ def test_a_row_holds_medians_and_ratios() -> None:
 
 
 def test_runs_of_another_workload_do_not_count() -> None:
-    other = Run("1 to 100, QoS 0, plain", OURS, run(OURS, 50.0, lost=3).load, 50.0)
+    other = Run("1 to 100, QoS 0, plain", OURS, run(OURS, 50.0, lost=3).load, 50.0, 51.0)
     row = summarise(WORKLOAD, [run(OURS, 2.0), other, run(PEER, 4.0)])
     assert row.cpu_ratio == 0.5
 
@@ -82,10 +93,18 @@ def test_a_broker_that_was_not_run_has_no_ratio() -> None:
 
 def test_the_table_shows_figures_ratio_and_machine() -> None:
     row = summarise(WORKLOAD, [run(OURS, 2.0), run(PEER, 4.0)])
-    text = render(Report(MACHINE, 1, 2.0, [row], []))
+    text = render(Report(MACHINE, 1, 2.0, [row], [run(OURS, 2.0)]))
     figures = "500,000 (500,000 to 500,000)"
     assert f"| {WORKLOAD} | 2.00 (2.00 to 2.00) | 4.00 (4.00 to 4.00) | **0.50** | {figures} | {figures} |" in text
-    for fact in ("A processor", "2 cores", "Linux 6.1", "lockgate 0.1.0 (pure)", "mosquitto 2", "2030-01-02"):
+    for fact in (
+        "A processor",
+        "2 cores",
+        "Linux 6.1",
+        "lockgate 0.1.0 (pure)",
+        "mosquitto 2",
+        "2030-01-02",
+        "25% of a core",
+    ):
         assert fact in text
     assert "no ratio" not in text
 
