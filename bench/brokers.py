@@ -68,7 +68,9 @@ def provision(folder: Path) -> Provisioned:
     home = ("--home", str(made.home))
     rules = ("--publish", "bench/#", "--receive", "bench/#")
     device = ("device", "add", DEVICE, "--auth", "x509", "--out", str(made.device))
-    _output(lockgate_command(), "init", *home, "--name", "localhost", "--name", "127.0.0.1", "--port", "0")
+    _output(
+        lockgate_command(), "init", *home, "--name", "localhost", "--name", "127.0.0.1", "--port", str(_free_port())
+    )
     _output(lockgate_command(), *device, *rules, *home)
     return made
 

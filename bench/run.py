@@ -26,7 +26,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 TOP = Path(__file__).resolve().parent.parent
 LOAD_SOURCE = TOP / "bench" / "load.c"
-LOAD = TOP / "build" / "bench" / "load"
+SCRATCH = TOP / "build" / "bench"
+LOAD = SCRATCH / "load"
 RESULTS = TOP / "bench" / "results"
 BROKER_CORE, LOAD_CORE = 0, 1
 
@@ -148,22 +149,23 @@ def _line(n: int, run: Run) -> str:
     return f"{n + 1}  {run.workload:24} {run.broker:10} {figures}  {generator}{problem}"
 
 
-def write(report: Report, *, readme: bool) -> None:
-    """Keep the report beside the bench, and its table in the README."""
-    RESULTS.mkdir(exist_ok=True)
-    table = render(report)
+def write(report: Report, folder: Path) -> None:
+    """Keep the report, every run in it, and its table."""
+    folder.mkdir(parents=True, exist_ok=True)
     encoded = json.dumps(msgspec.to_builtins(report), indent=2, ensure_ascii=False)
-    (RESULTS / "latest.json").write_text(encoded + "\n", encoding="utf-8")
-    (RESULTS / "latest.md").write_text(table, encoding="utf-8")
-    if readme and not replace_table(TOP / "README.md", table):
-        click.echo("README.md has no place for the table (bench:start and bench:end)", err=True)
+    (folder / "latest.json").write_text(encoded + "\n", encoding="utf-8")
+    (folder / "latest.md").write_text(render(report), encoding="utf-8")
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Two runs of one second each; the README keeps its table.")
+@click.option("--quick", is_flag=True, help="Two runs of one second each; nothing that we publish is changed.")
 @click.option("--repeats", type=click.IntRange(1), help="How many runs of each; 5 unless told.")
 @click.option("--seconds", type=click.FloatRange(0.1), help="How long each publishes; 2 unless told.")
-@click.option("--only", type=click.Choice(["lockgate", "mosquitto"]), help="Run one broker alone; nothing is written.")
+@click.option(
+    "--only",
+    type=click.Choice(["lockgate", "mosquitto"]),
+    help="Run one broker alone; as unpublished as --quick.",
+)
 def main(quick: bool, repeats: int | None, seconds: float | None, only: str | None) -> None:
     """Measure lockgate beside mosquitto and write the table."""
     repeats, seconds = repeats or (2 if quick else 5), seconds or (1.0 if quick else 2.0)
@@ -185,8 +187,12 @@ def main(quick: bool, repeats: int | None, seconds: float | None, only: str | No
     report = Report(describe_machine(versions), repeats, seconds, rows, runs)
     table = render(report)
     Console().print(Markdown(table)) if console.is_terminal else click.echo(table)
-    if only is None:
-        write(report, readme=not quick)
+    if quick or only:
+        write(report, SCRATCH)
+        return
+    write(report, RESULTS)
+    if not replace_table(TOP / "README.md", table):
+        click.echo("README.md has no place for the table (bench:start and bench:end)", err=True)
 
 
 if __name__ == "__main__":
