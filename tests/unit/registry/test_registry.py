@@ -1,0 +1,144 @@
+"""The gate's view: loaded at once, kept up to date by the change log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lockgate.model.device import Credential, CredentialKind, Device
+from lockgate.model.permission import Operation, Rule
+from lockgate.registry.registry import CHANGES_PER_POLL, Registry
+from lockgate.store.registry_db import ChangeKind, RegistryDb
+
+
+def device(name: str, *keys: str, groups: tuple[str, ...] = ()) -> Device:
+    return Device(name, groups=groups, credentials=tuple(credential(name, key) for key in keys))
+
+
+def credential(name: str, key: str) -> Credential:
+    return Credential(0, name, CredentialKind.X509, "PEM", key)
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[RegistryDb]:
+    with RegistryDb(tmp_path / "registry.db") as office:
+        yield office
+
+
+@pytest.fixture
+def gate(office: RegistryDb) -> Iterator[RegistryDb]:
+    with RegistryDb(office.path, read_only=True) as gate:
+        yield gate
+
+
+def add(office: RegistryDb, one: Device, *rules: Rule) -> None:
+    office.add_device(one, rules, actor="anna", now=1.0)
+
+
+def test_it_starts_with_everything_that_is_there(office: RegistryDb, gate: RegistryDb) -> None:
+    add(office, device("a", "k1", groups=("g",)), Rule("device:a", Operation.PUBLISH, "own"))
+    for subject in ("group:g", "group:h", "everyone", "device:b"):
+        office.add_rule(Rule(subject, Operation.RECEIVE, subject), actor="anna", now=1.0)
+    registry = Registry(gate)
+    assert len(registry) == 1
+    assert registry.device("a") == office.device("a")
+    found = registry.credential_by_thumbprint("k1")
+    assert found is not None
+    assert found.device == "a"
+    assert [rule.filter for rule in registry.rules_for("a")] == ["own", "group:g", "everyone"]
+    assert [rule.filter for rule in registry.rules_for("nobody")] == ["everyone"]
+    assert registry.poll() == []
+
+
+def test_a_poll_with_nothing_new_reads_nothing(office: RegistryDb, gate: RegistryDb) -> None:
+    registry = Registry(gate)
+    statements: list[str] = []
+    gate._connection.set_trace_callback(statements.append)
+    assert registry.poll() == []
+    assert statements == ["PRAGMA data_version"]
+    assert registry.epoch == 0
+
+
+def test_a_new_device_is_found_after_a_poll(office: RegistryDb, gate: RegistryDb) -> None:
+    registry = Registry(gate)
+    add(office, device("a", "k1"))
+    assert registry.device("a") is None
+    assert [(change.kind, change.name) for change in registry.poll()] == [("device", "a")]
+    assert registry.device("a") == office.device("a")
+    assert registry.epoch == 1
+    assert registry.poll() == []
+    assert registry.epoch == 1
+
+
+def test_a_removed_device_is_gone_with_its_keys_and_rules(office: RegistryDb, gate: RegistryDb) -> None:
+    add(office, device("a", "k1"), Rule("device:a", Operation.PUBLISH, "x"))
+    add(office, device("b", "k2"))
+    registry = Registry(gate)
+    office.remove_device("a", actor="anna", now=1.0)
+    registry.poll()
+    assert (registry.device("a"), registry.credential_by_thumbprint("k1"), registry.rules_for("a")) == (None, None, ())
+    assert registry.credential_by_thumbprint("k2") is not None
+
+
+def test_a_key_that_moves_to_another_device_is_that_devices(office: RegistryDb, gate: RegistryDb) -> None:
+    add(office, device("b", "k1"))
+    registry = Registry(gate)
+    office.remove_device("b", actor="anna", now=1.0)
+    add(office, device("a", "k1"))
+    registry.poll()
+    found = registry.credential_by_thumbprint("k1")
+    assert found is not None
+    assert found.device == "a"
+
+
+def test_blocking_revoking_and_groups_arrive(office: RegistryDb, gate: RegistryDb) -> None:
+    add(office, device("a", "k1"))
+    office.add_rule(Rule("group:g", Operation.PUBLISH, "of g"), actor="anna", now=1.0)
+    registry = Registry(gate)
+    office.set_blocked("a", True, actor="anna", now=1.0)
+    office.revoke_credentials("a", actor="anna", now=1.0)
+    office.join_group("a", "g", actor="anna", now=1.0)
+    assert len(registry.poll()) == 3
+    found = registry.device("a")
+    assert found is not None
+    assert (found.is_blocked, found.credentials[0].is_revoked) == (True, True)
+    revoked = registry.credential_by_thumbprint("k1")
+    assert revoked is not None
+    assert revoked.is_revoked
+    assert [rule.filter for rule in registry.rules_for("a")] == ["of g"]
+
+
+def test_of_two_credentials_over_one_key_the_newest_good_one_counts(office: RegistryDb, gate: RegistryDb) -> None:
+    add(office, device("a", "k1"))
+    office.revoke_credentials("a", actor="anna", now=1.0)
+    office.add_credential(credential("a", "k1"), actor="anna", now=1.0)
+    found = Registry(gate).credential_by_thumbprint("k1")
+    assert found is not None
+    assert (found.id, found.is_revoked) == (2, False)
+
+
+def test_rules_come_and_go(office: RegistryDb, gate: RegistryDb) -> None:
+    add(office, device("a"))
+    registry = Registry(gate)
+    number = office.add_rule(Rule("everyone", Operation.PUBLISH, "x"), actor="anna", now=1.0)
+    registry.poll()
+    assert [rule.id for rule in registry.rules_for("a")] == [number]
+    office.remove_rule(number, actor="anna", now=1.0)
+    registry.poll()
+    assert registry.rules_for("a") == ()
+
+
+def test_a_new_server_certificate_is_told(office: RegistryDb, gate: RegistryDb) -> None:
+    registry = Registry(gate)
+    office.note_change(ChangeKind.SERVER_CERTIFICATE, "server", actor="anna", now=1.0)
+    assert [change.kind for change in registry.poll()] == ["server-certificate"]
+
+
+def test_a_change_in_bulk_is_applied_in_slices(office: RegistryDb, gate: RegistryDb) -> None:
+    registry = Registry(gate)
+    office.add_devices([(device(f"d{n}"), ()) for n in range(2 * CHANGES_PER_POLL + 1)], actor="anna", now=1.0)
+    sizes = [len(registry.poll()) for _ in range(4)]
+    assert sizes == [CHANGES_PER_POLL, CHANGES_PER_POLL, 1, 0]
+    assert len(registry) == 2 * CHANGES_PER_POLL + 1
