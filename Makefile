@@ -1,0 +1,51 @@
+# Every habit as a verb. `make up` and `make test` set up all they need, on a fresh machine too.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: up test check long bench docs sbom lock clean setup peers help
+.DEFAULT_GOAL := help
+
+help:  ## what can be done here
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+up: setup  ## set up, and run the demonstration (ARGS="--for 10" ends it by itself)
+	@$(BIN)/lockgate demo $(ARGS)
+
+test: setup peers  ## set up, install the real peers, run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup  ## lint, types, floors, fast tests, coverage, docs: under a minute
+	@tools/check
+
+long: setup peers  ## the full form of the tests that have a short one
+	@$(BIN)/python -m pytest -m "long or not long" $(ARGS)
+
+bench: setup peers  ## measure beside Debian's mosquitto, and write the table (ARGS="--quick" for a short run)
+	@$(BIN)/python -m bench.run $(ARGS)
+
+docs: setup  ## build the documentation into docs/_build/html
+	@$(BIN)/python -m docs.reference --check
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+sbom: setup  ## the bill of materials (CycloneDX), and a check of the locked packages for known vulnerabilities
+	@tools/sbom
+
+lock: setup  ## choose the newest versions of all packages anew
+	@tools/lock
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml setup.py requirements/dev.txt tools/setup
+	@PYTHON=$(PYTHON) tools/setup
+	@touch $@
+
+peers:
+	@tools/peers
+
+clean:  ## remove everything that was made
+	rm -rf $(VENV) build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache docs/_build
+	rm -rf tests/interop/js/node_modules src/*.egg-info .coverage
+	find src tests bench docs -name __pycache__ -prune -exec rm -rf {} +
