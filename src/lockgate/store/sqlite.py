@@ -23,6 +23,8 @@ BUSY_TIMEOUT_MILLISECONDS = 5000
 CHECKED_WHOLE_BYTES = 16 * 1024 * 1024
 WAL_KEPT_BYTES = 16 * 1024 * 1024
 MAX_ROWS_PER_STATEMENT = 256
+EXACT_ROWS = 64
+CACHED_STATEMENTS = 512
 
 _APPLICATION_IDS = {"registry": 0x4C475245, "messages": 0x4C474D53}  # "LGRE" and "LGMS"
 _RESTORE = "restore it from a backup (lockgate restore FILE), or move it away to begin without it"
@@ -114,8 +116,9 @@ def execute_rows(connection: sqlite3.Connection, head: str, rows: Sequence[Seque
     """
     start = 0
     while start < len(rows):
-        # Powers of two, so that the connection's statement cache holds every length that occurs.
-        count = min(MAX_ROWS_PER_STATEMENT, 1 << ((len(rows) - start).bit_length() - 1))
+        count = min(MAX_ROWS_PER_STATEMENT, len(rows) - start)
+        if count > EXACT_ROWS:  # few lengths, so that the connection's statement cache holds all that occur
+            count -= count % EXACT_ROWS
         part = rows[start : start + count]
         row = f"({','.join('?' * len(part[0]))})"
         connection.execute(f"{head} VALUES {','.join([row] * count)}", list(chain.from_iterable(part)))
@@ -125,7 +128,9 @@ def execute_rows(connection: sqlite3.Connection, head: str, rows: Sequence[Seque
 def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
     mode = "ro" if read_only else "rw"
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
+    return sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=CACHED_STATEMENTS
+    )
 
 
 def _set_up(connection: sqlite3.Connection, read_only: bool, synchronous: Synchronous) -> None:
