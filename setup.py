@@ -1,0 +1,61 @@
+"""Compile the hot rooms with mypyc where a C compiler is; install them as plain Python where none is.
+
+LOCKGATE_PURE=1 leaves them as they are; LOCKGATE_COMPILED=1 makes a failed compilation an error instead of a warning.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import Any
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+HOT_ROOMS = [
+    "src/lockgate/model/topic.py",
+    "src/lockgate/adapters/mqtt/wire.py",
+    "src/lockgate/adapters/mqtt/protocol.py",
+    "src/lockgate/hub/trie.py",
+    "src/lockgate/hub/session.py",
+    "src/lockgate/hub/routes.py",
+    "src/lockgate/hub/hub.py",
+]
+"""Also in lockgate.cli.output, which tells which of them run compiled."""
+
+
+class OptionalBuild(build_ext):
+    """Builds the extensions, or says why not and goes on without them."""
+
+    def run(self) -> None:
+        """Build; a failure leaves the pure build."""
+        try:
+            super().run()
+        except Exception as error:
+            if os.environ.get("LOCKGATE_COMPILED"):
+                raise
+            print(f"lockgate: the hot rooms stay plain Python: {error}", file=sys.stderr)
+            self.extensions = []
+
+
+def extensions() -> list[Extension]:
+    """Give the extensions to build; none where they are not wanted or cannot be made."""
+    if os.environ.get("LOCKGATE_PURE"):
+        return []
+    if not shutil.which(os.environ.get("CC", "cc").split()[0]):
+        print("lockgate: no C compiler: the hot rooms stay plain Python", file=sys.stderr)
+        return []
+    try:
+        from mypyc.build import mypycify
+
+        made: list[Any] = mypycify(["--config-file=", "--ignore-missing-imports", *HOT_ROOMS], opt_level="3")
+    except (Exception, SystemExit) as error:
+        if os.environ.get("LOCKGATE_COMPILED"):
+            raise
+        print(f"lockgate: the hot rooms stay plain Python: {error}", file=sys.stderr)
+        return []
+    return made
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": OptionalBuild})
