@@ -52,7 +52,7 @@ def json_option(command: _F) -> _F:
 
 def console() -> Console:
     """Give a console on standard output; lines are as long as they need to be where it is no terminal."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty())
 
 
 def print_json(facts: object) -> None:
@@ -102,7 +102,7 @@ def version_line() -> str:
 
 def fail(error: LockgateError) -> NoReturn:
     """End the command with one clear sentence, what mends it, and exit code 1."""
-    stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+    stderr = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
     stderr.print(f"[bold red]error:[/] {safe(error)}")
     if error.fix:
         stderr.print(f"[bold]fix:[/] {safe(error.fix)}")
