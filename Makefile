@@ -23,8 +23,9 @@ check: setup  ## lint, types, floors, fast tests, coverage, docs: under a minute
 long: setup peers  ## the full form of the tests that have a short one
 	@$(BIN)/python -m pytest -m "long or not long" $(ARGS)
 
-bench: setup peers  ## measure beside Debian's mosquitto, and write the table (ARGS="--quick" for a short run)
-	@$(BIN)/python -m bench.run $(ARGS)
+bench: setup peers  ## measure beside Debian's mosquitto, and write the table (QUICK=1 for a short run)
+	@tools/installed .cache/installed
+	@LOCKGATE_BENCH=$(CURDIR)/.cache/installed/bin/lockgate $(BIN)/python -m bench.run $(if $(QUICK),--quick) $(ARGS)
 
 docs: setup  ## build the documentation into docs/_build/html
 	@$(BIN)/python -m docs.reference --check

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 from setuptools import Extension, setup
@@ -25,7 +26,7 @@ HOT_ROOMS = [
 """Also in lockgate.cli.output, which tells which of them run compiled."""
 
 
-class OptionalBuild(build_ext):
+class OptionalBuild(build_ext):  # type: ignore[misc, unused-ignore]
     """Builds the extensions, or says why not and goes on without them."""
 
     def run(self) -> None:
@@ -36,7 +37,9 @@ class OptionalBuild(build_ext):
             if os.environ.get("LOCKGATE_COMPILED"):
                 raise
             print(f"lockgate: the hot rooms stay plain Python: {error}", file=sys.stderr)
-            self.extensions = []
+            for extension in self.extensions:  # all or none: a half-built set would not import
+                Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
+            self.extensions: list[Extension] = []
 
 
 def extensions() -> list[Extension]:

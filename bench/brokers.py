@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+
 from bench.report import OURS, PEER
 
 DEVICE = "bench"
@@ -59,7 +60,8 @@ class Provisioned(msgspec.Struct, frozen=True):
 
 
 def lockgate_command() -> str:
-    return str(Path(sys.executable).with_name("lockgate"))
+    """Ours as a user installs it (`make bench` does, and names it in LOCKGATE_BENCH), else this tree's."""
+    return os.environ.get("LOCKGATE_BENCH") or str(Path(sys.executable).with_name("lockgate"))
 
 
 def provision(folder: Path) -> Provisioned:

@@ -18,11 +18,12 @@ from pathlib import Path
 
 import click
 import msgspec
-from bench.brokers import Broker, BrokerFailed, Lockgate, Mosquitto, cpu_seconds, machine_cpu_seconds, provision
-from bench.report import Load, Machine, Report, Run, render, replace_table, summarise
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench.brokers import Broker, BrokerFailed, Lockgate, Mosquitto, cpu_seconds, machine_cpu_seconds, provision
+from bench.report import Load, Machine, Report, Run, render, replace_table, summarise
 
 TOP = Path(__file__).resolve().parent.parent
 LOAD_SOURCE = TOP / "bench" / "load.c"

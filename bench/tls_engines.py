@@ -27,10 +27,10 @@ from typing import Protocol
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from OpenSSL import SSL
-from tests.support.certificates import Authority
 
 from lockgate.net.context import load_context
 from lockgate.net.tls import TlsStream
+from tests.support.certificates import Authority
 
 CASES = ["ssl, 2 tickets", "ssl, 1 ticket", "ssl, 0 tickets", "pyOpenSSL, 2 tickets", "pyOpenSSL, OP_NO_TICKET"]
 FIGURES = ["full_us", "resumed_us", "idle_bytes"]

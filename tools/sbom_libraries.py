@@ -18,10 +18,11 @@ def libraries() -> list[dict[str, Any]]:
     number = libuv_get_version()
     libuv = f"{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
     openssl = backend.openssl_version_text().split()[1]
+    argon2 = version("argon2-cffi-bindings")
     found = (
         ("openssl", openssl, f"inside the wheel of cryptography {version('cryptography')}: TLS and all cryptography"),
         ("libuv", libuv, f"inside the wheel of uvloop {version('uvloop')}: the event loop"),
-        ("argon2", "20190702", f"inside the wheel of argon2-cffi-bindings {version('argon2-cffi-bindings')}: passwords"),
+        ("argon2", argon2, f"inside the wheel of argon2-cffi-bindings {argon2}: passwords"),
         ("sqlite", sqlite3.sqlite_version, "linked by Python's sqlite3: the databases"),
     )
     return [

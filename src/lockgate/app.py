@@ -230,12 +230,17 @@ def run_gate(
 
 def configure_logging(settings: LogSettings) -> None:
     """Send events to standard error: for people on a terminal, as JSON lines elsewhere."""
+    # What came from outside is written as repr on a terminal: it cannot send the terminal commands.
+    for_people = sys.stderr.isatty()
+    renderer = (
+        structlog.dev.ConsoleRenderer(repr_native_str=True) if for_people else structlog.processors.JSONRenderer()
+    )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(),
+            renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

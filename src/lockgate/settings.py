@@ -37,6 +37,8 @@ class MqttSettings(_Section, frozen=True):
     """What an MQTT 3.1.1 client gets for a PUBLISH that it may not make: 3.1.1 has no other answer."""
     connect_deadline_seconds: Seconds = 10.0
     """How long a connection may take to send its CONNECT."""
+    max_connect_bytes: Annotated[int, Meta(ge=1024, le=268_435_460)] = 65_536
+    """The largest CONNECT taken: it comes from somebody who has proven nothing yet."""
     max_packet_bytes: Annotated[int, Meta(ge=1024, le=268_435_460)] = 1_048_576
     """The largest packet taken from a client; larger ones end the connection."""
     receive_maximum: Annotated[int, Meta(ge=1, le=65_535)] = 1024

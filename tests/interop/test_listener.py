@@ -15,14 +15,14 @@ import msgspec
 import pytest
 import uvloop
 from structlog.testing import capture_logs
-from tests.support.certificates import Authority, self_signed
-from tests.support.tls import client_context
 
 from lockgate.errors import InvalidSettings, Step, Unavailable
 from lockgate.net.context import TlsContexts
 from lockgate.net.failures import TlsFailure, TlsReason
 from lockgate.net.link import Address, Link, NetLimits
 from lockgate.net.listener import Listener
+from tests.support.certificates import Authority, self_signed
+from tests.support.tls import client_context
 
 HUB_CA = Authority("Hub CA")
 DEADLINE_SECONDS = 20.0

@@ -6,11 +6,10 @@ import ssl
 import tempfile
 from pathlib import Path
 
-from tests.support.certificates import Authority, Issued
-
 from lockgate.net.context import TlsContext
 from lockgate.net.failures import TlsFailure, TlsRefused
 from lockgate.net.tls import TlsStream
+from tests.support.certificates import Authority, Issued
 
 
 def server_context(authority: Authority, server: Issued | None = None) -> TlsContext:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import x25519
-from tests.support.certificates import Authority
-from tests.support.tls import Pair, client_context
 
 from lockgate.errors import InvalidSettings
 from lockgate.net.context import TlsContexts, names_of
+from tests.support.certificates import Authority
+from tests.support.tls import Pair, client_context
 
 HUB_CA = Authority("Hub CA")
 

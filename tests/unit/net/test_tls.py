@@ -7,10 +7,10 @@ import time
 from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
-from tests.support.certificates import Authority, Issued, forged, self_signed
-from tests.support.tls import Pair, client_context, server_context
 
 from lockgate.net.failures import TlsReason
+from tests.support.certificates import Authority, Issued, forged, self_signed
+from tests.support.tls import Pair, client_context, server_context
 
 HUB_CA = Authority("Hub CA")
 OTHER_CA = Authority("Other CA")

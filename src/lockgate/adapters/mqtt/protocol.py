@@ -74,7 +74,9 @@ class MqttProtocol:
         self.max_send_bytes: int = UNLIMITED_BYTES
         self._settings = settings
         self._session: Session | None = None
-        self._buffer: bytes = b""
+        self._gathered: bytearray = bytearray()
+        self._needed_bytes: int = 0
+        self._max_packet_bytes: int = settings.max_connect_bytes
         self._out: list[bytes] = []
         self._waiting: deque[tuple[int, Packet]] = deque()
         self._committed: int = 0
@@ -91,15 +93,20 @@ class MqttProtocol:
         Call it again with b"" after `accept`: what followed the CONNECT waits in the buffer.
         """
         self._heard_at = now
-        if self._buffer:
-            data = self._buffer + data
+        if self._gathered:
+            self._gathered += data
+            if len(self._gathered) < self._needed_bytes:
+                return []
+            data = bytes(self._gathered)
+            self._gathered.clear()
         packets: list[Packet] = []
         position = 0
-        limit = self._settings.max_packet_bytes
         try:
             while self.state is State.CONNECTED or self.state is State.AWAITING_CONNECT:
-                found = wire.decode(data, position, self.version, limit)
+                found = wire.decode(data, position, self.version, self._max_packet_bytes)
                 if found is None:
+                    # Gather the rest, and look again when the packet is whole, not at every piece of it.
+                    self._needed_bytes = wire.packet_size(data, position, self._max_packet_bytes)
                     break
                 packet, position = found
                 if isinstance(packet, Publish):
@@ -109,7 +116,8 @@ class MqttProtocol:
                     packets.append(packet)
         except MqttError as error:
             self.fail(error)
-        self._buffer = data[position:] if self.state is not State.CLOSED else b""
+        if self.state is not State.CLOSED and position < len(data):
+            self._gathered += data[position:]
         return packets
 
     def receive_eof(self) -> None:
@@ -122,6 +130,8 @@ class MqttProtocol:
         """Answer the CONNECT with yes, and join its session."""
         self.state = State.CONNECTED
         self._session = session
+        self._max_packet_bytes = self._settings.max_packet_bytes
+        self._needed_bytes = 0
         self._keep_alive_seconds = keep_alive_seconds * KEEP_ALIVE_GRACE  # [MQTT-3.1.2-22]
         self._write(Connack(0, is_present, properties))
 

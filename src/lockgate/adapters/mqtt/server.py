@@ -324,6 +324,7 @@ class MqttConnection:
             self._refuse(connect, error)
             return
         door.waiting_checks += 1
+        self.link.pause_reading()
         check = door._loop.run_in_executor(
             door.workers, door.authenticator.authenticate, credentials, door.wall_clock()
         )
@@ -335,6 +336,7 @@ class MqttConnection:
         if self._is_over:
             done.exception()
             return
+        self.link.resume_reading()
         try:
             self._admit(connect, done.result())
             self._receive(b"")
