@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
+import shutil
 import socket
 import tempfile
 from collections.abc import Sequence
@@ -88,9 +90,10 @@ class Home:
             Conflict: there is something at `path` already.
             InvalidSettings: a name is neither a host name nor an address, or the folder cannot be written.
         """
+        path = Path(os.path.abspath(path))
         if (path / "lockgate.toml").exists():
             raise Conflict(f"{path} is a home already", fix="use it as it is, or name another with --home")
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(path.iterdir()) or path.samefile(Path.cwd())):
             raise Conflict(f"{path} exists and is no home", fix="name a folder that does not exist yet with --home")
         root = Authority.create_root(now=now)
         issuing = root.create_issuing(now=now)
@@ -99,23 +102,27 @@ class Home:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))  # 0700
+            try:
+                home = cls(made)
+                write_private(home.root_path, root.certificate_pem())
+                write_private(home.root_key_path, root.key_pem())
+                write_private(home.issuing_path, issuing.certificate_pem())
+                write_private(home.issuing_key_path, issuing.key_pem())
+                write_private(home.bundle_path, root.certificate_pem() + issuing.certificate_pem())
+                write_private(home.server_path, issuing.chain_pem(certificate))
+                write_private(home.server_key_path, private_key_to_pem(key))
+                write_private(home.settings_path, SETTINGS_TEXT.format(port=port).encode())
+                with home.registry() as registry:
+                    registry.note_change(
+                        ChangeKind.SERVER_CERTIFICATE, "server.crt", event=Event.HOME_CREATED, actor=actor, now=now
+                    )
+                MessagesDb(home.messages_path).close()
+                made.rename(path)
+            except BaseException:
+                shutil.rmtree(made, ignore_errors=True)  # no keys are left behind
+                raise
         except OSError as error:
             raise InvalidSettings(f"{path} cannot be made: {error.strerror}", fix="name another with --home") from error
-        home = cls(made)
-        write_private(home.root_path, root.certificate_pem())
-        write_private(home.root_key_path, root.key_pem())
-        write_private(home.issuing_path, issuing.certificate_pem())
-        write_private(home.issuing_key_path, issuing.key_pem())
-        write_private(home.bundle_path, root.certificate_pem() + issuing.certificate_pem())
-        write_private(home.server_path, issuing.chain_pem(certificate))
-        write_private(home.server_key_path, private_key_to_pem(key))
-        write_private(home.settings_path, SETTINGS_TEXT.format(port=port).encode())
-        with home.registry() as registry:
-            registry.note_change(
-                ChangeKind.SERVER_CERTIFICATE, "server.crt", event=Event.HOME_CREATED, actor=actor, now=now
-            )
-        MessagesDb(home.messages_path).close()
-        made.rename(path)
         return cls(path)
 
     @classmethod
@@ -131,7 +138,7 @@ class Home:
         for each in (path, *home._secrets()):
             if each.exists() and each.stat().st_mode & 0o077:
                 raise InvalidSettings(
-                    f"{each} can be read by other users: it holds secrets", fix=f"chmod -R go= {path}"
+                    f"{each} can be read by other users: it holds secrets", fix=f"chmod -R go= {shlex.quote(str(path))}"
                 )
         return home
 

@@ -18,7 +18,7 @@ from msgspec import Meta
 from lockgate.errors import InvalidSettings
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 Count = Annotated[int, Meta(ge=1)]
 
 
@@ -71,7 +71,7 @@ class IdentitySettings(_Section, frozen=True):
 
     jwt_audience: str = "lockgate"
     """What a device's token must name as its audience (aud)."""
-    jwt_clock_skew_seconds: Annotated[float, Meta(ge=0)] = 60.0
+    jwt_clock_skew_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 60.0
     """How far a device's clock may be off; applies to iat, nbf and exp alike."""
     jwt_max_lifetime_hours: Seconds = 24.0
     """The longest life (exp minus iat) of a token."""
@@ -142,7 +142,7 @@ def parse_settings(text: str, name: str = "lockgate.toml") -> Settings:
     """Turn the text of a lockgate.toml into settings; see `load_settings`."""
     try:
         return msgspec.convert(tomllib.loads(text), Settings)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidSettings(f"{name} is no TOML: {error}", fix="mend that line") from error
     except msgspec.ValidationError as error:
         message, fix = _explain(str(error))

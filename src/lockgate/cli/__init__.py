@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 
 import click
 
 from lockgate.cli.output import fail
-from lockgate.errors import LockgateError
+from lockgate.errors import InvalidSettings, LockgateError
 
 COMMANDS = {
     "completion": "lockgate.cli.completion:completion",
@@ -60,11 +61,24 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; an error of ours becomes one sentence on standard error and exit code 1."""
+    """Run the command line; an error becomes one sentence on standard error and exit code 1."""
     try:
+        _check_text(sys.argv[1:])
         cli()
     except LockgateError as error:
         fail(error)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        problem = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+        fail(InvalidSettings(problem, fix="check that it is there, and that you may use it"))
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            fix = "write it in UTF-8, and check the locale: LANG=C.UTF-8"
+            raise InvalidSettings(f"the argument {argument!r} is no text in UTF-8", fix=fix) from error

@@ -17,7 +17,7 @@ from lockgate.provision.bundle import make_bundle
 from lockgate.provision.folder import HubAddress, read_folder
 from lockgate.provision.guide import command_lines
 from lockgate.provision.token import make_token, parse_duration
-from lockgate.registry.registrar import Registrar
+from lockgate.registry.registrar import EVERYONE, Registrar
 from lockgate.store.messages_reader import read_seen
 
 
@@ -134,7 +134,8 @@ def show(name: str, home: Path, as_json: bool) -> None:
         found = registry.device(name)
         if found is None:
             raise NotFound(f"there is no device {name}", fix="lockgate device list shows the devices")
-        rules = [r for s in (f"device:{name}", *(f"group:{g}" for g in found.groups)) for r in registry.rules(s)]
+        subjects = (f"device:{name}", *(f"group:{group}" for group in found.groups), EVERYONE)
+        rules = [rule for subject in subjects for rule in registry.rules(subject)]
     seen = read_seen(opened.messages_path, name).get(name, {})
     if as_json:
         facts = _facts(found, _last_connect(seen))

@@ -83,7 +83,9 @@ def list_rules(home: Path, as_json: bool) -> None:
     made.add_row("built in", "every device", "allow", "publish, receive", "devices/${device}/#", "2", "yes")
     for rule in rules:
         retain = "yes" if rule.retain else "no"
-        made.add_row(str(rule.id), rule.subject, rule.effect, rule.operation, rule.filter, str(rule.max_qos), retain)
+        made.add_row(
+            str(rule.id), rule.subject, rule.effect, rule.operation, safe(rule.filter), str(rule.max_qos), retain
+        )
     console().print(made)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import click
 
 from lockgate.cli.output import console, home_option, safe
-from lockgate.errors import InvalidSettings
+from lockgate.errors import InvalidSettings, Unavailable
 from lockgate.home import Home
 
 UNIT = """\
@@ -63,6 +64,8 @@ SystemCallErrorNumber=EPERM
 WantedBy=multi-user.target
 """
 
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\$?")
+
 
 @click.group()
 def service() -> None:
@@ -96,7 +99,8 @@ def install(home: Path, user: str, unit_dir: Path, only_print: bool, start: bool
         out.print("next: [bold]systemctl daemon-reload && systemctl enable --now lockgate[/]")
         return
     for command in (["systemctl", "daemon-reload"], ["systemctl", "enable", "--now", "lockgate"]):
-        subprocess.run(command, check=True)
+        if subprocess.run(command, check=False).returncode:
+            raise Unavailable(f"{' '.join(command)} failed", fix="see what it said above, and: journalctl -u lockgate")
     out.print("[green]started[/]; events: [bold]journalctl -u lockgate[/]")
 
 
@@ -106,6 +110,8 @@ def unit(home: Home, user: str) -> str:
     program = shutil.which("lockgate") or f"{sys.executable} -m lockgate"
     if any(character.isspace() or character in "%\"'\\" for character in f"{path}{program.split(' ')[0]}"):
         raise InvalidSettings(f"the path {path} holds a character that a unit cannot", fix="use a home without it")
+    if not _USER.fullmatch(user):
+        raise InvalidSettings(f"{user!r} is no name of a user", fix="name a user of this machine with --user")
     # Only a port below 1024 needs a capability; everything else about the network does not.
     needs_low_port = 0 < home.settings().mqtt.port < 1024
     return UNIT.format(

@@ -6,7 +6,6 @@ fail here. Source: RFC 7519, RFC 8725 (best practice), and the rules of Google's
 
 from __future__ import annotations
 
-import math
 from base64 import urlsafe_b64decode
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +22,8 @@ from lockgate.settings import IdentitySettings
 
 MAX_TOKEN_BYTES = 8192
 MAX_REMEMBERED_KEYS = 20_000
+LAST_SECOND = 253_402_300_799
+"""The end of the year 9999; a number beyond it is no time in seconds."""
 
 _ALGORITHMS = {CredentialKind.JWT_ES256: "ES256", CredentialKind.JWT_RS256: "RS256"}
 _KEYS: dict[CredentialKind, type[ECKey] | type[RSAKey]] = {
@@ -75,7 +76,7 @@ class TokenVerifier:
         for credential in sorted(keys, key=lambda c: c.is_revoked):
             try:
                 decoded = jwt.decode(token, self._key(credential), algorithms=[_ALGORITHMS[credential.kind]])
-            except (JoseError, ValueError, TypeError):
+            except (JoseError, ValueError, TypeError, RecursionError):
                 continue
             return credential, dict(decoded.claims)
         raise _refused(
@@ -96,8 +97,9 @@ class TokenVerifier:
         settings = self._settings
         skew = settings.jwt_clock_skew_seconds
         issued, expires = _seconds(claims, "iat"), _seconds(claims, "exp")
-        if issued is None or expires is None:
-            raise _refused("token claims missing", "a token needs iat and exp as numbers of seconds")
+        begins = _seconds(claims, "nbf") if "nbf" in claims else issued
+        if issued is None or expires is None or begins is None:
+            raise _refused("token claims missing", "a token needs iat and exp, and nbf if any, as numbers of seconds")
         audience = claims.get("aud")
         if audience != settings.jwt_audience and not (isinstance(audience, list) and settings.jwt_audience in audience):
             raise _refused(
@@ -110,7 +112,7 @@ class TokenVerifier:
             raise _refused("token subject wrong", f"the token of {name} names another subject")
         if expires + skew <= now:
             raise _refused("token expired", *_clock(f"the token expired at {_at(expires)}", now - expires, "behind"))
-        starts = max(issued, _seconds(claims, "nbf") or issued)
+        starts = max(issued, begins)
         if starts - skew > now:
             raise _refused("token not yet valid", *_clock(f"the token begins at {_at(starts)}", starts - now, "ahead"))
         if expires - issued > settings.jwt_max_lifetime_hours * 3600:
@@ -129,7 +131,7 @@ def _unverified(token: bytes) -> tuple[str, dict[str, Any]]:
         head, body, _signature = token.split(b".")
         header = msgspec.json.decode(_unpadded(head), type=dict[str, Any])
         claims = msgspec.json.decode(_unpadded(body), type=dict[str, Any])
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise _refused("token malformed", "the password begins like a token, but is none") from error
     return str(header.get("alg", "")), claims
 
@@ -140,16 +142,13 @@ def _unpadded(part: bytes) -> bytes:
 
 def _seconds(claims: dict[str, Any], name: str) -> float | None:
     value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LAST_SECOND:
         return None
     return float(value)
 
 
 def _at(seconds: float) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds:g}"
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def _clock(message: str, off: float, direction: str) -> tuple[str, str]:

@@ -20,6 +20,8 @@ from lockgate.settings import IdentitySettings
 
 MAX_PASSWORD_BYTES = 1024
 MAX_WATCHED = 10_000
+MAX_NAME = 64
+"""One more than a device's name can have: the rest of a longer user name names nobody, and is not remembered."""
 
 
 class PasswordVerifier:
@@ -46,11 +48,12 @@ class PasswordVerifier:
                 reason="password needs TLS",
                 fix="connect to the TLS port, and give the device a new password: this one was readable on the way",
             )
-        name = credentials.user_name or ""
+        name = (credentials.user_name or "")[:MAX_NAME]
         secret = credentials.secret or b""
         self._check_lockout(credentials.host, name, now)
         device = self._devices.device(name)
         known = [c for c in device.credentials if c.kind is CredentialKind.PASSWORD] if device is not None else []
+        nobodys = self._nobodys_hash()  # made by the first of all checks, whoever it is about
         if len(secret) <= MAX_PASSWORD_BYTES:
             # A live password is tried before a revoked one; somebody unknown is checked against nobody's.
             for credential in sorted(known, key=lambda c: c.is_revoked):
@@ -59,7 +62,7 @@ class PasswordVerifier:
                         self._wrong.pop((credentials.host, name), None)
                     return credential
             if not known:
-                self._matches(self._nobodys_hash(), secret)
+                self._matches(nobodys, secret)
         self._count_wrong(credentials.host, name, now)
         raise AuthenticationFailed(
             f"wrong password for user name {name!r}" if known else f"no device {name!r} with a password is registered",

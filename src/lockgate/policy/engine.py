@@ -121,15 +121,14 @@ class PolicyEngine:
                 rule = candidate.rule
                 fix = f"lockgate policy remove {rule.id}"
                 return Denied(Decision(False, principal, operation, topic, "a rule denies it", rule, fix))
-        nearly: Rule | None = None
-        for candidate in ready.allowing(operation):
-            if matches(candidate.levels, levels):
-                rule = candidate.rule
-                if qos <= rule.max_qos and (rule.retain or not retain):
-                    decision = Decision(True, principal, operation, topic, "a rule allows it", rule)
-                    return Grant(decision, rule.max_qos, rule.retain)
-                nearly = rule
-        return Denied(_refusal(principal, operation, topic, qos, nearly))
+        matching = [candidate.rule for candidate in ready.allowing(operation) if matches(candidate.levels, levels)]
+        granting = [rule for rule in matching if qos <= rule.max_qos and (rule.retain or not retain)]
+        if granting:
+            rule = max(granting, key=_width)
+            return Grant(
+                Decision(True, principal, operation, topic, "a rule allows it", rule), rule.max_qos, rule.retain
+            )
+        return Denied(_refusal(principal, operation, topic, qos, max(matching, key=_width, default=None)))
 
     def _rules(self, principal: Principal) -> ReadyRules | str:
         """Give the principal's rules, or the reason why it has none (blocked, revoked, unknown)."""
@@ -155,6 +154,10 @@ class PolicyEngine:
         return make_ready(OWN_TREE + self._source.rules_for(principal.device), principal)
 
 
+def _width(rule: Rule) -> tuple[int, bool]:
+    return rule.max_qos, rule.retain
+
+
 def _refusal(principal: Principal, operation: Operation, topic: str, qos: int, nearly: Rule | None) -> Decision:
     if nearly is not None:
         above = qos > nearly.max_qos
@@ -168,4 +171,6 @@ def _refusal(principal: Principal, operation: Operation, topic: str, qos: int, n
 def _standing_fix(principal: Principal, reason: str) -> str:
     if "blocked" in reason:
         return f"lockgate device unblock {principal.device}"
+    if "revoked" in reason:
+        return f"lockgate device remove {principal.device}, then add it again with a new key"
     return f"lockgate device add {principal.device} --auth KIND --out DIR"

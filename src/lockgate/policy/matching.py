@@ -1,7 +1,8 @@
 """Rules made ready for deciding: variables filled in, filters split into levels.
 
-A rule's filter may hold ${device} and ${client_id}. A value that could widen the filter (a wildcard, or a level more
-than it should be) never gets in: the rule then matches nothing.
+A rule's filter may hold ${device} (one level) and ${client_id} (one, or two: NAME/SUFFIX). A value that could widen the
+filter (a wildcard, or a level more) never gets in: an allow rule then matches nothing, and a deny rule all below the
+level that holds the variable.
 """
 
 from __future__ import annotations
@@ -88,9 +89,21 @@ def covers(levels: tuple[str, ...], asked: list[str]) -> bool:
 
 def _ready(rule: Rule, principal: Principal) -> ReadyRule | None:
     pattern = rule.filter
-    for variable, value in (("${device}", principal.device), ("${client_id}", principal.client_id)):
+    for variable, value, most_levels in (("${device}", principal.device, 1), ("${client_id}", principal.client_id, 2)):
         if variable in pattern:
-            if not value or "+" in value or "#" in value:
-                return None
+            if not _is_plain(value, most_levels):
+                return ReadyRule(rule, _above_variable(rule.filter)) if rule.effect is Effect.DENY else None
             pattern = pattern.replace(variable, value)
-    return ReadyRule(rule, tuple(pattern.split("/")))
+    levels = tuple(pattern.split("/"))
+    return ReadyRule(rule, ("#",) if levels == ("+", "#") else levels)  # the same topics, in the form `covers` knows
+
+
+def _is_plain(value: str, most_levels: int) -> bool:
+    levels = value.split("/")
+    return len(levels) <= most_levels and all(levels) and not any(wildcard in value for wildcard in "+#")
+
+
+def _above_variable(pattern: str) -> tuple[str, ...]:
+    levels = pattern.split("/")
+    first = next(index for index, level in enumerate(levels) if "${" in level)
+    return (*levels[:first], "#")
