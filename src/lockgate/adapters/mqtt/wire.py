@@ -213,21 +213,24 @@ def _fixed_header(data: bytes, position: int, max_packet_bytes: int) -> tuple[in
     flags = _FLAGS[first >> 4]
     if flags >= 0 and first & 0x0F != flags:  # [MQTT-2.1.3-1], [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1]
         raise malformed(f"0x{first:02X} begins no packet: its type or flags are reserved")
-    length = 0
     at = position + 1
-    for shift in (0, 7, 14, 21):
+    length = 0
+    shift = 0
+    while shift < 28:
         if at >= size:
             return 0, 0
         byte = data[at]
         at += 1
         length |= (byte & 0x7F) << shift
         if byte < 0x80:
-            if at + length - position > max_packet_bytes:
+            end = at + length
+            if end - position > max_packet_bytes:
                 raise MqttError(
                     ReasonCode.PACKET_TOO_LARGE,
-                    f"a packet of {at + length - position} bytes is above the limit of {max_packet_bytes}",
+                    f"a packet of {end - position} bytes is above the limit of {max_packet_bytes}",
                 )
-            return at, at + length
+            return at, end
+        shift += 7
     raise malformed("the remaining length has more than four bytes")
 
 
