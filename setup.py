@@ -17,6 +17,9 @@ from setuptools.command.build_ext import build_ext
 HOT_ROOMS = [
     "src/lockgate/model/topic.py",
     "src/lockgate/adapters/mqtt/wire.py",
+    "src/lockgate/adapters/mqtt/wire_fields.py",
+    "src/lockgate/adapters/mqtt/wire_properties.py",
+    "src/lockgate/adapters/mqtt/wire_session.py",
     "src/lockgate/adapters/mqtt/protocol.py",
     "src/lockgate/hub/trie.py",
     "src/lockgate/hub/session.py",

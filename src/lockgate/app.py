@@ -45,6 +45,9 @@ POLL_SECONDS = 0.02
 TIMER_SECONDS = 0.25
 JOURNAL_SECONDS = 0.25
 SWEEP_SECONDS = 60.0
+# The store's thread must win the interpreter lock back from a busy loop a few times per commit. At Python's default
+# (5 ms) a saturated gate makes a commit wait 43 ms (median), at 0.2 ms 2 ms; the loop does not feel the difference.
+SWITCH_SECONDS = 0.0002
 LAB_HOSTS = ("127.0.0.1", "::1")
 
 
@@ -221,6 +224,7 @@ def run_gate(
     settings = home.settings()
     configure_logging(settings.log)
     descriptor = home.lock()
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(home, settings, lab_port, on_open, until_eof))

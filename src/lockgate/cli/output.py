@@ -25,6 +25,9 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 HOT_ROOMS = (
     "lockgate.model.topic",
     "lockgate.adapters.mqtt.wire",
+    "lockgate.adapters.mqtt.wire_fields",
+    "lockgate.adapters.mqtt.wire_properties",
+    "lockgate.adapters.mqtt.wire_session",
     "lockgate.adapters.mqtt.protocol",
     "lockgate.hub.trie",
     "lockgate.hub.session",
