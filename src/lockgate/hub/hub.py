@@ -16,7 +16,7 @@ from lockgate.hub.ports import Outlet, SessionStore
 from lockgate.hub.retained import Retained
 from lockgate.hub.routes import Memory
 from lockgate.hub.session import Session
-from lockgate.hub.timers import Timers
+from lockgate.hub.timers import Moment, Timers
 from lockgate.hub.trie import Trie
 from lockgate.model.message import Message
 from lockgate.model.permission import Operation
@@ -193,8 +193,9 @@ class Hub:
         self._adopt(session, principal, expiry_seconds, will)
         resend = session.attach(outlet, window)
         commit = self._store.save_session(session.record()) if session.is_durable else 0
+        self._timers.forget(session)
         if principal.expires_at is not None:
-            self._timers.add(principal.expires_at, "principal", session)
+            self._timers.add(principal.expires_at, Moment.PROOF_ENDS, session)
         return Opened(session, waiting is not None, tuple(resend), commit)
 
     def close_session(self, session: Session, outlet: Outlet, send_will: bool, now: float) -> None:
@@ -237,38 +238,32 @@ class Hub:
                 self._retained.keep(message)
             else:
                 self._store.clear_retained(message.topic)
+        restored: list[tuple[Session, float]] = []
         for stored in sessions:
             record = stored.record
             session = self._new_session(record.principal, record.expiry_seconds)
             session.will = record.will
-            session.disconnected_at = now if record.disconnected_at is None else record.disconnected_at
+            lost_at = session.disconnected_at = now if record.disconnected_at is None else record.disconnected_at
             session.restore(stored.deliveries, stored.released, stored.incoming)
             for subscription in stored.subscriptions:
                 session.subscriptions[subscription.filter] = subscription
                 self._trie.insert(session, subscription)
-            self._rest(session, session.disconnected_at)
+            restored.append((session, lost_at))
+        for session, lost_at in restored:  # all are back: a will that goes out now finds its subscribers
+            self._rest(session, lost_at)
 
     # Time
 
-    def next_timer(self) -> float | None:
-        """Give the unix second at which `handle_timer` wants to be called, None when nothing waits."""
-        return self._timers.next_at()
-
     def handle_timer(self, now: float) -> None:
         """Send the wills, and end the sessions and connections, whose time has come."""
-        for kind, session in self._timers.due(now):
-            if self.sessions.get(session.client_id) is not session:
-                continue
-            if kind == "principal":
-                expires_at = session.principal.expires_at
-                if session.outlet is not None and expires_at is not None and expires_at <= now:
-                    self.disconnect(session, _proof_ended(session.principal), now)
-            elif session.outlet is None and session.disconnected_at is not None:
-                away = now - session.disconnected_at
-                if session.will is not None and away >= session.will.delay_seconds:
-                    self._fire_will(session, now)
-                if away >= session.expiry_seconds:
-                    self.end_session(session, now)
+        for moment, session in self._timers.due(now):
+            if moment is Moment.PROOF_ENDS:
+                self.disconnect(session, _proof_ended(session.principal), now)
+            elif moment is Moment.SESSION_EXPIRES:
+                self.end_session(session, now)
+            else:
+                self._fire_will(session, now)
+                self._store.save_session(session.record())
 
     def clear_expired(self, now: float) -> None:
         """Drop retained messages that have expired. Called now and then: `match` already hides them."""
@@ -340,9 +335,9 @@ class Hub:
         if will is not None:
             if will.delay_seconds <= 0:
                 self._fire_will(session, now)
-            else:
-                self._timers.add(now + min(will.delay_seconds, session.expiry_seconds), "rest", session)
-        self._timers.add(now + session.expiry_seconds, "rest", session)
+            elif will.delay_seconds < session.expiry_seconds:  # a session that ends sends its will anyway
+                self._timers.add(now + will.delay_seconds, Moment.WILL_GOES_OUT, session)
+        self._timers.add(now + session.expiry_seconds, Moment.SESSION_EXPIRES, session)
         self._store.save_session(session.record())
 
     def _fire_will(self, session: Session, now: float) -> None:
@@ -361,7 +356,8 @@ class Hub:
         for topic_filter in session.subscriptions:
             self._trie.remove(session, topic_filter)
             self._memory.forget_routes(topic_filter)
-        session.subscriptions.clear()
+        session.clear()
+        self._timers.forget(session)
         self._memory.forget_client(session.client_id)
         if self.sessions.get(session.client_id) is session:
             del self.sessions[session.client_id]

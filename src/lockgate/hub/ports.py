@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from lockgate.errors import LockgateError
@@ -40,6 +41,10 @@ class SessionStore(Protocol):
     @property
     def is_full(self) -> bool:
         """Say whether so much waits for the disk that publishers of durable messages must wait as well."""
+        ...
+
+    def together(self) -> AbstractContextManager[object]:
+        """Make the writes in a `with` block land in one commit: after a crash all of them are there, or none."""
         ...
 
     def save_session(self, record: SessionRecord, /) -> int:

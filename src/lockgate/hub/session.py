@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections import deque
 
+import msgspec
+
 from lockgate.hub.ports import Outlet, SessionStore
 from lockgate.model.message import Message
 from lockgate.model.principal import Principal
@@ -169,11 +171,30 @@ class Session:
         return self._store.forget_incoming(self.client_id, tag) if self.is_durable else 0
 
     def attach(self, outlet: Outlet, window: int) -> list[Delivery]:
-        """Join the session to an open connection; give what was unsettled, to be sent again, in its order."""
+        """Join the session to an open connection; give what was unsettled, to be sent again, in its order.
+
+        What is more than the new window takes goes back to the head of the queue [MQTT-3.3.4-9].
+        """
         self.outlet = outlet
         self.window = min(window, self.max_in_flight)
         self.disconnected_at = None
+        unreleased = [delivery for tag, delivery in self.unsettled.items() if tag not in self.released]
+        for delivery in reversed(unreleased[self.window :]):
+            del self.unsettled[delivery.tag]
+            self._queued_tags.add(delivery.tag)
+            self.queue.appendleft(msgspec.structs.replace(delivery, is_repeated=True))
+            self.queued_bytes += len(delivery.message.payload)
         return list(self.unsettled.values())
+
+    def clear(self) -> None:
+        """Let go of all that it holds: the session is over, whoever may still know it."""
+        self.subscriptions.clear()
+        self.queue.clear()
+        self._queued_tags.clear()
+        self.queued_bytes = 0
+        self.unsettled.clear()
+        self.released.clear()
+        self.incoming.clear()
 
     def restore(self, deliveries: tuple[Delivery, ...], released: frozenset[int], incoming: frozenset[int]) -> None:
         """Put back what the store kept: all deliveries wait again, in their order."""

@@ -1,34 +1,63 @@
-"""What the hub will do later: a heap of moments. An entry whose reason is gone is skipped when it comes up."""
+"""What the hub will do later: a heap of moments, the latest word on each session and kind being the one that counts."""
 
 from __future__ import annotations
 
 import heapq
 import math
+from enum import StrEnum
 
 from lockgate.hub.session import Session
 
+SPARE_ENTRIES = 64
+
+
+class Moment(StrEnum):
+    """What comes when a session's time is up."""
+
+    PROOF_ENDS = "proof-ends"
+    WILL_GOES_OUT = "will-goes-out"
+    SESSION_EXPIRES = "session-expires"
+
 
 class Timers:
-    """Moments in unix seconds, each with a kind and a session."""
+    """Moments in unix seconds, at most one of each kind for a session."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, str, Session]] = []
+        self._heap: list[tuple[float, int, Moment, Session]] = []
+        self._current: dict[tuple[Moment, Session], int] = {}
         self._count = 0
 
-    def add(self, at: float, kind: str, session: Session) -> None:
-        """Come back to `session` at `at`; never, when that is infinity."""
+    def __len__(self) -> int:
+        """Give the number of entries in memory; those that no longer count are at most as many as those that do."""
+        return len(self._heap)
+
+    def add(self, at: float, moment: Moment, session: Session) -> None:
+        """Come back to `session` at `at`, and not when it was said before; never, when that is infinity."""
+        self._current.pop((moment, session), None)
         if math.isfinite(at):
             self._count += 1
-            heapq.heappush(self._heap, (at, self._count, kind, session))
+            self._current[moment, session] = self._count
+            heapq.heappush(self._heap, (at, self._count, moment, session))
+        if len(self._heap) > 2 * len(self._current) + SPARE_ENTRIES:
+            self._heap = [entry for entry in self._heap if self._counts(entry)]
+            heapq.heapify(self._heap)
 
-    def next_at(self) -> float | None:
-        """Give the earliest moment, None when there is none."""
-        return self._heap[0][0] if self._heap else None
+    def forget(self, session: Session) -> None:
+        """Do not come back to `session`."""
+        for moment in Moment:
+            self._current.pop((moment, session), None)
 
-    def due(self, now: float) -> list[tuple[str, Session]]:
-        """Take out all that has come."""
-        found: list[tuple[str, Session]] = []
+    def due(self, now: float) -> list[tuple[Moment, Session]]:
+        """Take out all that has come, the earliest first."""
+        found: list[tuple[Moment, Session]] = []
         while self._heap and self._heap[0][0] <= now:
-            _at, _number, kind, session = heapq.heappop(self._heap)
-            found.append((kind, session))
+            entry = heapq.heappop(self._heap)
+            if self._counts(entry):
+                _at, _number, moment, session = entry
+                del self._current[moment, session]
+                found.append((moment, session))
         return found
+
+    def _counts(self, entry: tuple[float, int, Moment, Session]) -> bool:
+        _at, number, moment, session = entry
+        return self._current.get((moment, session)) == number

@@ -6,10 +6,6 @@ import msgspec
 
 from lockgate.model.topic import TopicName
 
-AT_MOST_ONCE = 0
-AT_LEAST_ONCE = 1
-EXACTLY_ONCE = 2
-
 
 class MessageProperties(msgspec.Struct, frozen=True, gc=False):
     """What a publisher may say about a payload beside the payload itself.
@@ -33,7 +29,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     topic: TopicName
     payload: bytes
-    qos: int = AT_MOST_ONCE
+    qos: int = 0
     retain: bool = False
     properties: MessageProperties | None = None
     expires_at: float | None = None

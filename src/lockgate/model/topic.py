@@ -74,22 +74,6 @@ def filter_matches(pattern: str, topic: str) -> bool:
     return len(wanted) == len(levels)
 
 
-def filters_overlap(first: str, second: str) -> bool:
-    """Say whether some topic name is taken in by both filters."""
-    a, b = first.split("/"), second.split("/")
-    if (a[0].startswith("$") and b[0] in ("+", "#")) or (b[0].startswith("$") and a[0] in ("+", "#")):
-        return False
-    for index in range(min(len(a), len(b))):
-        if a[index] == "#" or b[index] == "#":
-            return True
-        if a[index] != b[index] and "+" not in (a[index], b[index]):
-            return False
-    if len(a) == len(b):
-        return True
-    longer = a if len(a) > len(b) else b
-    return len(longer) == min(len(a), len(b)) + 1 and longer[-1] == "#"
-
-
 def _shared_problem(text: str) -> str:
     if "\x00" in text:
         return "a topic must not hold the character NUL"

@@ -5,19 +5,19 @@ Source: MQTT 5.0 section 2.4 (which code is legal in which packet); MQTT 3.1.1 s
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from lockgate.adapters.mqtt.packets import (
     NO_PROPERTIES,
     V5,
     Connect,
     MqttError,
+    PacketType,
     Properties,
     Publish,
     ReasonCode,
     SubscriptionRequest,
     WillPacket,
 )
+from lockgate.adapters.mqtt.wire_session import REASON_CODES
 from lockgate.errors import (
     AuthenticationFailed,
     Conflict,
@@ -42,17 +42,6 @@ NEVER = 0xFFFF_FFFF
 """A session expiry interval that means: never."""
 
 
-class Answer(StrEnum):
-    """The packets that carry a reason code to a client."""
-
-    CONNACK = "CONNACK"
-    PUBACK = "PUBACK"
-    PUBREC = "PUBREC"
-    SUBACK = "SUBACK"
-    UNSUBACK = "UNSUBACK"
-    DISCONNECT = "DISCONNECT"
-
-
 CODES: dict[type[LockgateError], ReasonCode] = {
     AuthenticationFailed: ReasonCode.BAD_USER_NAME_OR_PASSWORD,
     NotAuthorized: ReasonCode.NOT_AUTHORIZED,
@@ -69,18 +58,6 @@ CODES: dict[type[LockgateError], ReasonCode] = {
 """The house's table, MQTT 5.0's column; whatever is not in it is UNSPECIFIED_ERROR."""
 
 _R = ReasonCode
-LEGAL: dict[Answer, frozenset[int]] = {
-    Answer.CONNACK: frozenset({0, *range(0x80, 0x8B), 0x8C, 0x90, 0x95, 0x97, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9F}),
-    Answer.PUBACK: frozenset({0, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99}),
-    Answer.PUBREC: frozenset({0, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99}),
-    Answer.SUBACK: frozenset({0, 1, 2, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2}),
-    Answer.UNSUBACK: frozenset({0, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91}),
-    Answer.DISCONNECT: frozenset(
-        {0, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8D, 0x8E, 0x8F, 0x90, *range(0x93, 0xA3)}
-    ),
-}
-"""Which code may stand in which packet (MQTT 5.0 section 2.4, table 2-6)."""
-
 NEAREST: dict[int, tuple[ReasonCode, ...]] = {
     _R.BAD_USER_NAME_OR_PASSWORD: (_R.NOT_AUTHORIZED,),
     _R.SERVER_UNAVAILABLE: (_R.SERVER_BUSY, _R.IMPLEMENTATION_SPECIFIC_ERROR),
@@ -104,13 +81,14 @@ RETURN_CODES: tuple[tuple[type[LockgateError], int], ...] = (
 """MQTT 3.1.1's CONNACK return codes; whatever is not in it is 5, not authorized."""
 
 
-def reason_code(error: LockgateError, answer: Answer) -> int:
+def reason_code(error: LockgateError, answer: PacketType) -> int:
     """Give the MQTT 5.0 reason code for an error in a packet: the table's, or the nearest that is legal there."""
     code = _code(error)
-    if code in LEGAL[answer]:
+    legal = REASON_CODES[answer]
+    if code in legal:
         return code
     for nearest in NEAREST.get(code, ()):
-        if nearest in LEGAL[answer]:
+        if nearest in legal:
             return nearest
     return ReasonCode.UNSPECIFIED_ERROR
 
@@ -118,7 +96,7 @@ def reason_code(error: LockgateError, answer: Answer) -> int:
 def connack_code(error: LockgateError, version: int) -> int:
     """Give the code that refuses a CONNECT: a reason code in 5.0, a return code in 3.1.1."""
     if version == V5:
-        return reason_code(error, Answer.CONNACK)
+        return reason_code(error, PacketType.CONNACK)
     for kind, code in RETURN_CODES:
         if isinstance(error, kind):
             return code
@@ -127,7 +105,7 @@ def connack_code(error: LockgateError, version: int) -> int:
 
 def suback_code(error: LockgateError, version: int) -> int:
     """Give the code that refuses one topic filter."""
-    return reason_code(error, Answer.SUBACK) if version == V5 else SUBACK_FAILURE
+    return reason_code(error, PacketType.SUBACK) if version == V5 else SUBACK_FAILURE
 
 
 def _code(error: LockgateError) -> ReasonCode:
@@ -223,6 +201,7 @@ class Outgoing:
             and made is not None
             and last.message is message
             and delivery.qos == 0 == last.qos
+            and message.expires_at is None
             and last.is_retained == delivery.is_retained
             and last.identifiers == delivery.identifiers
         ):

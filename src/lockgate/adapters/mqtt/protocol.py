@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections import deque
 from enum import IntEnum
 
+import msgspec
+
 from lockgate.adapters.mqtt import wire
 from lockgate.adapters.mqtt.packets import (
     NO_PROPERTIES,
@@ -39,6 +41,7 @@ from lockgate.adapters.mqtt.packets import (
     Pubrec,
     Pubrel,
     ReasonCode,
+    Suback,
     Subscribe,
     Unsubscribe,
 )
@@ -81,6 +84,7 @@ class MqttProtocol:
         self._waiting: deque[tuple[int, Packet]] = deque()
         self._committed: int = 0
         self._unanswered: set[int] = set()
+        self._is_terse: bool = False
         self._started_at: float = now
         self._heard_at: float = now
         self._keep_alive_seconds: float = 0.0
@@ -114,6 +118,8 @@ class MqttProtocol:
                         packets.append(packet)
                 elif self._take_in(packet):
                     packets.append(packet)
+                    if isinstance(packet, Disconnect):  # nothing follows it [MQTT-3.14.4-1]
+                        break
         except MqttError as error:
             self.fail(error)
         if self.state is not State.CLOSED and position < len(data):
@@ -267,6 +273,7 @@ class MqttProtocol:
         self.state = State.AWAITING_VERDICT
         if connect.properties.maximum_packet_size is not None:
             self.max_send_bytes = connect.properties.maximum_packet_size
+        self._is_terse = connect.properties.request_problem_information == 0
         if connect.properties.authentication_method is not None:
             raise MqttError(ReasonCode.BAD_AUTHENTICATION_METHOD, "this hub offers no enhanced authentication")
         if connect.version != V5 and not connect.client_id and not connect.clean_start:  # [MQTT-3.1.3-8] of 3.1.1
@@ -277,8 +284,8 @@ class MqttProtocol:
         session = self._session
         if session is None:
             raise MqttError(ReasonCode.PROTOCOL_ERROR, "the first packet must be CONNECT")
-        if publish.properties.topic_alias is not None:  # we offered none: Topic Alias Maximum is 0 [MQTT-3.3.2-9]
-            raise MqttError(ReasonCode.TOPIC_ALIAS_INVALID, "this hub offers no topic aliases")
+        if publish.properties is not NO_PROPERTIES:
+            _check_publish(publish.properties)
         if publish.qos == 0:
             return True
         tag, unanswered = publish.packet_id, self._unanswered
@@ -319,19 +326,28 @@ class MqttProtocol:
         self._write(packet)
 
     def _write(self, packet: Packet) -> None:
+        if self.state is State.CLOSED:  # nothing follows a goodbye [MQTT-3.14.4-1]
+            return
+        if self._is_terse and not isinstance(packet, Connack | Disconnect):  # [MQTT-3.1.2-29]
+            packet = _without_reason(packet)
         data = wire.encode(packet, self.version or V311)
         if len(data) > self.max_send_bytes:  # a reason string is the first to go [MQTT-3.4.2-2]
             data = wire.encode(_without_reason(packet), self.version or V311)
+            if len(data) > self.max_send_bytes:  # what still does not fit counts as sent [MQTT-3.1.2-25]
+                return
         self._out.append(data)
 
 
+def _check_publish(properties: Properties) -> None:
+    if properties.topic_alias is not None:  # we offered none: Topic Alias Maximum is 0 [MQTT-3.3.2-9]
+        raise MqttError(ReasonCode.TOPIC_ALIAS_INVALID, "this hub offers no topic aliases")
+    if properties.subscription_identifiers:  # [MQTT-3.3.4-6]
+        raise MqttError(ReasonCode.PROTOCOL_ERROR, "a client's PUBLISH carries no subscription identifier")
+
+
 def _without_reason(packet: Packet) -> Packet:
-    if isinstance(packet, Connack):
-        return Connack(packet.code, packet.session_present)
-    if isinstance(packet, Puback):
-        return Puback(packet.packet_id, packet.code)
-    if isinstance(packet, Pubrec):
-        return Pubrec(packet.packet_id, packet.code)
-    if isinstance(packet, Disconnect):
-        return Disconnect(packet.code)
-    return packet
+    if not isinstance(packet, Connack | Puback | Pubrec | Suback | Disconnect):
+        return packet
+    if packet.properties.reason_string is None:
+        return packet
+    return msgspec.structs.replace(packet, properties=NO_PROPERTIES)

@@ -12,12 +12,13 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from typing import ParamSpec
 
 import msgspec
 import structlog
 
 from lockgate.adapters.mqtt import mapping
-from lockgate.adapters.mqtt.mapping import Answer, reason_code
+from lockgate.adapters.mqtt.mapping import reason_code
 from lockgate.adapters.mqtt.packets import (
     NO_PROPERTIES,
     V5,
@@ -25,6 +26,7 @@ from lockgate.adapters.mqtt.packets import (
     Disconnect,
     MqttError,
     Packet,
+    PacketType,
     Properties,
     Publish,
     ReasonCode,
@@ -37,15 +39,15 @@ from lockgate.adapters.mqtt.packets import (
 from lockgate.adapters.mqtt.protocol import MqttProtocol, State
 from lockgate.errors import LockgateError, Unavailable
 from lockgate.events import Event
-from lockgate.hub import Hub, Receipt, Session
+from lockgate.hub import Hub, Receipt, Session, SessionStore
 from lockgate.identity import Authenticator, Credentials
 from lockgate.model.principal import Principal
 from lockgate.net.link import Link
 from lockgate.registry.journal import Journal, Peer
 from lockgate.settings import Settings
-from lockgate.store.messages_db import MessagesDb
 
 log = structlog.get_logger()
+P = ParamSpec("P")
 
 MAX_WAITING_ANSWERS = 4096
 DELIVERIES_PER_WRITE = 512
@@ -59,7 +61,7 @@ class MqttDoor:
         hub: Hub,
         authenticator: Authenticator,
         journal: Journal,
-        store: MessagesDb,
+        store: SessionStore,
         settings: Settings,
         workers: Executor,
         wall_clock: Callable[[], float] = time.time,
@@ -91,13 +93,13 @@ class MqttDoor:
         waiting, self._waiting_for_commit = self._waiting_for_commit, set()
         now = self._loop.time()
         for connection in waiting:
-            connection.committed(number, now)
+            connection.guarded(connection.committed, number, now)
 
     def handle_timers(self) -> None:
         """Close the connections whose time is up. Called about once a second."""
         now = self._loop.time()
         for connection in list(self.connections):
-            connection.handle_timer(now)
+            connection.guarded(connection.handle_timer, now)
 
     def wait_for_commit(self, connection: MqttConnection) -> None:
         """Tell `connection` of the next commit."""
@@ -122,7 +124,7 @@ class MqttDoor:
     def _pump_all(self) -> None:
         dirty, self._dirty = self._dirty, []
         for connection in dirty:
-            connection.pump()
+            connection.guarded(connection.pump)
 
 
 class MqttConnection:
@@ -135,7 +137,7 @@ class MqttConnection:
         self._door = door
         self._hub = door.hub
         self._is_lab = is_lab
-        self._protocol = MqttProtocol(door.settings.mqtt, asyncio.get_running_loop().time())
+        self._protocol = MqttProtocol(door.settings.mqtt, door._loop.time())
         self._principal: Principal | None = None
         self._client_id = ""
         self._is_paused = False
@@ -155,8 +157,12 @@ class MqttConnection:
 
     def data_received(self, data: bytes) -> None:
         """Bring what the client sent to where it goes."""
+        self.guarded(self._receive, data)
+
+    def guarded(self, step: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Do one step; what goes wrong unexpectedly ends this connection and no other."""
         try:
-            self._receive(data)
+            step(*args, **kwargs)
         except Exception:
             self._unexpected()
 
@@ -192,7 +198,7 @@ class MqttConnection:
 
     def drain(self) -> None:
         """Many deliveries wait: send them now."""
-        self.pump()
+        self.guarded(self.pump)
 
     def end(self, error: LockgateError) -> None:
         """The hub ends this connection: say why, and close."""
@@ -210,9 +216,12 @@ class MqttConnection:
     def pump(self) -> None:
         """Send what waits in the session, as far as the client takes it."""
         session = self.session
-        if session is None or self._is_paused or self._is_over:
-            return
         door, protocol = self._door, self._protocol
+        if session is None or self._is_paused or protocol.state is not State.CONNECTED:
+            return
+        if session.dropped:
+            count, session.dropped = session.dropped, 0
+            door.journal.dropped(session.client_id, "", "its queue was full", count)
         committed = door.store.committed
         now = door.wall_clock()
         count = 0
@@ -236,13 +245,13 @@ class MqttConnection:
     def committed(self, number: int, now: float) -> None:
         """Commit `number` is durable: answers and deliveries that waited for it go."""
         self._protocol.committed(number, now)
-        if self._protocol.waiting_answers:
-            self._door.wait_for_commit(self)
         self.pump()
         self._flush()
         if not self._is_reading and not self._is_too_far_ahead():
             self._is_reading = True
             self.link.resume_reading()
+        if self._protocol.waiting_answers or not self._is_reading:
+            self._door.wait_for_commit(self)
 
     def handle_timer(self, now: float) -> None:
         """Close the connection if its time is up."""
@@ -271,6 +280,8 @@ class MqttConnection:
             self._failed(protocol.failure)
             return
         self._flush()
+        if self.session is not None and self.session.queue:
+            self.wake()  # what the client settled made room for more
         if protocol.waiting_answers:
             self._door.wait_for_commit(self)
             if self._is_reading and self._is_too_far_ahead():
@@ -333,12 +344,18 @@ class MqttConnection:
     def _checked(self, connect: Connect, done: asyncio.Future[Principal]) -> None:
         """The worker thread has checked the password."""
         self._door.waiting_checks -= 1
+        if done.cancelled():
+            return
         if self._is_over:
             done.exception()
             return
         self.link.resume_reading()
         try:
-            self._admit(connect, done.result())
+            principal = done.result()
+            changed = self._door.authenticator.verdict(principal, self._door.wall_clock())
+            if changed is not None:  # blocked or revoked while the thread was at work
+                raise changed
+            self._admit(connect, principal)
             self._receive(b"")
         except LockgateError as error:
             self._refuse(connect, error)
@@ -431,7 +448,7 @@ class MqttConnection:
     def _refuse_publish(self, publish: Publish, error: LockgateError, principal: Principal) -> None:
         reference = self._note(error, principal=principal)
         if self._protocol.version == V5:
-            code = reason_code(error, Answer.PUBACK)
+            code = reason_code(error, PacketType.PUBACK)
             self._protocol.acknowledge(publish, code, 0, _reason(error, reference))
         elif self._door.settings.mqtt.on_refused_publish == "close":  # 3.1.1 has no other answer [MQTT-3.3.5-2]
             self._protocol.disconnect(0)
@@ -518,7 +535,7 @@ class MqttConnection:
     def _end_code(self, error: LockgateError) -> int:
         if isinstance(error, Unavailable):
             return ReasonCode.SERVER_SHUTTING_DOWN
-        return reason_code(error, Answer.DISCONNECT)
+        return reason_code(error, PacketType.DISCONNECT)
 
     def _note(self, error: LockgateError, user_name: str = "", principal: Principal | None = None) -> str:
         device = principal.device if principal is not None else user_name or self._client_id.partition("/")[0]
