@@ -1,0 +1,199 @@
+"""The one question asked of every peer: the proof first, then the client id, then the standing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, Step
+from lockgate.identity import Authenticator, Credentials
+from lockgate.identity import password as password_room
+from lockgate.model.principal import Principal
+from lockgate.pki.authority import Authority
+from lockgate.settings import IdentitySettings
+from tests.support.registry import (
+    CHEAP_HASHER,
+    EC_KEY,
+    NOW,
+    OTHER_EC_KEY,
+    FakeRegistry,
+    es256,
+    password,
+    x509_key,
+)
+from tests.support.tokens import claims, token
+
+ISSUING = Authority.create_root(now=NOW).create_issuing(now=NOW)
+LEAF = ISSUING.issue_device("office", OTHER_EC_KEY.public_key(), now=NOW, life_seconds=5000)
+
+SENSOR = Credentials("sensor", "ignored", token(EC_KEY))
+OFFICE = Credentials("office", certificate=LEAF)
+KETTLE = Credentials("kettle", "kettle", b"right")
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
+    monkeypatch.setattr(password_room, "PasswordHasher", lambda: CHEAP_HASHER)
+    registry = FakeRegistry()
+    registry.add("sensor", es256())
+    registry.add("office", x509_key(OTHER_EC_KEY))
+    registry.add("kettle", password("right"))
+    return registry
+
+
+@pytest.fixture
+def identity(registry: FakeRegistry) -> Authenticator:
+    return Authenticator(registry, IdentitySettings())
+
+
+def refused(identity: Authenticator, shown: Credentials, now: float = NOW) -> LockgateError:
+    with pytest.raises(LockgateError) as caught:
+        identity.authenticate(shown, now)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (SENSOR, Principal("sensor", "sensor", "jwt-es256", 1, NOW + 3660)),
+        (OFFICE, Principal("office", "office", "x509", 2, NOW + 5000)),
+        (KETTLE, Principal("kettle", "kettle", "password", 3, None)),
+    ],
+)
+def test_each_kind_of_proof_gives_its_principal(
+    identity: Authenticator, shown: Credentials, expected: Principal
+) -> None:
+    assert identity.authenticate(shown, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_slow"), [(SENSOR, False), (OFFICE, False), (KETTLE, True), (Credentials("x"), False)]
+)
+def test_only_a_password_is_slow(identity: Authenticator, shown: Credentials, is_slow: bool) -> None:
+    assert identity.is_slow(shown) is is_slow
+
+
+def test_a_certificate_comes_before_a_secret(identity: Authenticator) -> None:
+    both = Credentials("office", "kettle", b"right", LEAF)
+    assert identity.authenticate(both, NOW).auth == "x509"
+    assert not identity.is_slow(both)
+
+
+def test_no_credentials_prove_nobody(identity: Authenticator) -> None:
+    error = refused(identity, Credentials("sensor"))
+    assert isinstance(error, AuthenticationFailed)
+    assert (error.reason, error.step) == ("no credentials", Step.CREDENTIAL)
+
+
+def test_an_empty_client_id_gets_a_new_one_under_the_device_each_time(identity: Authenticator) -> None:
+    shown = Credentials("", "kettle", b"right")
+    given = {identity.authenticate(shown, NOW).client_id for _ in range(3)}
+    assert len(given) == 3
+    assert all(client_id.startswith("kettle/auto-") for client_id in given)
+
+
+@pytest.mark.parametrize("client_id", ["kettle", "kettle/1", "kettle/a/b", "kettle/é"])
+def test_a_device_owns_its_name_and_what_is_below_it(identity: Authenticator, client_id: str) -> None:
+    assert identity.authenticate(Credentials(client_id, "kettle", b"right"), NOW).client_id == client_id
+
+
+@pytest.mark.parametrize(
+    ("client_id", "reason"),
+    [
+        ("sensor", "client id belongs to another device"),
+        ("kettle2", "client id belongs to another device"),
+        ("kettle/#", "client id not valid"),
+        ("kettle/\n", "client id not valid"),
+    ],
+)
+def test_another_client_id_is_refused_after_the_proof(identity: Authenticator, client_id: str, reason: str) -> None:
+    error = refused(identity, Credentials(client_id, "kettle", b"right"))
+    assert isinstance(error, NotAuthorized)
+    assert (error.reason, error.step) == (reason, Step.CLIENT_ID)
+    unproven = refused(identity, Credentials(client_id, "kettle", b"wrong"))
+    assert unproven.reason == "bad user name or password"
+
+
+def test_the_earlier_end_of_proof_and_credential_ends_the_session(
+    registry: FakeRegistry, identity: Authenticator
+) -> None:
+    registry.change_credentials("sensor", expires_at=NOW + 10)
+    assert identity.authenticate(SENSOR, NOW).expires_at == NOW + 10
+    registry.change_credentials("sensor", expires_at=NOW + 10_000)
+    assert identity.authenticate(SENSOR, NOW).expires_at == NOW + 3660
+    registry.change_credentials("kettle", expires_at=NOW + 20)
+    assert identity.authenticate(KETTLE, NOW).expires_at == NOW + 20
+
+
+@pytest.mark.parametrize("shown", [SENSOR, OFFICE, KETTLE])
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"is_revoked": True}, "credential revoked"),
+        ({"expires_at": NOW}, "credential expired"),
+        ({"is_revoked": True, "expires_at": NOW}, "credential revoked"),
+    ],
+)
+def test_a_revoked_or_expired_credential_is_refused(
+    registry: FakeRegistry, identity: Authenticator, shown: Credentials, fields: dict[str, Any], reason: str
+) -> None:
+    registry.change_credentials(shown.client_id, **fields)
+    error = refused(identity, shown)
+    assert isinstance(error, AuthenticationFailed)
+    assert error.reason == reason
+
+
+@pytest.mark.parametrize("shown", [SENSOR, OFFICE, KETTLE])
+def test_a_blocked_device_is_refused_and_let_in_again(
+    registry: FakeRegistry, identity: Authenticator, shown: Credentials
+) -> None:
+    registry.change(shown.client_id, is_blocked=True)
+    error = refused(identity, shown)
+    assert isinstance(error, NotAuthorized)
+    assert error.fix == f"lockgate device unblock {shown.client_id}"
+    registry.change(shown.client_id, is_blocked=False)
+    assert identity.authenticate(shown, NOW)
+
+
+def test_a_device_removed_while_its_proof_was_checked_is_refused(registry: FakeRegistry) -> None:
+    class Fading(FakeRegistry):
+        """Forgets the device after the first look, as a removal by another thread does."""
+
+        def device(self, name: str, /) -> Any:
+            return self.devices.pop(name, None)
+
+    fading = Fading()
+    fading.add("sensor", es256())
+    error = refused(Authenticator(fading, IdentitySettings()), SENSOR)
+    assert error.reason == "device not registered"
+
+
+def test_the_verdict_on_a_principal_follows_the_registry(registry: FakeRegistry, identity: Authenticator) -> None:
+    principal = identity.authenticate(KETTLE, NOW)
+
+    def reason(now: float = NOW) -> str | None:
+        verdict = identity.verdict(principal, now)
+        return None if verdict is None else verdict.reason
+
+    assert reason() is None
+    registry.change("kettle", is_blocked=True)
+    assert reason() == "device blocked"
+    registry.change("kettle", is_blocked=False)
+    registry.change_credentials("kettle", expires_at=NOW + 5)
+    assert reason() is None
+    assert reason(NOW + 5) == "credential expired"
+    registry.change_credentials("kettle", is_revoked=True)
+    assert reason() == "credential revoked"
+    registry.add("kettle", password("right"))
+    assert reason() == "credential revoked"
+    registry.remove("kettle")
+    assert reason() == "device not registered"
+
+
+def test_a_token_of_a_device_proves_nothing_after_its_key_was_replaced(
+    registry: FakeRegistry, identity: Authenticator
+) -> None:
+    registry.add("sensor", es256(OTHER_EC_KEY))
+    assert refused(identity, SENSOR).reason == "token signature wrong"
+    assert identity.authenticate(Credentials("sensor", None, token(OTHER_EC_KEY, claims())), NOW)

@@ -1,0 +1,76 @@
+"""Certificates: the key finds the device, and the name must agree."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import dsa, ec
+
+from lockgate.errors import AuthenticationFailed
+from lockgate.identity.x509 import verify_certificate
+from lockgate.pki.authority import Authority
+from tests.support.certificates import self_signed
+from tests.support.registry import EC_KEY, NOW, OTHER_EC_KEY, FakeRegistry, es256, x509_key
+
+ISSUING = Authority.create_root(now=NOW).create_issuing(now=NOW)
+
+
+@pytest.fixture
+def registry() -> FakeRegistry:
+    registry = FakeRegistry()
+    registry.add("office", x509_key(EC_KEY))
+    return registry
+
+
+def test_the_key_finds_the_credential_and_the_certificate_its_end(registry: FakeRegistry) -> None:
+    leaf = ISSUING.issue_device("office", EC_KEY.public_key(), now=NOW)
+    credential, ends_at = verify_certificate(registry, leaf)
+    assert credential == registry.devices["office"].credentials[0]
+    assert ends_at == leaf.not_valid_after_utc.timestamp()
+
+
+def test_a_certificate_of_ours_for_a_key_that_nobody_registered_is_refused(registry: FakeRegistry) -> None:
+    leaf = ISSUING.issue_device("office", OTHER_EC_KEY.public_key(), now=NOW)
+    with pytest.raises(AuthenticationFailed, match="certificate for office is ours") as caught:
+        verify_certificate(registry, leaf)
+    assert caught.value.reason == "device not registered"
+    assert caught.value.evidence["certificate names"] == "office"
+
+
+def test_a_key_registered_for_tokens_does_not_open_by_certificate(registry: FakeRegistry) -> None:
+    registry.add("sensor", es256(OTHER_EC_KEY))
+    leaf = ISSUING.issue_device("sensor", OTHER_EC_KEY.public_key(), now=NOW)
+    with pytest.raises(AuthenticationFailed) as caught:
+        verify_certificate(registry, leaf)
+    assert caught.value.reason == "device not registered"
+
+
+def test_a_certificate_that_names_another_device_than_its_key_is_refused(registry: FakeRegistry) -> None:
+    leaf = ISSUING.issue_device("sensor", EC_KEY.public_key(), now=NOW)
+    with pytest.raises(AuthenticationFailed, match="names sensor, but its key is registered to office") as caught:
+        verify_certificate(registry, leaf)
+    assert caught.value.reason == "certificate does not match the device"
+
+
+def test_a_certificate_that_names_no_device_is_refused(registry: FakeRegistry) -> None:
+    issued = self_signed("office")
+    with pytest.raises(AuthenticationFailed, match="certificate for nobody"):
+        verify_certificate(registry, issued.certificate)
+    key = issued.key
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    registry.add("office", x509_key(key))
+    with pytest.raises(AuthenticationFailed, match="names nobody, but its key is registered to office"):
+        verify_certificate(registry, issued.certificate)
+
+
+def test_a_weak_key_is_refused_before_it_is_looked_up(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    leaf = ISSUING.issue_device("office", EC_KEY.public_key(), now=NOW)
+    weak = dsa.generate_private_key(1024).public_key()
+
+    class Weak:
+        def public_key(self) -> object:
+            return weak
+
+    with pytest.raises(AuthenticationFailed) as caught:
+        verify_certificate(registry, Weak())  # type: ignore[arg-type]
+    assert caught.value.reason == "key too weak"
+    assert verify_certificate(registry, leaf)
