@@ -97,9 +97,11 @@ class PolicyEngine:
     ) -> Grant | Denied:
         """Decide whether `principal` may publish a message on the topic name, or receive one from it.
 
-        For RECEIVE the QoS is not judged but capped: the grant's `max_qos` bounds the delivery.
+        For RECEIVE neither QoS nor retain is judged: the grant's `max_qos` bounds the delivery.
         """
-        return self._decide(principal, operation, topic, qos if operation is Operation.PUBLISH else 0, retain, False)
+        if operation is Operation.RECEIVE:
+            qos, retain = 0, False
+        return self._decide(principal, operation, topic, qos, retain, False)
 
     def authorize_filter(self, principal: Principal, topic_filter: str) -> Grant | Denied:
         """Decide whether `principal` may subscribe: one allow rule must cover all that the filter takes in.

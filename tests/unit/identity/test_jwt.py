@@ -145,7 +145,8 @@ def test_what_only_looks_like_a_token_or_is_too_long_is_refused(verifier: TokenV
 
 def test_several_keys_overlap_while_they_rotate(registry: FakeRegistry, verifier: TokenVerifier) -> None:
     device = registry.add("twin", es256(EC_KEY), es256(OTHER_EC_KEY), rs256())
-    for key, expected in zip((EC_KEY, OTHER_EC_KEY, RSA_KEY), device.credentials, strict=True):
+    keys: tuple[SigningKey, ...] = (EC_KEY, OTHER_EC_KEY, RSA_KEY)
+    for key, expected in zip(keys, device.credentials, strict=True):
         assert verifier.verify("twin", token(key), NOW)[0] == expected
     refused = refusal(verifier, token(EC_KEY, alg="PS256"), "twin")
     assert "ES256 or RS256" in str(refused)

@@ -1,0 +1,283 @@
+"""May you? Deny by default, deny wins, limits hold, and the answer agrees with a model that shares no code with it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockgate.errors import NotAuthorized, Step
+from lockgate.model.permission import Effect, Operation, Rule
+from lockgate.model.principal import Principal
+from lockgate.policy import LAB_DEVICE, Decision, Denied, Grant, PolicyEngine
+from lockgate.policy import engine as room
+from tests.support.registry import FakeRegistry, es256
+
+PUBLISH, RECEIVE = Operation.PUBLISH, Operation.RECEIVE
+
+
+@pytest.fixture
+def registry() -> FakeRegistry:
+    registry = FakeRegistry()
+    registry.add("sensor", groups=("floor1",))
+    registry.add("office")
+    return registry
+
+
+@pytest.fixture
+def engine(registry: FakeRegistry) -> PolicyEngine:
+    return PolicyEngine(registry)
+
+
+def denied(answer: Grant | Denied) -> Denied:
+    assert isinstance(answer, Denied)
+    return answer
+
+
+def granted(answer: Grant | Denied) -> Grant:
+    assert isinstance(answer, Grant), answer
+    return answer
+
+
+# What everybody may
+
+
+@pytest.mark.parametrize("operation", Operation)
+def test_a_device_may_use_its_own_tree_and_nothing_else(
+    registry: FakeRegistry, engine: PolicyEngine, operation: Operation
+) -> None:
+    sensor = registry.principal("sensor")
+    for topic in ("devices/sensor", "devices/sensor/x", "devices/sensor/x/y"):
+        grant = granted(engine.authorize(sensor, operation, topic, 2, True))
+        assert (grant.max_qos, grant.may_retain) == (2, True)
+        assert str(grant.decision.rule).endswith("(built in)")
+    for topic in ("devices", "devices/sensor2", "devices/office/x", "devices/Sensor", "x", "", "/", "$SYS/x"):
+        error = denied(engine.authorize(sensor, operation, topic))
+        assert error.decision.rule is None
+        assert error.step is Step.POLICY
+        assert error.evidence == {"operation": operation.value, "topic": topic, "rule": "no rule allows it"}
+
+
+def test_a_refusal_names_the_command_that_would_mend_it_and_quotes_the_topic(
+    registry: FakeRegistry, engine: PolicyEngine
+) -> None:
+    error = denied(engine.authorize(registry.principal("sensor"), PUBLISH, "x; rm -rf /"))
+    assert error.fix == "lockgate policy allow --device sensor --publish 'x; rm -rf /'"
+    assert isinstance(error, NotAuthorized)
+
+
+@pytest.mark.parametrize("subject", ["device:sensor", "group:floor1", "everyone"])
+def test_rules_of_the_device_its_groups_and_everyone_count(
+    registry: FakeRegistry, engine: PolicyEngine, subject: str
+) -> None:
+    rule = registry.allow(subject, PUBLISH, "out/${device}")
+    assert granted(engine.authorize(registry.principal("sensor"), PUBLISH, "out/sensor")).decision.rule == rule
+    denied(engine.authorize(registry.principal("sensor"), RECEIVE, "out/sensor"))
+    other = engine.authorize(registry.principal("office"), PUBLISH, "out/office")
+    assert isinstance(other, Grant) is (subject == "everyone")
+
+
+def test_deny_wins_over_every_allow_and_names_its_rule(registry: FakeRegistry, engine: PolicyEngine) -> None:
+    registry.allow("device:sensor", PUBLISH, "#")
+    rule = registry.deny("group:floor1", PUBLISH, "devices/sensor/secret/+")
+    error = denied(engine.authorize(registry.principal("sensor"), PUBLISH, "devices/sensor/secret/x"))
+    assert error.decision.rule == rule
+    assert error.fix == f"lockgate policy remove {rule.id}"
+    granted(engine.authorize(registry.principal("sensor"), PUBLISH, "devices/sensor/secret"))
+    granted(engine.authorize(registry.principal("sensor"), RECEIVE, "devices/sensor/secret/x"))
+
+
+# Limits
+
+
+def test_a_publish_above_the_rules_qos_or_retained_against_it_is_refused(
+    registry: FakeRegistry, engine: PolicyEngine
+) -> None:
+    rule = registry.allow("device:sensor", PUBLISH, "x", max_qos=1, retain=False)
+    sensor = registry.principal("sensor")
+    grant = granted(engine.authorize(sensor, PUBLISH, "x", 1))
+    assert (grant.max_qos, grant.may_retain) == (1, False)
+    above = denied(engine.authorize(sensor, PUBLISH, "x", 2))
+    assert (above.decision.reason, above.decision.rule) == ("QoS 2 is above the rule's 1", rule)
+    retained = denied(engine.authorize(sensor, PUBLISH, "x", 0, True))
+    assert (retained.decision.reason, retained.decision.rule) == ("the rule allows no retain", rule)
+
+
+def test_limits_of_two_rules_do_not_add_up(registry: FakeRegistry, engine: PolicyEngine) -> None:
+    registry.allow("device:sensor", PUBLISH, "x", max_qos=0, retain=True)
+    registry.allow("device:sensor", PUBLISH, "+", max_qos=2, retain=False)
+    sensor = registry.principal("sensor")
+    granted(engine.authorize(sensor, PUBLISH, "x", 0, True))
+    granted(engine.authorize(sensor, PUBLISH, "x", 2, False))
+    denied(engine.authorize(sensor, PUBLISH, "x", 1, True))
+
+
+@pytest.mark.parametrize("order", [(0, 2), (2, 0)])
+def test_a_delivery_is_capped_by_the_widest_rule_not_by_the_first(
+    registry: FakeRegistry, engine: PolicyEngine, order: tuple[int, int]
+) -> None:
+    for max_qos in order:
+        registry.allow("device:sensor", RECEIVE, "x/+", max_qos)
+    sensor = registry.principal("sensor")
+    assert granted(engine.authorize(sensor, RECEIVE, "x/y", 2)).max_qos == 2
+    assert granted(engine.authorize_filter(sensor, "x/+")).max_qos == 2
+
+
+def test_a_delivery_is_not_refused_for_its_qos(registry: FakeRegistry, engine: PolicyEngine) -> None:
+    registry.allow("device:sensor", RECEIVE, "x", max_qos=0)
+    assert granted(engine.authorize(registry.principal("sensor"), RECEIVE, "x", 2)).max_qos == 0
+
+
+# Subscriptions
+
+
+def test_a_subscription_needs_one_rule_that_covers_all_of_it(registry: FakeRegistry, engine: PolicyEngine) -> None:
+    registry.allow("device:sensor", RECEIVE, "a/+")
+    registry.allow("device:sensor", RECEIVE, "b/#")
+    sensor = registry.principal("sensor")
+    for good in ("a/+", "a/x", "b", "b/#", "b/+/c", "devices/sensor/#"):
+        granted(engine.authorize_filter(sensor, good))
+    for wide in ("#", "+/x", "a/#", "a", "devices/+/x", "devices/#", "$share/g/a/x"):
+        assert denied(engine.authorize_filter(sensor, wide)).decision.topic == wide
+
+
+def test_a_deny_rule_refuses_the_subscriptions_that_lie_wholly_in_it(
+    registry: FakeRegistry, engine: PolicyEngine
+) -> None:
+    registry.allow("device:sensor", RECEIVE, "a/#")
+    rule = registry.deny("everyone", RECEIVE, "a/secret/#")
+    sensor = registry.principal("sensor")
+    assert denied(engine.authorize_filter(sensor, "a/secret/+")).decision.rule == rule
+    granted(engine.authorize_filter(sensor, "a/#"))
+    denied(engine.authorize(sensor, RECEIVE, "a/secret/x"))
+
+
+# Standing
+
+
+def test_a_blocked_revoked_or_unknown_device_gets_nothing(registry: FakeRegistry, engine: PolicyEngine) -> None:
+    registry.allow("everyone", PUBLISH, "#")
+    sensor = registry.principal("sensor")
+    granted(engine.authorize(sensor, PUBLISH, "x"))
+    registry.change("sensor", is_blocked=True)
+    error = denied(engine.authorize(sensor, PUBLISH, "x"))
+    assert (error.decision.reason, error.fix) == ("the device is blocked", "lockgate device unblock sensor")
+    registry.change("sensor", is_blocked=False)
+    registry.change_credentials("sensor", is_revoked=True)
+    error = denied(engine.authorize(sensor, PUBLISH, "devices/sensor/x"))
+    assert error.decision.reason == "the credential is revoked"
+    assert error.fix.startswith("lockgate device remove sensor")
+    registry.add("sensor", es256())
+    denied(engine.authorize(sensor, PUBLISH, "x"))
+    registry.remove("sensor")
+    error = denied(engine.authorize_filter(sensor, "devices/sensor/#"))
+    assert error.decision.reason == "the device is not registered"
+    assert error.fix.startswith("lockgate device add sensor")
+
+
+def test_the_lab_may_everything_but_what_begins_with_a_dollar(engine: PolicyEngine) -> None:
+    lab = Principal(LAB_DEVICE, "lab/x", "lab")
+    granted(engine.authorize(lab, PUBLISH, "devices/sensor/x", 2, True))
+    granted(engine.authorize_filter(lab, "#"))
+    denied(engine.authorize(lab, PUBLISH, "$SYS/x"))
+
+
+def test_answers_follow_the_registrys_epoch(registry: FakeRegistry, engine: PolicyEngine) -> None:
+    sensor = registry.principal("sensor")
+    denied(engine.authorize(sensor, PUBLISH, "x"))
+    before = engine.epoch
+    registry.allow("device:sensor", PUBLISH, "x")
+    assert engine.epoch != before
+    granted(engine.authorize(sensor, PUBLISH, "x"))
+
+
+def test_the_memory_of_principals_is_bounded(
+    registry: FakeRegistry, engine: PolicyEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "MAX_REMEMBERED_PRINCIPALS", 3)
+    for number in range(10):
+        granted(engine.authorize(registry.principal("sensor", f"sensor/{number}"), PUBLISH, "devices/sensor/x"))
+        assert len(engine._ready) <= 3
+
+
+def test_a_decision_has_no_truth_value(registry: FakeRegistry, engine: PolicyEngine) -> None:
+    decision = granted(engine.authorize(registry.principal("sensor"), PUBLISH, "devices/sensor/x")).decision
+    with pytest.raises(TypeError, match="no truth value"):
+        bool(decision)
+    with pytest.raises(TypeError):
+        assert Decision(False, decision.principal, PUBLISH, "x", "no")
+
+
+# The model: filters as regular expressions, sets instead of order
+
+
+def regex(pattern: str) -> re.Pattern[str]:
+    if pattern == "#":
+        return re.compile(r"(?!\$).*", re.S)
+    head = r"(?!\$)" if pattern.startswith("+") else ""
+    is_tree = pattern.endswith("/#")
+    body = "/".join("[^/]*" if level == "+" else re.escape(level) for level in pattern.removesuffix("/#").split("/"))
+    return re.compile(head + body + ("(/.*)?" if is_tree else ""), re.S)
+
+
+def model(rules: list[Rule], principal: Principal, operation: Operation, topic: str, qos: int, retain: bool) -> bool:
+    own = Rule("everyone", operation, "devices/${device}/#")
+    about = [r for r in [*rules, own] if r.operation is operation]
+    client = principal.client_id
+    is_plain = re.fullmatch(r"[^/+#]+(/[^/+#]+)?", client) is not None
+
+    def speaks(rule: Rule) -> bool:
+        pattern = rule.filter.replace("${device}", principal.device)
+        if "${client_id}" in pattern and not is_plain:
+            if rule.effect is Effect.ALLOW:
+                return False
+            pattern = rule.filter[: rule.filter.index("${")].rpartition("/")[0] + "/#"
+            pattern = pattern.removeprefix("/")
+        return regex(pattern.replace("${client_id}", client)).fullmatch(topic) is not None
+
+    if any(speaks(rule) for rule in about if rule.effect is Effect.DENY):
+        return False
+    allows = [rule for rule in about if rule.effect is Effect.ALLOW and speaks(rule)]
+    if operation is Operation.RECEIVE:
+        return bool(allows)
+    return any(qos <= rule.max_qos and (rule.retain or not retain) for rule in allows)
+
+
+LEVELS = st.sampled_from(["a", "b", "devices", "sensor", "1", "$x", ""])
+FILTER_LEVELS = st.sampled_from(["a", "b", "devices", "sensor", "$x", "+", "+", "${device}", "${client_id}"])
+FILTERS = st.builds(
+    lambda levels, tree: "/".join([*levels, "#"] if tree else levels),
+    st.lists(FILTER_LEVELS, min_size=1, max_size=3),
+    st.booleans(),
+) | st.just("#")
+RULES = st.builds(
+    Rule,
+    st.sampled_from(["device:sensor", "group:floor1", "everyone"]),
+    st.sampled_from(Operation),
+    FILTERS,
+    st.sampled_from(Effect),
+    st.integers(0, 2),
+    st.booleans(),
+)
+CLIENT_IDS = st.sampled_from(["sensor", "sensor/1", "sensor/a/b", "sensor/+", "sensor/#"])
+
+
+@given(
+    st.lists(RULES, max_size=5),
+    CLIENT_IDS,
+    st.sampled_from(Operation),
+    st.lists(LEVELS, min_size=1, max_size=4).map("/".join),
+    st.integers(0, 2),
+    st.booleans(),
+)
+def test_random_decisions_agree_with_the_model(
+    rules: list[Rule], client_id: str, operation: Operation, topic: str, qos: int, retain: bool
+) -> None:
+    registry = FakeRegistry()
+    registry.add("sensor", groups=("floor1",))
+    registry.rules = rules
+    principal = registry.principal("sensor", client_id)
+    answer = PolicyEngine(registry).authorize(principal, operation, topic, qos, retain)
+    assert isinstance(answer, Grant) == model(rules, principal, operation, topic, qos, retain)
