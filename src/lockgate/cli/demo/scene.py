@@ -151,7 +151,7 @@ class Scene:
     # The cast
 
     def _sensor(self, folder: Path) -> None:
-        celsius = 21.0
+        celsius = 22.5
         with Device.open(folder) as device:
             self._tell_connected(device, "JWT, ES256")
 
@@ -162,7 +162,7 @@ class Scene:
 
             device.subscribe(COMMAND, on_command)
             while not self._stop.wait(READING_SECONDS):
-                celsius += random.uniform(0.2, 0.9)
+                celsius += random.uniform(0.3, 1.0)
                 device.publish(TEMPERATURE, f"{celsius:.1f}")
 
     def _office(self, folder: Path) -> None:

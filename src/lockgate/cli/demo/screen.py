@@ -81,9 +81,9 @@ class LiveScreen:
             self._refusals.append((_clock(), happening))
 
     def _picture(self) -> Group:
-        doors = "\n".join(dict.fromkeys(self._doors)) or "starting"
+        doors = "\n".join(safe(door) for door in dict.fromkeys(self._doors)) or "starting"
         return Group(
-            Panel(safe(doors), title="[bold]lockgate[/]: the hub", title_align="left"),
+            Panel(doors, title="[bold]lockgate[/]: the hub", title_align="left"),
             Panel(self._device_table(), title="devices", title_align="left"),
             Panel(self._message_table(), title="messages, through the hub", title_align="left"),
             Panel(self._refusal_table(), title="refused", title_align="left", border_style="red"),
