@@ -106,12 +106,17 @@ def on_a_free_port(lines: list[str]) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/start/tutorial.md"])
-def test_tutorial_brings_the_first_message_as_it_is_printed(page: str, terminal: Terminal) -> None:
+@pytest.mark.parametrize(
+    ("page", "also"),
+    [("README.md", []), ("docs/start/tutorial.md", ["Not authorized", "yes: office receive Office/+/Temperature"])],
+)
+def test_tutorial_brings_the_first_message_as_it_is_printed(page: str, also: list[str], terminal: Terminal) -> None:
     assert shutil.which("mosquitto_pub"), "the tutorial needs mosquitto_pub: tools/peers installs it"
     for line in on_a_free_port(lines_of(page)):
         assert terminal.run(line) == 0, f"{line}\n{terminal.shown}"
     assert "\nOffice/Meetingroom/Temperature 21.5\n" in terminal.shown
+    for text in also:
+        assert text in terminal.shown
     doors = terminal.home / "first-hub" / "lockgate-home" / "run" / "doors.json"
     eventually(lambda: not doors.exists(), 15, "the end of the hub")
 
