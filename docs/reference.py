@@ -17,8 +17,8 @@ import click
 import msgspec
 
 from lockgate import errors, settings
-from lockgate.adapters.mqtt.mapping import Answer, connack_code, reason_code, suback_code
-from lockgate.adapters.mqtt.packets import V5, V311, ReasonCode
+from lockgate.adapters.mqtt.mapping import connack_code, reason_code, suback_code
+from lockgate.adapters.mqtt.packets import V5, V311, PacketType, ReasonCode
 from lockgate.cli import cli
 from lockgate.errors import LockgateError
 from lockgate.events import Event
@@ -29,7 +29,14 @@ FOLDER = Path(__file__).parent / "reference"
 SOURCE = Path(settings.__file__).parent
 NOTE = "<!-- Made by `python -m docs.reference` from the source. Do not edit. -->\n"
 LEVELS = ("debug", "info", "warning", "error", "exception")
-NO_LIMIT = 2**31
+ANSWERS = (
+    PacketType.CONNACK,
+    PacketType.PUBACK,
+    PacketType.PUBREC,
+    PacketType.SUBACK,
+    PacketType.UNSUBACK,
+    PacketType.DISCONNECT,
+)
 
 
 def main() -> int:
@@ -205,8 +212,8 @@ def errors_page() -> str:
         "nearest legal one stands. A hub that stops says 0x8B, server shutting down, in DISCONNECT. Too many "
         "wrong passwords are 0x89, server busy, in CONNACK.\n",
         _table(
-            ["error", *(answer.value for answer in Answer)],
-            [[f"`{kind.__name__}`", *(_code(reason_code(kind(), answer)) for answer in Answer)] for kind in kinds],
+            ["error", *(answer.name for answer in ANSWERS)],
+            [[f"`{kind.__name__}`", *(_code(reason_code(kind(), answer)) for answer in ANSWERS)] for kind in kinds],
         ),
         "## MQTT 3.1.1\n\n"
         "3.1.1 has return codes in CONNACK and one failure code in SUBACK. A refused PUBLISH has no answer: the "
@@ -224,7 +231,7 @@ def errors_page() -> str:
         "\n".join(f"- {reason.value}" for reason in TlsReason) + "\n",
         "## Codes\n\n" + _table(["code", "name"], [[f"0x{code:02X}", _words(code)] for code in ReasonCode]),
     ]
-    assert all(connack_code(kind(), V5) == reason_code(kind(), Answer.CONNACK) for kind in kinds)
+    assert all(connack_code(kind(), V5) == reason_code(kind(), PacketType.CONNACK) for kind in kinds)
     return "\n".join(parts)
 
 
