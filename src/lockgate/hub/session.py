@@ -148,15 +148,17 @@ class Session:
             self._store.settle(self.client_id, tag)
         return True
 
-    def release(self, tag: int) -> bool:
-        """Note that the receiver of a QoS 2 delivery has it. Says whether it was unsettled."""
+    def release(self, tag: int) -> int:
+        """Note that the receiver of a QoS 2 delivery has it.
+
+        Returns:
+            The number of the commit that will hold the note (0: none): only then may the receiver hear of it, or a crash
+            would send it the message again after it has forgotten the tag. -1 when the tag was not unsettled.
+        """
         if tag not in self.unsettled:
-            return False
-        if tag not in self.released:
-            self.released.add(tag)
-            if self.is_durable:
-                self._store.release(self.client_id, tag)
-        return True
+            return -1
+        self.released.add(tag)
+        return self._store.release(self.client_id, tag) if self.is_durable else 0
 
     def receive(self, tag: int) -> int:
         """Note a QoS 2 message received under `tag`; give the commit that will hold the note."""

@@ -8,7 +8,7 @@ itself what needs no decision (PINGREQ, PUBACK, PUBREC, PUBREL, PUBCOMP) and giv
             |                            |
             +--any other, time, error----+--refuse--------------------------------------------------> CLOSED
 
-Answers that promise storage (PUBACK, PUBREC, PUBCOMP, SUBACK, UNSUBACK) wait for their commit: `committed` lets
+Answers that promise storage (PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK) wait for their commit: `committed` lets
 them go, in their order. When something is wrong, `failure` says what, and the goodbye (if the version has one) is
 already in `data_to_send`.
 
@@ -158,7 +158,8 @@ class MqttProtocol:
         """Send again what was unsettled when the last connection was lost [MQTT-4.4.0-1]; False if it does not fit."""
         session = self._session
         if session is not None and publish.packet_id in session.released:
-            return self.send(Pubrel(publish.packet_id))
+            self.answer(Pubrel(publish.packet_id), session.release(publish.packet_id))
+            return True
         return self.send(publish)
 
     def answer(self, packet: Packet, commit: int) -> None:
@@ -293,7 +294,7 @@ class MqttProtocol:
             if tag in unanswered:
                 return False  # its PUBREC is on the way
             if tag in session.incoming:
-                self.answer(Pubrec(tag), 0)
+                self.answer(Pubrec(tag), session.receive(tag))  # its first note may still be on its way to the disk
                 return False
         limit = self._settings.receive_maximum
         if (
@@ -307,12 +308,11 @@ class MqttProtocol:
     def _received(self, session: Session, packet: Pubrec) -> None:
         if packet.code >= ReasonCode.UNSPECIFIED_ERROR:  # the receiver refused it: that settles it
             session.settle(packet.packet_id)
-        elif session.release(packet.packet_id):
-            self._write(Pubrel(packet.packet_id))
-        elif self.version == V5:
-            self._write(Pubrel(packet.packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
-        else:
-            self._write(Pubrel(packet.packet_id))
+            return
+        commit = session.release(packet.packet_id)
+        is_unknown = commit < 0 and self.version == V5
+        code = ReasonCode.PACKET_IDENTIFIER_NOT_FOUND if is_unknown else ReasonCode.SUCCESS
+        self.answer(Pubrel(packet.packet_id, code), commit)
 
     def _released(self, session: Session, packet: Pubrel) -> None:
         known = packet.packet_id in session.incoming
