@@ -8,6 +8,7 @@ Source: alerts from RFC 8446 section 6; certificate errors from RFC 5280 section
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -210,8 +211,8 @@ def _clock_advice(whose: str, verb: str, direction: str, at: datetime) -> tuple[
     now = datetime.now(UTC)
     message = f"{whose} {verb} at {_clock(at)}, {spell_duration(abs(now - at))} {direction}"
     return (
-        message,
-        f"Check the hub's clock (it says {_clock(now)}); if it is right, issue the device a new certificate.",
+        f"{message}, by the hub's clock ({_clock(now)})",
+        "Check the hub's clock; if it is right, issue the device a new certificate.",
     )
 
 
@@ -241,7 +242,7 @@ def _alert_failure(alert: str, server_name: str | None, is_name_covered: bool) -
     meaning, fix = _CLIENT_ALERTS.get(alert, ("it ended the TLS connection", ""))
     if alert in _NAME_ALERTS and not is_name_covered:
         meaning = f"the name it used, {server_name}, is not in the server certificate"
-        fix = f"Add {server_name} to the server certificate, or connect by a name that it holds."
+        fix = _add_name(server_name)
     return TlsFailure(
         TlsReason.CLIENT_GAVE_UP, f"the client sent the alert {alert!r}: {meaning}", fix, None, server_name
     )
@@ -256,8 +257,12 @@ def left_failure(received_bytes: int, server_name: str | None, is_name_covered: 
     message, fix = _CLIENT_ALERTS["certificate unknown"]
     message = f"the client closed the connection during the handshake without an alert; mostly {message}"
     if not is_name_covered:
-        fix = f"Add {server_name} to the server certificate, or connect by a name that it holds."
+        fix = _add_name(server_name)
     return TlsFailure(TlsReason.CLIENT_GAVE_UP, message, fix, None, server_name)
+
+
+def _add_name(server_name: str | None) -> str:
+    return f"lockgate server-cert add-name {shlex.quote(server_name or 'NAME')}"
 
 
 def timeout_failure(deadline_seconds: float, received_bytes: int, server_name: str | None) -> TlsFailure:

@@ -1,8 +1,8 @@
 """Who was turned away, and why: a bounded memory of refusals, each with a reference that a person can read out.
 
-Like refusals in a run are one: the same address, step and reason, and the same claimed names, get the same reference
-and are counted. An address that claims ever new names gets a few references and then shares one. The oldest make room
-for the newest, so that no flood, from however many addresses, takes more memory than the bound.
+Like refusals in a run are one: the same address, step and reason, the same claimed names and the same fix get the same
+reference and are counted. An address that comes with ever new ones gets some references and then shares one. The oldest
+make room for the newest, so that no flood, from however many addresses, takes more memory than the bound.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lockgate.errors import LockgateError
 from lockgate.model.refusal import Refusal
 
 WINDOW_SECONDS = 60.0
-NAMES_PER_SOURCE = 8
+RUNS_PER_SOURCE = 32
 MAX_TEXT = 1024
 
 # Crockford's base 32: no I, L, O or U, so that nothing is misread or misheard.
@@ -25,14 +25,14 @@ _MISREAD = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None})
 _HALF = 4
 
 _Source: TypeAlias = tuple[str, str, str]
-_Names: TypeAlias = tuple[str, str]
-_NO_NAMES: _Names = ("", "")
+_Claim: TypeAlias = tuple[str, str, str]
+_ANY_CLAIM: _Claim = ("", "", "")
 
 
 class _Entry(NamedTuple):
     refusal: Refusal
     source: _Source
-    names: _Names
+    claim: _Claim
 
 
 def new_reference() -> str:
@@ -59,7 +59,7 @@ class RefusalLog:
         self._max_refusals = max_refusals
         self._window_seconds = window_seconds
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._runs: dict[_Source, dict[_Names, str]] = {}
+        self._runs: dict[_Source, dict[_Claim, str]] = {}
         self._changed: dict[str, None] = {}
         self.overwritten = 0
         """How many made room before anybody had drained them."""
@@ -94,7 +94,7 @@ class RefusalLog:
         """
         source = (address, str(error.step), error.reason)
         device, client_id = device[:MAX_TEXT], client_id[:MAX_TEXT]
-        names, last = self._find_run(source, (device, client_id), now)
+        claim, last = self._find_run(source, (device, client_id, error.fix[:MAX_TEXT]), now)
         refusal = Refusal(
             reference=new_reference() if last is None else last.reference,
             at=now,
@@ -110,7 +110,7 @@ class RefusalLog:
             evidence={name: text[:MAX_TEXT] for name, text in (*error.evidence.items(), *(evidence or {}).items())},
             count=1 if last is None else last.count + 1,
         )
-        self._remember(_Entry(refusal, source, names))
+        self._remember(_Entry(refusal, source, claim))
         return refusal.reference
 
     def refusal(self, reference: str) -> Refusal:
@@ -128,21 +128,21 @@ class RefusalLog:
         """Give what is remembered, newest first."""
         return [entry.refusal for entry in reversed(self._entries.values())]
 
-    def _find_run(self, source: _Source, names: _Names, now: float) -> tuple[_Names, Refusal | None]:
-        """Give the names under which a refusal is counted, and the latest of the run that it belongs to."""
+    def _find_run(self, source: _Source, claim: _Claim, now: float) -> tuple[_Claim, Refusal | None]:
+        """Give the claim under which a refusal is counted, and the latest of the run that it belongs to."""
         runs = self._runs.get(source, {})
         for known, reference in list(runs.items()):
             if now - self._entries[reference].refusal.at > self._window_seconds:
                 del runs[known]
-        if names not in runs and len(runs) >= NAMES_PER_SOURCE:
-            names = _NO_NAMES
-        return names, self._entries[runs[names]].refusal if names in runs else None
+        if claim not in runs and len(runs) >= RUNS_PER_SOURCE:
+            claim = _ANY_CLAIM
+        return claim, self._entries[runs[claim]].refusal if claim in runs else None
 
     def _remember(self, entry: _Entry) -> None:
         reference = entry.refusal.reference
         self._entries[reference] = entry
         self._entries.move_to_end(reference)
-        self._runs.setdefault(entry.source, {})[entry.names] = reference
+        self._runs.setdefault(entry.source, {})[entry.claim] = reference
         self._changed[reference] = None
         while len(self._entries) > self._max_refusals:
             self._forget_oldest()
@@ -153,7 +153,7 @@ class RefusalLog:
             del self._changed[reference]
             self.overwritten += 1
         runs = self._runs.get(entry.source, {})
-        if runs.get(entry.names) == reference:
-            del runs[entry.names]
+        if runs.get(entry.claim) == reference:
+            del runs[entry.claim]
         if not runs:
             self._runs.pop(entry.source, None)

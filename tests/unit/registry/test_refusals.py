@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.errors import AuthenticationFailed, NotAuthorized, Step
-from lockgate.registry.refusals import MAX_TEXT, NAMES_PER_SOURCE, RefusalLog, as_reference, new_reference
+from lockgate.registry.refusals import MAX_TEXT, RUNS_PER_SOURCE, RefusalLog, as_reference, new_reference
 
 WRONG = AuthenticationFailed("wrong password", reason="wrong", fix="use the right one", evidence={"user": "d"})
 
@@ -55,7 +55,7 @@ def test_after_the_window_a_new_run_begins_and_the_old_one_stays() -> None:
     assert [one.reference for one in log.drain()] == [first, second]
 
 
-def test_another_address_step_reason_or_device_is_another_refusal() -> None:
+def test_another_address_step_reason_device_or_fix_is_another_refusal() -> None:
     log = RefusalLog()
     references = {
         note(log),
@@ -63,25 +63,33 @@ def test_another_address_step_reason_or_device_is_another_refusal() -> None:
         note(log, device="e"),
         log.note(NotAuthorized(reason="wrong"), door="mqtt", address="192.0.2.1", now=0.0, device="d", client_id="c"),
         log.note(AuthenticationFailed(), door="mqtt", address="192.0.2.1", now=0.0, device="d", client_id="c"),
+        log.note(
+            AuthenticationFailed(reason="wrong", fix="another"),
+            door="mqtt",
+            address="192.0.2.1",
+            now=0.0,
+            device="d",
+            client_id="c",
+        ),
     }
-    assert len(references) == len(log) == 5
+    assert len(references) == len(log) == 6
 
 
 def test_an_address_that_claims_ever_new_names_soon_shares_one_reference() -> None:
     log = RefusalLog()
     for number in range(1000):
         note(log, device=f"d{number}")
-    assert len(log) == NAMES_PER_SOURCE + 1
-    assert log.recent[0].count == 1000 - NAMES_PER_SOURCE
+    assert len(log) == RUNS_PER_SOURCE + 1
+    assert log.recent[0].count == 1000 - RUNS_PER_SOURCE
     assert log.recent[0].device == "d999"
 
 
 def test_names_claimed_long_ago_make_room_for_new_ones() -> None:
     log = RefusalLog(window_seconds=60)
-    for number in range(NAMES_PER_SOURCE):
+    for number in range(RUNS_PER_SOURCE):
         note(log, 0.0, device=f"old{number}")
-    references = {note(log, 100.0, device=f"new{number}") for number in range(NAMES_PER_SOURCE)}
-    assert len(references) == NAMES_PER_SOURCE
+    references = {note(log, 100.0, device=f"new{number}") for number in range(RUNS_PER_SOURCE)}
+    assert len(references) == RUNS_PER_SOURCE
 
 
 def test_drain_gives_each_change_once() -> None:
