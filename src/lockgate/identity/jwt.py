@@ -133,6 +133,8 @@ def _unverified(token: bytes) -> tuple[str, dict[str, Any]]:
         claims = msgspec.json.decode(_unpadded(body), type=dict[str, Any])
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise _refused("token malformed", "the password begins like a token, but is none") from error
+    if "crit" in header:  # RFC 7515 section 4.1.11: what must be understood and is not; we know no extension
+        raise _refused("token extension not known", "the token's header asks for an extension (crit)")
     return str(header.get("alg", "")), claims
 
 
