@@ -100,7 +100,9 @@ class RunningHub:
         if self._lab:
             command += ["--lab-port", "0"]
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, process_group=0
+            )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, f"the hub did not start:\n{self.log()}"
@@ -125,11 +127,14 @@ class RunningHub:
             process.stdout.close()
         return code
 
-    def kill(self) -> None:
-        """Kill the hub as a power switch would: no last words."""
+    def kill(self, whole_group: bool = False) -> None:
+        """Kill the hub as a power switch would: no last words; `whole_group` takes all that run in its group along."""
         process, self.process = self.process, None
         assert process is not None
-        process.kill()
+        if whole_group:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
         process.wait()
         for stream in (process.stdin, process.stdout):
             assert stream is not None
