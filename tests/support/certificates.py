@@ -71,6 +71,17 @@ class Authority:
         )
         self.chain: tuple[x509.Certificate, ...] = (self.certificate, *parent.chain) if parent else ()
 
+    @classmethod
+    def from_home(cls, home: Path) -> Authority:
+        """Take the issuing CA of a hub's home, key and all, to issue what the hub itself never would."""
+        made = cls.__new__(cls)
+        made.certificate = x509.load_pem_x509_certificate((home / "ca" / "issuing.crt").read_bytes())
+        key = serialization.load_pem_private_key((home / "ca" / "issuing.key").read_bytes(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        made.key = key
+        made.chain = (made.certificate,)
+        return made
+
     @property
     def pem(self) -> bytes:
         """This authority's certificate."""
