@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 from collections.abc import Iterator
@@ -112,22 +113,45 @@ def commands_in(text: str) -> Iterator[str]:
             yield from COMMAND.findall(line)
 
 
+def problem_with(line: str) -> str:
+    """Say what is wrong with what follows `lockgate` on a line, "" when such a command and its options exist."""
+    context = click.Context(cli, info_name="lockgate")
+    words = line.split()
+    while words and isinstance(context.command, click.Group):
+        child = context.command.get_command(context, words[0])
+        if child is None:
+            has_own_work = context.command.invoke_without_command or words[0].startswith("-")
+            return "" if has_own_work else f"lockgate {line}: no such command"
+        context = click.Context(child, info_name=words.pop(0), parent=context)
+    known = {name for option in context.command.get_params(context) for name in (*option.opts, *option.secondary_opts)}
+    unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
+    return f"lockgate {line}: no such option as {', '.join(unknown)}" if unknown else ""
+
+
 @pytest.mark.parametrize("path", [p for p in TEXTS if p != DOCS / "reference" / "cli.md"], ids=name_of)
 def test_every_command_that_a_page_names_exists(path: Path) -> None:
-    for line in commands_in(read(path)):
-        context = click.Context(cli, info_name="lockgate")
-        words = line.split()
-        while words and isinstance(context.command, click.Group):
-            child = context.command.get_command(context, words[0])
-            if child is None:
-                has_own_work = context.command.invoke_without_command
-                assert has_own_work or words[0].startswith("-"), f"lockgate {line}: no such command"
-                break
-            context = click.Context(child, info_name=words.pop(0), parent=context)
-        known = {name for parameter in context.command.get_params(context) for name in parameter.opts}
-        known |= {name for parameter in context.command.get_params(context) for name in parameter.secondary_opts}
-        unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
-        assert unknown == [], f"lockgate {line}"
+    assert [problem for line in commands_in(read(path)) if (problem := problem_with(line))] == []
+
+
+def texts_of(source: Path) -> Iterator[str]:
+    """Give the strings of a module, with a word in place of what is filled in."""
+    for node in ast.walk(ast.parse(read(source))):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "WORD" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_every_command_that_an_error_advises_exists() -> None:
+    advised = [
+        line
+        for source in sorted((ROOT / "src" / "lockgate").rglob("*.py"))
+        for text in texts_of(source)
+        for line in re.findall(r"(?:^|[(`]|: )lockgate (?!root CA|issuing CA|hub$)([a-z-]+(?: [^\n`,;)]*)?)", text)
+        if "--WORD" not in line
+    ]
+    assert len(advised) > 20
+    assert [problem for line in advised if (problem := problem_with(line))] == []
 
 
 def test_readme_map_names_the_rooms_that_exist_and_no_other() -> None:

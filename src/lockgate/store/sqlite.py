@@ -27,7 +27,7 @@ EXACT_ROWS = 64
 CACHED_STATEMENTS = 512
 
 _APPLICATION_IDS = {"registry": 0x4C475245, "messages": 0x4C474D53}  # "LGRE" and "LGMS"
-_RESTORE = "restore it from a backup (lockgate restore FILE), or move it away to begin without it"
+_RESTORE = "restore it from a copy of the home, or move it away to begin without it"
 _DAMAGED_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
 _MISSING_CODES = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY})
 
