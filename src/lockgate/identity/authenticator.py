@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 
 from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, Step
-from lockgate.identity.credentials import Credentials, DeviceSource
+from lockgate.identity.credentials import Credentials, DeviceSource, shown_name
 from lockgate.identity.jwt import TokenVerifier, looks_like_token
 from lockgate.identity.password import PasswordVerifier
 from lockgate.identity.x509 import verify_certificate
@@ -70,6 +70,10 @@ class Authenticator:
             if credential.id == principal.credential_id:
                 return standing(device, credential, now)
         return _revoked(device.name)
+
+    def shown_name(self, user_name: str) -> str:
+        """Give a user name as it may be logged: it may be a secret in the wrong field."""
+        return shown_name(user_name, self._devices)
 
     def _prove(self, credentials: Credentials, now: float) -> tuple[Credential, float | None]:
         if credentials.certificate is not None:

@@ -9,6 +9,8 @@ from cryptography import x509
 
 from lockgate.model.device import Credential, Device
 
+SHOWN_CHARACTERS = 12
+
 
 class Credentials(msgspec.Struct, frozen=True):
     """What a peer showed, in every door's words alike.
@@ -39,3 +41,13 @@ class DeviceSource(Protocol):
     def credential_by_thumbprint(self, thumbprint: str, /) -> Credential | None:
         """Find a credential by the SHA-256 of its SubjectPublicKeyInfo, in hex."""
         ...
+
+
+def shown_name(user_name: str, devices: DeviceSource) -> str:
+    """Give a user name as logs and `lockgate why` may hold it: of one that no device has, the beginning alone.
+
+    A password or a token that was put into the wrong field would else stand there for good.
+    """
+    if len(user_name) <= SHOWN_CHARACTERS or devices.device(user_name) is not None:
+        return user_name
+    return f"{user_name[:SHOWN_CHARACTERS]}…"

@@ -14,7 +14,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from lockgate.errors import AuthenticationFailed, RateExceeded, Step
-from lockgate.identity.credentials import Credentials, DeviceSource
+from lockgate.identity.credentials import Credentials, DeviceSource, shown_name
 from lockgate.model.device import Credential, CredentialKind
 from lockgate.settings import IdentitySettings
 
@@ -64,11 +64,12 @@ class PasswordVerifier:
             if not known:
                 self._matches(nobodys, secret)
         self._count_wrong(credentials.host, name, now)
+        shown = shown_name(name, self._devices)
         raise AuthenticationFailed(
-            f"wrong password for user name {name!r}" if known else f"no device {name!r} with a password is registered",
+            f"wrong password for {shown!r}" if known else f"no device {shown!r} with a password is registered",
             reason="bad user name or password",
             fix="the user name is the device's name, the password stands in the file `password` of its folder",
-            evidence={"user_name": name},
+            evidence={"user_name": shown},
         )
 
     def _matches(self, phc: str, secret: bytes) -> bool:
@@ -86,12 +87,13 @@ class PasswordVerifier:
         with self._lock:
             count, since = self._wrong.get((host, name), (0, now))
         if count >= self._settings.wrong_passwords_before_lockout and now < since + self._settings.lockout_seconds:
+            shown = shown_name(name, self._devices)
             raise RateExceeded(
-                f"{count} wrong passwords for {name!r} from {host}",
+                f"{count} wrong passwords for {shown!r} from {host}",
                 reason="too many wrong passwords",
                 fix=f"wait {self._settings.lockout_seconds:g} s, then use the password in the device's folder",
                 step=Step.CREDENTIAL,
-                evidence={"user_name": name, "count": str(count)},
+                evidence={"user_name": shown, "count": str(count)},
             )
 
     def _count_wrong(self, host: str, name: str, now: float) -> None:

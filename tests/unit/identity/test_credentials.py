@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lockgate.identity.credentials import Credentials
+from lockgate.identity.credentials import Credentials, shown_name
+from tests.support.registry import FakeRegistry
 
 
 def test_a_secret_never_shows_in_a_repr() -> None:
@@ -14,3 +15,11 @@ def test_a_secret_never_shows_in_a_repr() -> None:
 
 def test_a_connection_counts_as_protected_unless_a_door_says_otherwise() -> None:
     assert Credentials("sensor").is_protected
+
+
+def test_a_user_name_that_may_be_a_secret_in_the_wrong_field_shows_its_beginning_alone() -> None:
+    registry = FakeRegistry()
+    registry.add("a-rather-long-device-name")
+    assert shown_name("a-rather-long-device-name", registry) == "a-rather-long-device-name"
+    assert shown_name("sensr", registry) == "sensr"
+    assert shown_name("ca12517c624e9f0d", registry) == "ca12517c624e…"

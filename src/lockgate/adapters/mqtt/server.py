@@ -414,7 +414,7 @@ class MqttConnection:
         )
 
     def _refuse(self, connect: Connect, error: LockgateError, principal: Principal | None = None) -> None:
-        reference = self._note(error, connect.user_name or "", principal)
+        reference = self._note(error, self._door.authenticator.shown_name(connect.user_name or ""), principal)
         code = mapping.connack_code(error, connect.version)
         self._protocol.refuse(code, _reason(error, reference) if connect.version == V5 else NO_PROPERTIES)
         self._finish()
