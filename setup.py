@@ -21,6 +21,8 @@ HOT_ROOMS = [
     "src/lockgate/adapters/mqtt/wire_properties.py",
     "src/lockgate/adapters/mqtt/wire_session.py",
     "src/lockgate/adapters/mqtt/protocol.py",
+    "src/lockgate/adapters/mqtt/mapping.py",
+    "src/lockgate/adapters/mqtt/server.py",
     "src/lockgate/hub/trie.py",
     "src/lockgate/hub/session.py",
     "src/lockgate/hub/routes.py",

@@ -10,7 +10,6 @@ class Event(StrEnum):
 
     HUB_STARTED = "hub.started"
     HUB_STOPPED = "hub.stopped"
-    DOOR_OPENED = "door.opened"
     LAB_DOOR_OPENED = "lab_door.opened"
 
     CLIENT_CONNECTED = "client.connected"
@@ -18,16 +17,10 @@ class Event(StrEnum):
     CLIENT_REFUSED = "client.refused"
     CLIENT_NAME_UNKNOWN = "server_name.not_covered"
 
-    MESSAGE_PUBLISHED = "message.published"
-    MESSAGE_REFUSED = "message.refused"
     MESSAGE_DROPPED = "message.dropped"
-    SUBSCRIPTION_MADE = "subscription.made"
-    SUBSCRIPTION_REFUSED = "subscription.refused"
     WILL_REFUSED = "will.refused"
 
     SESSION_ENDED = "session.ended"
-    SESSION_EXPIRED = "session.expired"
-    SESSION_TAKEN_OVER = "session.taken_over"
 
     HOME_CREATED = "home.created"
     DEVICE_ADDED = "device.added"
@@ -43,6 +36,5 @@ class Event(StrEnum):
     SERVER_CERTIFICATE_ISSUED = "server_certificate.issued"
 
     CHANGE_APPLIED = "change.applied"
-    SETTINGS_RELOADED = "settings.reloaded"
     STORE_FAILED = "store.failed"
     UNEXPECTED_ERROR = "error.caught"

@@ -22,6 +22,7 @@ from lockgate.errors import LockgateError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+WIDE_COLUMNS = 4096
 HOT_ROOMS = (
     "lockgate.model.topic",
     "lockgate.adapters.mqtt.wire",
@@ -29,6 +30,8 @@ HOT_ROOMS = (
     "lockgate.adapters.mqtt.wire_properties",
     "lockgate.adapters.mqtt.wire_session",
     "lockgate.adapters.mqtt.protocol",
+    "lockgate.adapters.mqtt.mapping",
+    "lockgate.adapters.mqtt.server",
     "lockgate.hub.trie",
     "lockgate.hub.session",
     "lockgate.hub.routes",
@@ -54,8 +57,9 @@ def json_option(command: _F) -> _F:
 
 
 def console() -> Console:
-    """Give a console on standard output; lines are as long as they need to be where it is no terminal."""
-    return Console(highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+    """Give a console on standard output; where that is no terminal, a line is as long as it needs to be."""
+    is_terminal = sys.stdout.isatty()
+    return Console(highlight=False, emoji=False, soft_wrap=not is_terminal, width=None if is_terminal else WIDE_COLUMNS)
 
 
 def print_json(facts: object) -> None:

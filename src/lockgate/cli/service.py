@@ -107,7 +107,8 @@ def install(home: Path, user: str, unit_dir: Path, only_print: bool, start: bool
 def unit(home: Home, user: str) -> str:
     """Give the unit's text for a home."""
     path = home.path.resolve()
-    program = shutil.which("lockgate") or f"{sys.executable} -m lockgate"
+    beside = Path(sys.executable).with_name("lockgate")
+    program = str(beside) if beside.exists() else shutil.which("lockgate") or f"{sys.executable} -m lockgate"
     if any(character.isspace() or character in "%\"'\\" for character in f"{path}{program.split(' ')[0]}"):
         raise InvalidSettings(f"the path {path} holds a character that a unit cannot", fix="use a home without it")
     if not _USER.fullmatch(user):
@@ -119,5 +120,11 @@ def unit(home: Home, user: str) -> str:
         program=program,
         home=path,
         capabilities="CAP_NET_BIND_SERVICE" if needs_low_port else "",
-        protect_home="no" if str(path).startswith(("/home/", "/root/")) else "yes",
+        protect_home="read-only" if _lives_in_home(path, Path(program.split(" ")[0])) else "yes",
     )
+
+
+def _lives_in_home(home: Path, program: Path) -> bool:
+    """Say whether the hub needs something out of the users' homes: its own home, lockgate, or Python itself."""
+    needed = (home, program, program.resolve(), Path(sys.prefix), Path(sys.base_prefix).resolve())
+    return any(each.is_relative_to(root) for each in needed for root in ("/home", "/root"))
