@@ -64,7 +64,7 @@ def main() -> None:
     """Run the command line; an error becomes one sentence on standard error and exit code 1."""
     try:
         _check_text(sys.argv[1:])
-        cli()
+        cli(prog_name="lockgate")
     except LockgateError as error:
         fail(error)
     except BrokenPipeError:

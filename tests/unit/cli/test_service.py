@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.cli import service as room
 from tests.support.cli import CommandLine
 
 HARDENING = {
@@ -106,7 +105,7 @@ def test_install_starts_it_where_systemd_runs_and_says_when_that_fails(
         ran.append(command)
         return subprocess.CompletedProcess(command, codes.pop(0))
 
-    monkeypatch.setattr(room.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(Path, "write_text", lambda _self, _text: 0)
     monkeypatch.setattr(Path, "exists", lambda _self: True)
     assert "started" in lockgate.does("service", "install").out

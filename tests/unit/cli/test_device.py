@@ -1,0 +1,281 @@
+"""`lockgate device`: added with all it needs, looked at, shut out; wrong use gets one sentence."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lockgate.home import Home
+from lockgate.store.messages_db import MessagesDb
+from tests.support.cli import CommandLine
+
+KINDS = ["jwt-es256", "jwt-rs256", "x509", "password"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_add_registers_the_device_and_makes_its_folder(lockgate: CommandLine, kind: str) -> None:
+    done = lockgate.does("device", "add", "sensor", "--auth", kind, "--out", lockgate.folder / "out")
+    folder = lockgate.folder / "out"
+    assert "added" in done.out
+    assert "mosquitto_sub" in done.out
+    assert "mosquitto_pub" in done.out
+    assert "insecure" not in done.out
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {"ca.pem", "device.json", "README.md"} <= set(os.listdir(folder))
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in folder.iterdir())
+    (facts,) = lockgate.does("device", "list", "--json").json()
+    assert (facts["name"], facts["is_blocked"], facts["last_connect"]) == ("sensor", False, None)
+    assert [credential["kind"] for credential in facts["credentials"]] == [kind]
+
+
+def test_no_secret_of_a_device_is_in_the_home_or_in_what_was_printed(lockgate: CommandLine) -> None:
+    told = ""
+    for kind in KINDS:
+        done = lockgate.does("device", "add", f"d-{kind}", "--auth", kind, "--out", lockgate.folder / kind)
+        told += done.out + lockgate.does("device", "show", f"d-{kind}").out
+    kept = b"".join(path.read_bytes() for path in lockgate.home.rglob("*") if path.is_file())
+    for kind in KINDS:
+        name = "password" if kind == "password" else "device.key"
+        lines = [
+            line for line in (lockgate.folder / kind / name).read_bytes().splitlines() if not line.startswith(b"-")
+        ]
+        for line in filter(None, lines[:3]):
+            assert line not in kept
+            assert line.decode() not in told
+
+
+def test_add_as_json_gives_the_command_lines(lockgate: CommandLine) -> None:
+    out = lockgate.folder / "out"
+    facts = lockgate.does("device", "add", "sensor", "--auth", "x509", "--out", out, "--json").json()
+    assert (facts["device"], facts["auth"], facts["folder"]) == ("sensor", "x509", str(out))
+    assert facts["subscribe"].startswith("mosquitto_sub -h hub.example -p 8883")
+
+
+def test_groups_rules_and_the_hubs_name_are_taken(lockgate: CommandLine) -> None:
+    lockgate.adds(
+        "sensor",
+        "jwt-es256",
+        "--group",
+        "floor1",
+        "--publish",
+        "out/#",
+        "--receive",
+        "in/${device}",
+        "--hub",
+        "127.0.0.1",
+    )
+    facts = lockgate.does("device", "show", "sensor", "--json").json()
+    assert facts["groups"] == ["floor1"]
+    assert facts["rules"] == [
+        "device:sensor: allow publish out/# (rule 1)",
+        "device:sensor: allow receive in/${device} (rule 2)",
+    ]
+    assert '"host":"127.0.0.1"' in (lockgate.folder / "device-sensor" / "device.json").read_text().replace(": ", ":")
+
+
+def test_show_tells_rules_of_the_device_its_groups_and_everyone(lockgate: CommandLine) -> None:
+    lockgate.adds("sensor", "x509", "--group", "floor1", "--publish", "own")
+    lockgate.does("policy", "allow", "--group", "floor1", "--publish", "groups")
+    lockgate.does("policy", "deny", "--everyone", "--publish", "all/#")
+    out = lockgate.does("device", "show", "sensor").out
+    for text in ("groups: floor1", "credential 1: x509, key ", "until ", "devices/sensor/#", "own", "groups", "all/#"):
+        assert text in out
+
+
+def test_list_and_show_tell_what_was_last_seen(lockgate: CommandLine) -> None:
+    assert "no devices yet" in lockgate.does("device", "list").out
+    lockgate.adds("sensor")
+    assert "never" in lockgate.does("device", "list").out
+    store = MessagesDb(Home(lockgate.home).messages_path)
+    store.save_seen(
+        [("sensor", "connect", 1_800_000_000.0, "by jwt"), ("sensor", "error", 1_800_000_001.0, "[/]\x1b[2J")]
+    )
+    store.close()
+    assert "2027-01-15 08:00:00 UTC" in lockgate.does("device", "list").out
+    shown = lockgate.does("device", "show", "sensor").out
+    assert "last connect: 2027-01-15 08:00:00 UTC  by jwt" in shown
+    assert "last error: 2027-01-15 08:00:01 UTC  [/]\\x1b[2J" in shown
+    assert lockgate.does("device", "show", "sensor", "--json").json()["seen"]["connect"]["at"] == 1_800_000_000.0
+
+
+def test_block_unblock_revoke_and_remove_several_at_once(lockgate: CommandLine) -> None:
+    for name in ("one", "two"):
+        lockgate.adds(name)
+    states = []
+    for act in ("block", "unblock", "revoke", "remove"):
+        assert lockgate.does("device", act, "one").out.count("one") == 1
+        facts = lockgate.does("device", act, "two", "--json").json()
+        assert [each["device"] for each in facts] == ["two"]
+        states.append(
+            lockgate.does("device", "list").out.count({"block": "blocked", "revoke": "revoked"}.get(act, "good"))
+        )
+    assert states == [2, 2, 2, 0]
+    assert lockgate.does("device", "list", "--json").json() == []
+
+
+def test_token_prints_a_token_and_needs_no_home(lockgate: CommandLine) -> None:
+    folder = lockgate.adds("sensor")
+    shutil.rmtree(lockgate.home)
+    token = lockgate.does("device", "token", folder).out.strip()
+    assert token.startswith("eyJ")
+    assert token.count(".") == 2
+    assert lockgate.does("device", "token", folder, "--for", "90s").out != token
+
+
+# Wrong use
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "+", "#", "-x", "é", "a b", "a\nb", "lab", "LOCKGATE", "x" * 64, "\x1b[31m", "[/red]"]
+)
+def test_a_name_that_no_device_can_have_is_refused(lockgate: CommandLine, name: str) -> None:
+    done = lockgate("device", "add", "--auth", "x509", "--out", str(lockgate.folder / "out"), "--", name)
+    assert done.code == 1
+    assert len(done.err.splitlines()) == 1
+    assert "\x1b" not in done.err
+    assert not (lockgate.folder / "out").exists()
+
+
+def test_a_device_that_exists_is_not_added_again(lockgate: CommandLine) -> None:
+    lockgate.adds("sensor")
+    error = lockgate.refuses("device", "add", "sensor", "--auth", "x509", "--out", lockgate.folder / "again")
+    assert "there is a device sensor already" in error
+    assert not (lockgate.folder / "again").exists()
+
+
+def test_a_folder_that_is_not_empty_is_not_touched_and_the_device_not_registered(lockgate: CommandLine) -> None:
+    out = lockgate.folder / "out"
+    out.mkdir()
+    (out / "letter.txt").write_text("dear")
+    assert "is not empty" in lockgate.refuses("device", "add", "sensor", "--auth", "x509", "--out", out)
+    assert os.listdir(out) == ["letter.txt"]
+    assert lockgate.does("device", "list", "--json").json() == []
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--publish", "a/#/b"),
+        ("--receive", "a+"),
+        ("--publish", "x/${group}"),
+        ("--receive", ""),
+        ("--publish", "${device"),
+        ("--group", "a/b"),
+        ("--group", ""),
+        ("--hub", "other.example"),
+        ("--hub", ""),
+        ("--publish", "a/" * 200),
+    ],
+)
+def test_a_filter_group_or_hub_that_cannot_be_is_refused_and_nothing_is_left(
+    lockgate: CommandLine, option: tuple[str, str]
+) -> None:
+    lockgate.refuses("device", "add", "sensor", "--auth", "x509", "--out", lockgate.folder / "out", *option)
+    assert not (lockgate.folder / "out").exists()
+    assert lockgate.does("device", "list", "--json").json() == []
+
+
+@pytest.mark.parametrize("command", [("show",), ("block",), ("unblock",), ("revoke",), ("remove",)])
+def test_an_unknown_device_is_said_to_be_unknown(lockgate: CommandLine, command: tuple[str, ...]) -> None:
+    error = lockgate.refuses("device", *command, "nobody")
+    assert "there is no device nobody" in error
+    assert "lockgate device list" in error
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "is not a device's folder"), ("{", "is damaged"), ('{"version": 9}', "version 9")]
+)
+def test_a_folder_that_is_none_gives_no_token(lockgate: CommandLine, content: str | None, words: str) -> None:
+    folder = lockgate.folder / "x"
+    folder.mkdir()
+    if content is not None:
+        (folder / "device.json").write_text(content)
+    assert words in lockgate.refuses("device", "token", folder)
+
+
+@pytest.mark.parametrize("lifetime", ["", "1", "1y", "-1h", "0s", "25h", "99999999999h", "1.5h"])
+def test_a_lifetime_that_cannot_be_is_refused(lockgate: CommandLine, lifetime: str) -> None:
+    folder = lockgate.adds("sensor")
+    done = lockgate("device", "token", folder, f"--for={lifetime}")
+    assert done.code == 1
+    assert done.err.startswith("error: ")
+
+
+def test_a_device_without_a_key_for_tokens_gets_none(lockgate: CommandLine) -> None:
+    assert "not by tokens" in lockgate.refuses("device", "token", lockgate.adds("kettle", "password"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("add",),
+        ("add", "x"),
+        ("add", "x", "--auth", "psk", "--out", "y"),
+        ("block",),
+        ("token",),
+        ("fly",),
+        ("add", "x", "--fly"),
+    ],
+)
+def test_missing_and_unknown_arguments_are_wrong_usage(lockgate: CommandLine, arguments: tuple[str, ...]) -> None:
+    lockgate.misused("device", *arguments)
+
+
+# Whatever the arguments
+
+ANYTHING = st.text(st.characters(exclude_characters="\x00"), max_size=12)
+FILTERS = st.lists(
+    st.sampled_from(["a", "+", "#", "$x", "${device}", "${", "[/x]", "\x1b", "é", "\udcff", ""]), max_size=4
+).map("/".join)
+SHARED = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60, database=None
+)
+
+
+@SHARED
+@given(name=ANYTHING, pattern=ANYTHING | FILTERS)
+def test_no_name_and_no_filter_makes_a_traceback(lockgate: CommandLine, name: str, pattern: str) -> None:
+    out = lockgate.folder / "out"
+    done = lockgate(
+        "device",
+        "add",
+        "--auth",
+        "password",
+        f"--out={out}",
+        f"--publish={pattern}",
+        f"--receive={pattern}",
+        "--",
+        name,
+    )
+    assert done.code in (0, 1)
+    assert "\x1b" not in done.out + done.err
+    assert (done.code == 0) == out.exists()
+    if done.code == 0:
+        shown = lockgate("device", "show", "--", name)
+        assert shown.code == 0
+        assert lockgate("policy", "list").code == 0
+        lockgate.does("device", "remove", "--", name)
+        shutil.rmtree(out)
+    else:
+        assert 1 <= len(done.err.splitlines()) <= 2
+
+
+@SHARED
+@given(
+    arguments=st.lists(
+        ANYTHING | st.sampled_from(["show", "list", "token", "block", "--json", "--home", "--"]), max_size=4
+    )
+)
+def test_no_arguments_make_a_traceback(lockgate: CommandLine, arguments: list[str]) -> None:
+    done = lockgate("device", *arguments)
+    assert done.code in (0, 1, 2)
+    assert (done.code == 0) == (done.err == "") or not arguments
+
+
+def test_an_argument_that_is_no_utf_8_is_refused(lockgate: CommandLine) -> None:
+    assert "no text in UTF-8" in lockgate.refuses("device", "show", "\udcff")
