@@ -66,7 +66,7 @@ def test_device_connects_after_the_command_in_why(hub: RunningHub, devices: Devi
 
     def connects() -> bool:
         with NodeClient(shown, options=by_name) as client:
-            return "connected" == client.next("connected", "error")["event"]
+            return bool(client.next("connected", "error")["event"] == "connected")
 
     mend(hub, told)
     eventually(connects, what="a certificate with the new name")
