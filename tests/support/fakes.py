@@ -203,6 +203,9 @@ class FakeAuthenticator(Authenticator):
         client_id = credentials.client_id or f"{device}/auto-1"
         return principal(device, client_id, self.expires_at.get(device))
 
+    def shown_name(self, user_name: str) -> str:
+        return user_name
+
     def verdict(self, principal: Principal, now: float) -> LockgateError | None:
         return self.refusals.get(principal.device)
 

@@ -353,14 +353,15 @@ class Hub:
             self._report(outcome, session.principal)
 
     def _discard(self, session: Session) -> None:
+        if self.sessions.get(session.client_id) is not session:
+            return  # it is gone already, and its client id may be another's by now
+        del self.sessions[session.client_id]
         for topic_filter in session.subscriptions:
             self._trie.remove(session, topic_filter)
             self._memory.forget_routes(topic_filter)
         session.clear()
         self._timers.forget(session)
         self._memory.forget_client(session.client_id)
-        if self.sessions.get(session.client_id) is session:
-            del self.sessions[session.client_id]
         if session.is_durable:
             self._store.forget_session(session.client_id)
 

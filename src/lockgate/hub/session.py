@@ -152,8 +152,8 @@ class Session:
         """Note that the receiver of a QoS 2 delivery has it.
 
         Returns:
-            The number of the commit that will hold the note (0: none): only then may the receiver hear of it, or a crash
-            would send it the message again after it has forgotten the tag. -1 when the tag was not unsettled.
+            The number of the commit that will hold the note (0: none): only then may the receiver hear of it, or a
+            crash would send it the message again after it has forgotten the tag. -1 when the tag was not unsettled.
         """
         if tag not in self.unsettled:
             return -1

@@ -1,0 +1,170 @@
+"""MQTT's words to the house's and back."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockgate.adapters.mqtt import mapping
+from lockgate.adapters.mqtt.packets import (
+    NO_PROPERTIES,
+    V5,
+    V311,
+    Connect,
+    MqttError,
+    PacketType,
+    Properties,
+    Publish,
+    ReasonCode,
+    SubscriptionRequest,
+    WillPacket,
+)
+from lockgate.errors import (
+    AuthenticationFailed,
+    LockgateError,
+    NotAuthorized,
+    RateExceeded,
+    Step,
+    TopicFilterInvalid,
+    TopicNameInvalid,
+)
+from lockgate.model.message import Message, MessageProperties
+from lockgate.model.session import Delivery, Subscription, Will
+from lockgate.model.topic import TopicFilter, TopicName
+from tests.support.fakes import principal
+
+NOW = 1000.0
+SENSOR = principal("sensor", "sensor/1")
+
+topics = st.text(st.characters(codec="utf-8", exclude_characters="+#\0"), min_size=1, max_size=20).map(TopicName)
+texts = st.none() | st.text(max_size=5)
+said = st.builds(
+    Properties,
+    payload_format_indicator=st.none() | st.just(1),
+    message_expiry_interval=st.none() | st.integers(1, 0xFFFF_FFFF),
+    content_type=texts,
+    response_topic=texts,
+    correlation_data=st.none() | st.binary(max_size=5),
+    user_properties=st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=3).map(tuple),
+)
+publishes = st.builds(
+    Publish, topic=topics, payload=st.binary(max_size=20), qos=st.integers(0, 2), retain=st.booleans(), properties=said
+)
+
+
+@given(publishes)
+def test_a_publish_comes_out_as_it_went_in(publish: Publish) -> None:
+    message = mapping.to_message(publish, SENSOR, NOW)
+    assert message.publisher == "sensor"
+    again = mapping.Outgoing().to_publish(Delivery(message, publish.qos, publish.retain), NOW)
+    assert again == publish
+
+
+@given(publishes, st.integers(1, 65_535), st.lists(st.integers(1, 268_435_455), max_size=3), st.booleans())
+def test_a_delivery_adds_what_is_its_own(publish: Publish, tag: int, identifiers: list[int], again: bool) -> None:
+    message = mapping.to_message(publish, SENSOR, NOW)
+    delivery = Delivery(message, 1, True, tuple(identifiers), tag, is_repeated=again)
+    sent = mapping.Outgoing().to_publish(delivery, NOW)
+    assert (sent.qos, sent.retain, sent.dup, sent.packet_id) == (1, True, again, tag)
+    assert sent.properties.subscription_identifiers == tuple(identifiers)
+    assert sent.properties.user_properties == publish.properties.user_properties
+
+
+def test_a_publish_without_properties_makes_a_message_without_any() -> None:
+    assert mapping.to_message(Publish(TopicName("a"), b"x"), SENSOR, NOW) == Message(
+        TopicName("a"), b"x", publisher="sensor"
+    )
+    sent = mapping.Outgoing().to_publish(Delivery(Message(TopicName("a"), b"x")), NOW)
+    assert sent.properties is NO_PROPERTIES
+
+
+def test_the_expiry_that_goes_out_is_what_is_left_and_at_least_a_second() -> None:
+    message = Message(TopicName("a"), b"x", expires_at=NOW + 10)
+    outgoing = mapping.Outgoing()
+    for now, left in ((NOW, 10), (NOW + 4, 6), (NOW + 9.9, 1)):
+        assert outgoing.to_publish(Delivery(message), now).properties.message_expiry_interval == left
+
+
+def test_one_message_to_many_receivers_makes_one_packet_at_qos_0_only() -> None:
+    message, other = Message(TopicName("a"), b"x"), Message(TopicName("a"), b"x")
+    outgoing = mapping.Outgoing()
+    first = outgoing.to_publish(Delivery(message), NOW)
+    assert outgoing.to_publish(Delivery(message), NOW) is first
+    assert outgoing.to_publish(Delivery(message, is_retained=True), NOW).retain
+    assert outgoing.to_publish(Delivery(message, identifiers=(4,)), NOW).properties.subscription_identifiers == (4,)
+    assert outgoing.to_publish(Delivery(message, 1, tag=1), NOW).packet_id == 1
+    assert outgoing.to_publish(Delivery(message, 1, tag=2), NOW).packet_id == 2
+    assert outgoing.to_publish(Delivery(message), NOW).qos == 0
+    assert outgoing.to_publish(Delivery(other), NOW) is not first
+
+
+def test_a_will_is_a_message_with_a_delay_and_a_life() -> None:
+    packet = WillPacket("gone", b"w", 1, True, Properties(will_delay_interval=5, message_expiry_interval=9))
+    message = Message(TopicName("gone"), b"w", 1, True, MessageProperties(), None, "sensor")
+    assert mapping.to_will(packet, SENSOR) == Will(message, 5.0, 9.0)
+    assert mapping.to_will(WillPacket("gone", b""), SENSOR) == Will(
+        Message(TopicName("gone"), b"", publisher="sensor"), 0.0, None
+    )
+    with pytest.raises(TopicNameInvalid):
+        mapping.to_will(WillPacket("a/#", b""), SENSOR)
+
+
+def test_a_subscription_request_keeps_its_options() -> None:
+    request = SubscriptionRequest("a/#", 1, True, True, 2)
+    assert mapping.to_subscription(request, 7) == Subscription(TopicFilter("a/#"), 1, True, True, 2, 7)
+    with pytest.raises(TopicFilterInvalid):
+        mapping.to_subscription(SubscriptionRequest("a/#/b"), 0)
+
+
+@pytest.mark.parametrize(
+    ("version", "clean_start", "interval", "seconds"),
+    [
+        (V311, True, None, 0.0),
+        (V311, False, None, 100.0),
+        (V5, True, None, 0.0),
+        (V5, False, None, 0.0),
+        (V5, True, 60, 60.0),
+        (V5, True, 101, 100.0),
+        (V5, True, mapping.NEVER, 100.0),
+    ],
+)
+def test_a_session_waits_as_long_as_its_connect_says_within_the_limit(
+    version: int, clean_start: bool, interval: int | None, seconds: float
+) -> None:
+    connect = Connect(version, "x", clean_start, properties=Properties(session_expiry_interval=interval))
+    assert mapping.session_expiry(connect, 100.0) == seconds
+
+
+def test_without_a_limit_never_means_never() -> None:
+    assert mapping.granted_expiry(mapping.NEVER, math.inf) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("error", "packet", "code"),
+    [
+        (AuthenticationFailed(), PacketType.CONNACK, 0x86),
+        (AuthenticationFailed(), PacketType.DISCONNECT, 0x87),
+        (RateExceeded(), PacketType.DISCONNECT, 0x96),
+        (RateExceeded(step=Step.CREDENTIAL), PacketType.CONNACK, 0x89),
+        (LockgateError(), PacketType.PUBACK, 0x80),
+        (MqttError(ReasonCode.TOPIC_ALIAS_INVALID, ""), PacketType.DISCONNECT, 0x94),
+        (MqttError(ReasonCode.TOPIC_ALIAS_INVALID, ""), PacketType.PUBACK, 0x80),
+    ],
+)
+def test_a_code_that_is_illegal_in_its_packet_gives_way_to_the_nearest(
+    error: LockgateError, packet: PacketType, code: int
+) -> None:
+    assert mapping.reason_code(error, packet) == code
+
+
+def test_a_kind_of_a_known_error_gets_its_parents_code() -> None:
+    class Forbidden(NotAuthorized):
+        pass
+
+    assert mapping.reason_code(Forbidden(), PacketType.PUBACK) == 0x87
+    assert mapping.connack_code(Forbidden(), V311) == 5
+    assert mapping.suback_code(Forbidden(), V5) == 0x87
+    assert mapping.suback_code(Forbidden(), V311) == 0x80

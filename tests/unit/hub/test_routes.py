@@ -1,0 +1,120 @@
+"""The hub's memory: it remembers, it forgets in time, it is bounded, and it never skips the policy."""
+
+from __future__ import annotations
+
+import pytest
+
+from lockgate.hub.routes import Memory, Target
+from lockgate.hub.trie import Trie
+from lockgate.model.permission import Effect, Operation, Rule
+from lockgate.model.session import Subscription
+from lockgate.model.topic import TopicFilter
+from lockgate.policy import Grant, PolicyEngine
+from tests.support.fakes import EVERYTHING, FakeRules, principal
+from tests.unit.hub.test_trie import session, subscription
+
+SENSOR = principal("sensor")
+
+
+class World:
+    def __init__(self, *rules: Rule) -> None:
+        self.rules = FakeRules(*(rules or EVERYTHING))
+        self.policy = PolicyEngine(self.rules)
+        self.trie = Trie()
+        self.memory = Memory(self.policy, self.trie)
+
+    def hearers(self, topic: str) -> list[str]:
+        return [target.session.client_id for target in self.memory.route(topic).targets]
+
+    def grant(self, qos: int = 0, retain: bool = False) -> Grant:
+        grant = self.policy.authorize(SENSOR, Operation.PUBLISH, "a", qos, retain)
+        assert isinstance(grant, Grant)
+        return grant
+
+
+def test_a_route_holds_only_those_who_may_receive() -> None:
+    world = World(EVERYTHING[1], Rule("device:spy", Operation.RECEIVE, "a", Effect.DENY))
+    for name in ("office", "spy"):
+        world.trie.insert(session(name), subscription("a"))
+    assert world.hearers("a") == ["office"]
+
+
+def test_a_route_is_remembered_until_its_topic_is_touched() -> None:
+    world = World()
+    world.trie.insert(session("one"), subscription("a"))
+    first = world.memory.route("a")
+    assert world.memory.route("a") is first
+    world.trie.insert(session("two"), subscription("a"))
+    world.memory.forget_routes("b")
+    assert world.memory.route("a") is first
+    world.memory.forget_routes("a")
+    assert world.hearers("a") == ["one", "two"]
+
+
+@pytest.mark.parametrize("topic_filter", ["+", "#", "a/#"])
+def test_a_wildcard_touches_every_route(topic_filter: str) -> None:
+    world = World()
+    first = world.memory.route("x")
+    world.memory.forget_routes(topic_filter)
+    assert world.memory.route("x") is not first
+
+
+def test_a_change_of_the_policy_forgets_everything() -> None:
+    world = World()
+    world.trie.insert(session("office"), subscription("a"))
+    world.memory.remember(SENSOR, "a", world.grant())
+    assert world.hearers("a") == ["office"]
+    world.memory.check_epoch()
+    assert world.memory.grant(SENSOR, "a", 0, False) is not None
+    world.rules.change()
+    world.memory.check_epoch()
+    assert world.memory.grant(SENSOR, "a", 0, False) is None
+    assert world.hearers("a") == []
+
+
+def test_a_grant_counts_only_for_what_it_grants_and_for_whom() -> None:
+    world = World(Rule("everyone", Operation.PUBLISH, "a", max_qos=1, retain=False))
+    memory, grant = world.memory, world.grant()
+    assert memory.grant(SENSOR, "a", 0, False) is None
+    memory.remember(SENSOR, "a", grant)
+    assert memory.grant(SENSOR, "a", 1, False) is grant
+    assert memory.grant(SENSOR, "a", 2, False) is None
+    assert memory.grant(SENSOR, "a", 0, True) is None
+    assert memory.grant(SENSOR, "b", 0, False) is None
+    assert memory.grant(principal("other"), "a", 0, False) is None
+    assert memory.grant(principal("other", "sensor"), "a", 0, False) is None, "the same client id, somebody else"
+
+
+def test_a_client_that_left_is_forgotten_and_a_new_one_begins_anew() -> None:
+    world = World()
+    world.memory.remember(SENSOR, "a", world.grant())
+    world.memory.remember(SENSOR, "b", world.grant())
+    again = principal("sensor")
+    world.memory.remember(again, "c", world.grant())
+    assert world.memory.grant(again, "a", 0, False) is None
+    world.memory.forget_client("sensor")
+    assert world.memory.grant(again, "c", 0, False) is None
+
+
+def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lockgate.hub.routes.MAX_ROUTES", 3)
+    monkeypatch.setattr("lockgate.hub.routes.MAX_GRANTS_PER_CLIENT", 3)
+    world = World()
+    for number in range(10):
+        world.memory.route(str(number))
+        world.memory.remember(SENSOR, str(number), world.grant())
+        assert len(world.memory._routes) <= 3
+        assert len(world.memory._grants["sensor"].by_topic) <= 3
+
+
+def test_overlapping_subscriptions_make_one_target_capped_by_the_policy() -> None:
+    one = session()
+    wide = Subscription(TopicFilter("#"), 2, identifier=5, no_local=True)
+    narrow = Subscription(TopicFilter("a"), 1, identifier=6, retain_as_published=True)
+    target = Target(one, [wide, narrow, subscription("+")], 1)
+    assert (target.qos, target.identifiers) == (1, (5, 6))
+    assert target.retain_as_published
+    local = target.without_local()
+    assert local is not None
+    assert (local.qos, local.identifiers) == (1, (6,))
+    assert Target(one, [wide], 2).without_local() is None

@@ -1,0 +1,70 @@
+"""The subscription trie finds what `filter_matches` says, and keeps nothing of what was removed."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockgate.hub.session import Session
+from lockgate.hub.trie import Trie
+from lockgate.model.session import Subscription
+from lockgate.model.topic import TopicFilter, filter_matches
+from tests.support.fakes import FakeStore, principal
+
+levels = st.sampled_from(["", "a", "b", "$s"])
+topics = st.lists(levels, min_size=1, max_size=4).map("/".join).filter(bool)
+filters = st.builds(
+    lambda path, end: "/".join([*path, *end]),
+    st.lists(levels | st.just("+"), max_size=4),
+    st.sampled_from([(), ("#",)]),
+).filter(bool)
+
+
+def session(name: str = "s") -> Session:
+    return Session(principal(name), 0.0, FakeStore(), 10, 1000, 10)
+
+
+def subscription(text: str, qos: int = 0) -> Subscription:
+    return Subscription(TopicFilter(text), qos)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), filters), max_size=8), topics)
+def test_matching_agrees_with_filter_matches(wanted: list[tuple[int, str]], topic: str) -> None:
+    trie, sessions = Trie(), [session(str(number)) for number in range(3)]
+    for number, text in wanted:
+        trie.insert(sessions[number], subscription(text))
+    found = {(s.client_id, one.filter) for s, matches in trie.match(topic).items() for one in matches}
+    assert found == {(str(number), text) for number, text in wanted if filter_matches(text, topic)}
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), filters), max_size=8))
+def test_nothing_is_left_when_everything_was_removed(wanted: list[tuple[int, str]]) -> None:
+    trie, sessions = Trie(), [session(str(number)) for number in range(3)]
+    for number, text in wanted:
+        trie.insert(sessions[number], subscription(text))
+    assert len(trie) == len(set(wanted))
+    for number, text in set(wanted):
+        assert trie.remove(sessions[number], text)
+        assert not trie.remove(sessions[number], text)
+    assert len(trie) == 0
+    assert not trie._root.children, "an empty branch stayed behind"
+
+
+def test_the_same_filter_again_replaces_the_subscription() -> None:
+    trie, one = Trie(), session()
+    assert trie.insert(one, subscription("a/+", 0))
+    assert not trie.insert(one, subscription("a/+", 2))
+    assert trie.match("a/b") == {one: [subscription("a/+", 2)]}
+    assert len(trie) == 1
+
+
+def test_removing_one_filter_keeps_its_neighbours() -> None:
+    trie, one, two = Trie(), session("one"), session("two")
+    trie.insert(one, subscription("a/b"))
+    trie.insert(two, subscription("a/b"))
+    trie.insert(one, subscription("a/b/c"))
+    assert trie.remove(one, "a/b")
+    assert not trie.remove(one, "a/x")
+    assert not trie.remove(one, "a")
+    assert list(trie.match("a/b")) == [two]
+    assert list(trie.match("a/b/c")) == [one]
