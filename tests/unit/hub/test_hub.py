@@ -242,6 +242,17 @@ def test_disconnect_leaves_the_session_waiting_and_end_does_not() -> None:
     assert world.hub.sessions_of("office") == []
 
 
+def test_a_session_ended_while_it_is_connected_tells_its_client_and_sends_its_will() -> None:
+    world = World()
+    watcher = world.opens("watcher", "gone")
+    session = world.opens("office", expiry=60.0, will=gone(delay=30.0))
+    outlet, error = outlet_of(session), AuthenticationFailed()
+    world.hub.end_session(session, NOW, error)
+    assert outlet.ended == [error]
+    assert heard(watcher) == ["gone"]
+    assert set(world.hub.sessions) == {"watcher"}
+
+
 def test_the_sessions_of_a_device_are_those_it_opened() -> None:
     world = World()
     mine = [world.opens(name) for name in ("office", "office/2")]
