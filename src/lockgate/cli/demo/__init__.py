@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from types import FrameType
 
 import click
 
@@ -24,14 +25,19 @@ def demo(context: click.Context, seconds: float | None) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    _end_on_sigterm()
+    _end_on_signals()
     screen = LiveScreen(console()) if sys.stdout.isatty() else PlainScreen(console())
-    with Scene() as scene:
-        try:
-            screen.run(scene, seconds)
-        except KeyboardInterrupt:
-            screen.close()
-        problem = scene.problem(is_short=seconds is None)
+    problem = ""
+    try:
+        with Scene() as scene:
+            try:
+                screen.run(scene, seconds)
+                problem = scene.problem(is_short=seconds is None)
+            except KeyboardInterrupt:
+                screen.close()
+                problem = scene.problem(is_short=True)
+    except KeyboardInterrupt:  # while the stage was being set: nothing was shown yet
+        screen.close()
     if problem:
         raise LockgateError(problem)
 
@@ -39,10 +45,18 @@ def demo(context: click.Context, seconds: float | None) -> None:
 @demo.command()
 def eavesdrop() -> None:
     """Show what a listener on the wire reads: everything on the lab port, nothing on the TLS port."""
-    _end_on_sigterm()
+    _end_on_signals()
     compare(console())
 
 
-def _end_on_sigterm() -> None:
-    """Make SIGTERM end the demonstration as Ctrl-C does: with everything cleaned up."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _end_on_signals() -> None:
+    """Make SIGTERM end the demonstration as Ctrl-C does; once it ends, neither disturbs the tidying up."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in numbers:
+        signal.signal(number, end)

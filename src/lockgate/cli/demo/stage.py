@@ -40,16 +40,16 @@ class Stage:
 
     def __init__(self, with_lab: bool = False) -> None:
         self._with_lab = with_lab
-        self.folder = Path(tempfile.mkdtemp(prefix="lockgate-demo-"))
-        port = 8883 if _is_free(8883) else 0
-        self.home = Home.create(self.folder / "home", ("localhost", "127.0.0.1", "::1"), time.time(), ACTOR, port=port)
+        self.folder: Path
+        self.home: Home
         self.doors: tuple[DoorFacts, ...] = ()
         self._hub: subprocess.Popen[bytes] | None = None
-        self.log_path = self.folder / "hub.log"
 
     def __enter__(self) -> Stage:
-        """Start the hub."""
+        """Make the home and start the hub."""
+        self.folder = Path(tempfile.mkdtemp(prefix="lockgate-demo-"))
         try:
+            self._make_home()
             self._start()
         except BaseException:
             self._stop()
@@ -99,16 +99,24 @@ class Stage:
             )
         return out
 
+    def _make_home(self) -> None:
+        port = 8883 if _is_free(8883) else 0
+        self.home = Home.create(self.folder / "home", ("localhost", "127.0.0.1", "::1"), time.time(), ACTOR, port=port)
+
     def _start(self) -> None:
         command = [sys.executable, "-m", "lockgate", "up", "--home", str(self.home.path), "--json", "--until-eof"]
         if self._with_lab:
             command += ["--lab-port", "0"]
-        with self.log_path.open("wb") as log:
-            self._hub = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+        log_path = self.folder / "hub.log"
+        with log_path.open("wb") as log:
+            # In a process group of its own: Ctrl-C is for the demonstration, which then ends the hub.
+            self._hub = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, process_group=0
+            )
         assert self._hub.stdout is not None
         line = self._hub.stdout.readline()
         if not line:
-            raise Unavailable(f"the hub did not start: {self.log_path.read_text()[-2000:]}")
+            raise Unavailable(f"the hub did not start: {log_path.read_text()[-2000:]}")
         self.doors = msgspec.json.decode(line, type=_Announcement).doors
 
     def _stop(self) -> None:
