@@ -140,6 +140,7 @@ def test_a_device_without_a_key_for_tokens_is_refused(verifier: TokenVerifier, c
 
 def test_what_only_looks_like_a_token_or_is_too_long_is_refused(verifier: TokenVerifier) -> None:
     assert refusal(verifier, b"eyJ.e30.").reason == "token malformed"
+    assert refusal(verifier, token(EC_KEY, crit=["x"])).reason == "token extension not known"
     assert refusal(verifier, token(EC_KEY, claims(pad="x" * MAX_TOKEN_BYTES))).reason == "token too large"
 
 

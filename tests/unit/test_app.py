@@ -1,0 +1,179 @@
+"""The gate's parts joined: what a change of the registry does to live sessions. No door is opened here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from lockgate.app import Gate, configure_logging
+from lockgate.errors import LockgateError
+from lockgate.home import Home
+from lockgate.hub import Session
+from lockgate.model.principal import Principal
+from lockgate.policy import LAB_DEVICE
+from lockgate.registry.registrar import Registrar
+from lockgate.settings import LogSettings
+from lockgate.store.registry_db import RegistryDb
+from tests.support.fakes import FakeOutlet
+from tests.support.registry import NOW, OTHER_EC_KEY, es256
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.create(tmp_path / "home", ["hub.example"], NOW, "anna", 0)
+
+
+@pytest.fixture
+def db(home: Home) -> Iterator[RegistryDb]:
+    with home.registry() as db:
+        Registrar(db, "anna").add_device("sensor", [es256()])
+        yield db
+
+
+@pytest.fixture
+def registrar(db: RegistryDb) -> Registrar:
+    return Registrar(db, "anna")
+
+
+@pytest.fixture
+def gate(home: Home, db: RegistryDb) -> Iterator[Gate]:
+    async def make() -> Gate:
+        return Gate(home, home.settings())
+
+    with asyncio.Runner() as runner:
+        gate = runner.run(make())
+        yield gate
+        gate._workers.shutdown()
+        gate._store.close()
+        gate._registry_db.close()
+
+
+def connected(gate: Gate, db: RegistryDb, suffix: str = "") -> tuple[Session, FakeOutlet]:
+    device = db.device("sensor")
+    assert device is not None
+    outlet = FakeOutlet()
+    principal = Principal("sensor", f"sensor{suffix}", "jwt-es256", device.credentials[0].id)
+    return gate._hub.open_session(principal, outlet, False, 3600.0, None, 10, NOW).session, outlet
+
+
+def test_a_blocked_devices_connections_end_and_its_sessions_wait(
+    gate: Gate, db: RegistryDb, registrar: Registrar
+) -> None:
+    outlets = [connected(gate, db, suffix)[1] for suffix in ("", "/2")]
+    registrar.block("sensor")
+    gate._poll()
+    assert [outlet.ended[0].reason for outlet in outlets] == ["device blocked", "device blocked"]
+    assert set(gate._hub.sessions) == {"sensor", "sensor/2"}
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [(Registrar.revoke, "credential revoked"), (Registrar.remove, "device not registered")],
+)
+def test_a_revoked_or_removed_devices_sessions_are_gone(
+    gate: Gate, db: RegistryDb, registrar: Registrar, act: Callable[[Registrar, str], object], reason: str
+) -> None:
+    _, outlet = connected(gate, db)
+    act(registrar, "sensor")
+    gate._poll()
+    assert [error.reason for error in outlet.ended] == [reason]
+    assert gate._hub.sessions == {}
+
+
+def test_a_device_removed_and_added_again_under_its_name_inherits_no_session(
+    gate: Gate, db: RegistryDb, registrar: Registrar
+) -> None:
+    _, outlet = connected(gate, db)
+    registrar.remove("sensor")
+    registrar.add_device("sensor", [es256(OTHER_EC_KEY)])
+    gate._poll()
+    assert len(outlet.ended) == 1
+    assert gate._hub.sessions == {}
+
+
+def test_changes_that_leave_a_device_as_good_as_it_was_end_nothing(
+    gate: Gate, db: RegistryDb, registrar: Registrar
+) -> None:
+    session, outlet = connected(gate, db)
+    registrar.join("sensor", "floor1")
+    registrar.add_credential("sensor", es256(OTHER_EC_KEY))
+    registrar.block("sensor")
+    registrar.unblock("sensor")
+    gate._poll()
+    assert outlet.ended == []
+    assert session.outlet is outlet
+
+
+def test_sessions_whose_device_went_while_the_hub_was_down_are_dropped_at_the_start(
+    gate: Gate, db: RegistryDb, registrar: Registrar
+) -> None:
+    session, outlet = connected(gate, db)
+    gate._hub.close_session(session, outlet, False, NOW)
+    lab = gate._hub.open_session(Principal(LAB_DEVICE, "lab/x", "lab"), FakeOutlet(), False, 60.0, None, 1, NOW).session
+    gate._drop_orphans(NOW)
+    assert set(gate._hub.sessions) == {"sensor", "lab/x"}
+    registrar.revoke("sensor")
+    gate._registry.poll()
+    gate._drop_orphans(NOW)
+    assert gate._hub.sessions == {"lab/x": lab}
+
+
+def test_a_new_server_certificate_is_taken_up_and_a_broken_one_is_not(gate: Gate, home: Home) -> None:
+    before = gate._contexts.current
+    home.issue_server_certificate(["new.example"], NOW, "anna")
+    gate._poll()
+    assert gate._contexts.current is not before
+    assert gate._contexts.current.covers("new.example")
+    kept = gate._contexts.current
+    home.issue_server_certificate(["newer.example"], NOW, "anna")
+    home.server_key_path.write_bytes(b"broken")
+    gate._poll()
+    assert gate._contexts.current is kept
+
+
+def test_a_will_that_nobody_waits_for_is_told_to_the_journal(gate: Gate) -> None:
+    gate._report(LockgateError("no", reason="not authorized: x"), Principal("sensor", "sensor/1", "x509"))
+    (refusal,) = gate._journal._refusals.recent
+    assert (refusal.device, refusal.client_id, refusal.is_verified) == ("sensor", "sensor/1", True)
+
+
+@pytest.mark.parametrize(("level", "told"), [("info", ["a.b", "c.d"]), ("warning", ["c.d"])])
+def test_events_are_json_lines_on_standard_error(
+    capsys: pytest.CaptureFixture[str], level: str, told: list[str]
+) -> None:
+    before = structlog.get_config()
+    try:
+        configure_logging(LogSettings(level=level))  # type: ignore[arg-type]
+        log = structlog.get_logger()
+        log.info("a.b", device="sensor")
+        try:
+            raise ValueError("inner")
+        except ValueError:
+            log.exception("c.d")
+    finally:
+        structlog.configure(**before)
+    out, err = capsys.readouterr()
+    events = [json.loads(line) for line in err.splitlines()]
+    assert out == ""
+    assert [event["event"] for event in events] == told
+    assert "ValueError: inner" in events[-1]["exception"]
+    assert all({"level", "timestamp"} <= set(event) for event in events)
+
+
+def test_a_terminal_gets_lines_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    before = structlog.get_config()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    try:
+        configure_logging(LogSettings())
+        structlog.get_logger().info("a.b")
+    finally:
+        structlog.configure(**before)
+    err = capsys.readouterr().err
+    assert "a.b" in err
+    assert not err.startswith("{")

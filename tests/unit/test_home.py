@@ -1,0 +1,177 @@
+"""The home: made whole or not at all, for its owner's eyes alone, and for one running hub."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lockgate import home as room
+from lockgate.errors import Conflict, InvalidSettings, Unavailable
+from lockgate.events import Event
+from lockgate.home import DoorFacts, Home, RunFacts, default_names, write_private
+from lockgate.net.addresses import machine_addresses
+from lockgate.net.context import load_context
+from lockgate.pki.certificates import certificates_from_pem, names_of
+from lockgate.store.registry_db import ChangeKind
+from tests.support.registry import NOW
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.create(tmp_path / "home", ["hub.example", "127.0.0.1"], NOW, "anna", 0)
+
+
+def running(home: Home, *doors: DoorFacts, pid: int | None = None) -> None:
+    write_private(home.doors_path, msgspec.json.encode(RunFacts(os.getpid() if pid is None else pid, doors)))
+
+
+def test_a_new_home_holds_all_that_a_hub_needs_for_its_owner_alone(home: Home, tmp_path: Path) -> None:
+    assert os.listdir(tmp_path) == ["home"]
+    for path in (home.path, *home.path.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+    assert Home.open(home.path).settings().mqtt.port == 0
+    assert home.server_names() == ("hub.example", "127.0.0.1")
+    assert load_context(home.server_path, home.server_key_path, home.bundle_path).covers("hub.example")
+    assert certificates_from_pem(home.root_pem())
+    assert home.authority().certificate_pem() == home.issuing_path.read_bytes()
+    with home.registry() as registry:
+        assert [(each.event, each.actor) for each in registry.audit()] == [(Event.HOME_CREATED, "anna")]
+
+
+def test_without_names_it_is_for_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_resolves", lambda _name: False)
+    made = Home.create(tmp_path / "home", [], NOW, "anna")
+    assert made.server_names() == default_names()
+    assert made.server_names()[0] == "localhost"
+    monkeypatch.setattr(room, "_resolves", lambda _name: True)
+    assert default_names()[0] == machine_addresses().names[0]
+
+
+def test_a_name_resolves_or_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda name, _port: [name])
+    assert room._resolves("hub.example")
+
+    def unknown(_name: str, _port: None) -> None:
+        raise OSError("unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert not room._resolves("hub.example")
+
+
+def test_a_home_that_cannot_be_finished_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(room, "MessagesDb", full)
+    with pytest.raises(InvalidSettings, match="No space left on device"):
+        Home.create(tmp_path / "home", ["hub.example"], NOW, "anna")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_home_is_not_made_over_another_or_over_something_else(home: Home, tmp_path: Path) -> None:
+    with pytest.raises(Conflict, match="a home already"):
+        Home.create(home.path, ["hub.example"], NOW, "anna")
+    with pytest.raises(Conflict, match="is no home"):
+        Home.create(tmp_path, ["hub.example"], NOW, "anna")
+    (tmp_path / "empty").mkdir()
+    assert Home.create(tmp_path / "empty", ["hub.example"], NOW, "anna").settings_path.exists()
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o601])
+def test_a_secret_that_others_could_use_is_refused(home: Home, mode: int) -> None:
+    for path in (
+        home.issuing_key_path,
+        home.root_key_path,
+        home.server_key_path,
+        home.registry_path,
+        home.messages_path,
+    ):
+        path.chmod(mode)
+        with pytest.raises(InvalidSettings, match="can be read by other users") as caught:
+            Home.open(home.path)
+        assert caught.value.fix == f"chmod -R go= {home.path}"
+        path.chmod(0o600)
+    Home.open(home.path)
+
+
+def test_a_place_without_a_home_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match="there is no home at") as caught:
+        Home.open(tmp_path / "nothing")
+    assert caught.value.fix == f"lockgate init --home {tmp_path / 'nothing'}"
+
+
+def test_a_new_server_certificate_is_told_to_the_gate(home: Home) -> None:
+    with home.registry(read_only=True) as reader:
+        before = reader.last_sequence
+        assert home.issue_server_certificate(["new.example"], NOW, "anna") == ("new.example",)
+        assert [change.kind for change in reader.changes_since(before)] == [ChangeKind.SERVER_CERTIFICATE]
+    assert names_of(certificates_from_pem(home.server_path.read_bytes())[0]) == ("new.example",)
+    assert load_context(home.server_path, home.server_key_path, home.bundle_path).covers("new.example")
+
+
+def test_each_lost_file_is_named(home: Home) -> None:
+    for path in (home.issuing_key_path, home.root_path, home.server_path):
+        path.unlink()
+    for look in (home.authority, home.root_pem, home.server_names):
+        with pytest.raises(InvalidSettings, match="cannot be read") as caught:
+            look()
+        assert caught.value.fix
+
+
+def test_what_runs_is_known_by_its_process(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert home.running() is None
+    running(home)
+    facts = home.running()
+    assert facts is not None
+    assert facts.pid == os.getpid()
+
+    def of_another_user(_pid: int, _signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", of_another_user)
+    assert home.running() is not None
+
+    def gone(_pid: int, _signal: int) -> None:
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "kill", gone)
+    assert home.running() is None
+    monkeypatch.undo()
+    home.doors_path.write_bytes(b"{")
+    assert home.running() is None
+
+
+def test_devices_are_told_the_open_port_or_else_the_set_one(home: Home) -> None:
+    with pytest.raises(Unavailable, match="port is not known"):
+        home.hub_address()
+    running(home, DoorFacts("mqtt", "::1", 1883, "none"), DoorFacts("mqtt", "::1", 4711, "tls"))
+    assert (home.hub_address().host, home.hub_address().port) == ("hub.example", 4711)
+    home.doors_path.unlink()
+    home.settings_path.write_text("[mqtt]\nport = 9000\n")
+    assert home.hub_address().port == 9000
+
+
+def test_one_hub_at_a_time_holds_the_home(home: Home) -> None:
+    held = home.lock()
+    with pytest.raises(Conflict, match=r"a hub runs on"):
+        home.lock()
+    running(home)
+    with pytest.raises(Conflict, match=rf"a hub \(process {os.getpid()}\) runs on"):
+        home.lock()
+    os.close(held)
+    os.close(home.lock())
+
+
+def test_a_private_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file"
+    write_private(path, b"one")
+    path.chmod(0o644)
+    write_private(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.listdir(path.parent) == ["file"]
