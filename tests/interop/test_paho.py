@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.interop.conftest import Devices
-from tests.support.hub import RunningHub
+from tests.support.hub import RunningHub, eventually
 from tests.support.paho_client import V5, V311, Heard, PahoClient, Will
 from tests.support.peers import ALL_KINDS
 
@@ -228,15 +228,15 @@ def test_no_local_spares_a_client_its_own_messages(devices: Devices) -> None:
 
 def test_reason_strings_say_why_and_give_a_reference_that_why_knows(hub: RunningHub, devices: Devices) -> None:
     with PahoClient(devices("x509", "curious")) as curious:
-        refused = [
-            curious.subscribe("forbidden/#"),
-            curious.publish("forbidden/topic", "hello", 1),
-        ]
-    for answer in refused:
+        refused = {
+            "forbidden/#": curious.subscribe("forbidden/#"),
+            "forbidden/topic": curious.publish("forbidden/topic", "hello", 1),
+        }
+    for topic, answer in refused.items():
         assert answer.code == NOT_AUTHORIZED
-        reason, _, reference = answer.reason.rstrip(")").partition(" (reference ")
-        told = hub.wait_for_refusal(reason)
-        assert told["reference"] == reference
+        _reason, _, reference = answer.reason.rstrip(")").partition(" (reference ")
+        told = eventually(lambda wanted=reference: next((r for r in hub.why() if r["reference"] == wanted), None))
+        assert told["evidence"]["topic"] == topic
         assert told["fix"].startswith("lockgate policy allow --device some-x509 ")
 
 
