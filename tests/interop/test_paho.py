@@ -226,6 +226,11 @@ def test_no_local_spares_a_client_its_own_messages(devices: Devices) -> None:
         assert own.message().payload == "yours"
 
 
+def told_under(hub: RunningHub, reference: str) -> dict[str, Any]:
+    """Wait until `lockgate why` knows a reference; give what it says."""
+    return eventually(lambda: next((r for r in hub.why() if r["reference"] == reference), None), what=reference)
+
+
 def test_reason_strings_say_why_and_give_a_reference_that_why_knows(hub: RunningHub, devices: Devices) -> None:
     with PahoClient(devices("x509", "curious")) as curious:
         refused = {
@@ -235,7 +240,7 @@ def test_reason_strings_say_why_and_give_a_reference_that_why_knows(hub: Running
     for topic, answer in refused.items():
         assert answer.code == NOT_AUTHORIZED
         _reason, _, reference = answer.reason.rstrip(")").partition(" (reference ")
-        told = eventually(lambda wanted=reference: next((r for r in hub.why() if r["reference"] == wanted), None))
+        told = told_under(hub, reference)
         assert told["evidence"]["topic"] == topic
         assert told["fix"].startswith("lockgate policy allow --device some-x509 ")
 
