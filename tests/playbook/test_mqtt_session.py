@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lockgate.adapters.mqtt import wire
 from lockgate.adapters.mqtt.packets import (
     V5,
     V311,
@@ -143,6 +144,14 @@ def test_everything_of_a_kept_session_survives_a_restart() -> None:
     again.gets_nothing()
     sensor.publishes("a", b"3", 1).packets()
     again.gets_publish("a", b"3", 1, packet_id=3)
+
+
+def test_what_was_never_sent_is_not_marked_as_sent_before() -> None:
+    hub = Playbook()
+    office = keeps(hub, qos=1)
+    own = wire.encode(Publish(A, b"own", 1, packet_id=1), V5)
+    office.sends_bytes(own + b"\xf1\x00").gets(Disconnect(ReasonCode.MALFORMED_PACKET)).is_closed()
+    resumed(Publish(A, b"own", 1, packet_id=1), client=comes_back(hub))
 
 
 def test_a_restart_forgets_sessions_that_were_not_to_be_kept() -> None:
