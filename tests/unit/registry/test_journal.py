@@ -1,0 +1,184 @@
+"""The journal: everything noted once, in bounded memory, and written in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized
+from lockgate.events import Event
+from lockgate.model.principal import Principal
+from lockgate.model.refusal import Refusal
+from lockgate.net.failures import TlsFailure, TlsReason
+from lockgate.net.link import Address
+from lockgate.net.tls import Protection
+from lockgate.pki.authority import Authority
+from lockgate.registry import journal as room
+from lockgate.registry.journal import Journal, Peer
+from tests.support.registry import EC_KEY, NOW
+
+HOST = Address("192.0.2.7", 40_000)
+PEER = Peer("mqtt", HOST, "sensor/1", Protection("TLSv1.3", "TLS_AES_256_GCM_SHA384"))
+SENSOR = Principal("sensor", "sensor/1", "x509", 1)
+WRONG = AuthenticationFailed("the token expired", reason="token expired", fix="set the clock", evidence={"aud": "x"})
+
+
+class Written:
+    """A store that keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.refusals: list[Refusal] = []
+        self.seen: list[tuple[str, str, float, str]] = []
+        self.audit: list[tuple[float, str, str, dict[str, str]]] = []
+        self.writes = 0
+
+    def save_refusals(self, refusals: Iterable[Refusal], /) -> int:
+        self.refusals += refusals
+        return self._wrote()
+
+    def save_seen(self, seen: Iterable[tuple[str, Any, float, str]], /) -> int:
+        self.seen += seen
+        return self._wrote()
+
+    def save_audit(self, events: Iterable[tuple[float, str, str, dict[str, str]]], /) -> int:
+        self.audit += events
+        return self._wrote()
+
+    def _wrote(self) -> int:
+        self.writes += 1
+        return 0
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return Journal(100, lambda: NOW)
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    capture = LogCapture()
+    monkeypatch.setattr(room, "log", structlog.wrap_logger(None, processors=[capture]))
+    return capture.entries
+
+
+def written(journal: Journal) -> Written:
+    store = Written()
+    journal.write(store)
+    return store
+
+
+def test_a_refusal_is_kept_with_who_what_and_how_to_mend_it(journal: Journal) -> None:
+    reference = journal.refused(WRONG, PEER, "sensor", is_verified=False)
+    (kept,) = written(journal).refusals
+    assert kept.reference == reference
+    assert (kept.reason, kept.message, kept.fix) == ("token expired", "the token expired", "set the clock")
+    assert (kept.door, kept.address, kept.device, kept.client_id) == ("mqtt", "192.0.2.7", "sensor", "sensor/1")
+    assert (kept.is_verified, kept.evidence, kept.at) == (False, {"aud": "x"}, NOW)
+
+
+def test_what_was_written_is_not_written_again_and_nothing_writes_nothing(journal: Journal) -> None:
+    journal.refused(WRONG, PEER, "sensor", is_verified=True)
+    journal.connected(SENSOR, PEER)
+    assert written(journal).writes == 2
+    assert written(journal).writes == 0
+
+
+def test_a_devices_last_error_is_seen_only_when_it_was_the_device(journal: Journal) -> None:
+    journal.refused(WRONG, PEER, "sensor", is_verified=False)
+    assert written(journal).seen == []
+    reference = journal.refused(WRONG, PEER, "sensor", is_verified=True)
+    assert written(journal).seen == [("sensor", "error", NOW, f"token expired ({reference})")]
+
+
+def test_a_flood_writes_few_lines_and_counts_all(journal: Journal, logged: list[Any]) -> None:
+    references = {journal.refused(WRONG, PEER, "sensor", is_verified=False) for _ in range(1000)}
+    assert len(references) == 1
+    assert [line["count"] for line in logged] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
+    (kept,) = written(journal).refusals
+    assert kept.count == 1000
+
+
+def test_a_peer_refused_by_tls_is_described_as_unverified(journal: Journal) -> None:
+    authority = Authority.create_root(now=NOW).create_issuing(now=NOW)
+    leaf = authority.issue_device("sensor", EC_KEY.public_key(), now=NOW)
+    failure = TlsFailure(TlsReason.CERTIFICATE_EXPIRED, "expired", "renew it", leaf, "hub.example")
+    journal.tls_refused("mqtt", HOST, failure)
+    journal.tls_refused("mqtt", HOST, TlsFailure(TlsReason.NOT_TLS, "plaintext"))
+    named, bare = written(journal).refusals
+    assert (named.device, named.is_verified) == ("sensor", False)
+    assert named.evidence["certificate (unverified)"].startswith("'sensor'")
+    assert named.evidence["server name asked for"] == "hub.example"
+    assert (bare.device, bare.reason) == ("", "not TLS")
+
+
+def test_a_name_that_the_certificate_lacks_comes_with_the_command_that_adds_it(
+    journal: Journal, logged: list[Any]
+) -> None:
+    journal.uncovered_name("hub; rm -rf /", PEER)
+    (kept,) = written(journal).refusals
+    assert kept.fix == "lockgate server-cert add-name 'hub; rm -rf /'"
+    assert [line["event"] for line in logged] == [Event.CLIENT_NAME_UNKNOWN]
+
+
+def test_a_will_that_may_not_go_out_is_kept_under_its_owner(journal: Journal, logged: list[Any]) -> None:
+    journal.will_refused(NotAuthorized("sensor may not"), SENSOR)
+    (kept,) = written(journal).refusals
+    assert (kept.device, kept.client_id, kept.door, kept.is_verified) == ("sensor", "sensor/1", "hub", True)
+    assert [line["event"] for line in logged] == [Event.WILL_REFUSED]
+
+
+def test_a_connection_is_logged_and_seen_with_its_protection(journal: Journal, logged: list[Any]) -> None:
+    journal.connected(SENSOR, PEER)
+    journal.connected(Principal("lab", "lab/x", "lab"), Peer("mqtt", HOST))
+    journal.disconnected(SENSOR, PEER, False, ConnectionResetError("cut"))
+    journal.disconnected(SENSOR, PEER, True, None)
+    assert [line["protection"] for line in logged[:2]] == ["TLSv1.3 TLS_AES_256_GCM_SHA384", "plaintext"]
+    assert [(line["is_clean"], line["error"]) for line in logged[2:]] == [(False, "cut"), (True, "")]
+    assert ("sensor", "connect", NOW, "sensor/1 by x509 over TLSv1.3 TLS_AES_256_GCM_SHA384") in written(journal).seen
+
+
+def test_an_ended_session_is_a_security_event_and_the_list_of_them_is_bounded(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "MAX_WAITING_EVENTS", 2)
+    references = [journal.ended(LockgateError("over", reason="revoked"), SENSOR, PEER) for _ in range(5)]
+    store = written(journal)
+    details = {"client_id": "sensor/1", "reason": "revoked", "reference": references[0]}
+    assert store.audit == [(NOW, Event.SESSION_ENDED, "sensor", details)] * 2
+    assert journal.lost_events == 3
+    journal.ended(WRONG, SENSOR, PEER)
+    assert len(written(journal).audit) == 1
+
+
+def test_what_was_last_seen_is_bounded(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "MAX_WAITING_EVENTS", 2)
+    for number in range(5):
+        journal.connected(Principal(f"d{number}", f"d{number}", "x509"), PEER)
+    assert [device for device, *_ in written(journal).seen] == ["d0", "d1"]
+
+
+def test_dropped_messages_are_logged_at_once_and_then_counted(journal: Journal, logged: list[Any]) -> None:
+    for _ in range(3):
+        journal.dropped("sensor/1", "a/b", "queue full")
+    journal.dropped("other", "a/b", "queue full")
+    assert [line.get("count") for line in logged] == [None, None]
+    written(journal)
+    assert [(line["client_id"], line["count"]) for line in logged[2:]] == [("sensor/1", 3)]
+    written(journal)
+    assert len(logged) == 3
+
+
+def test_the_count_of_dropped_messages_is_bounded(
+    journal: Journal, logged: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "MAX_WAITING_EVENTS", 1)
+    for _ in range(2):
+        for client_id in ("one", "two"):
+            journal.dropped(client_id, "a/b", "queue full")
+    logged.clear()
+    written(journal)
+    assert [(line["client_id"], line["count"]) for line in logged] == [("one", 2)]
