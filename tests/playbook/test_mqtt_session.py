@@ -71,7 +71,7 @@ def test_a_clean_start_drops_the_session_that_waits() -> None:
     hub.client("sensor").publishes("a", qos=1)
     hub.client("office", clean_start=True, is_present=False).gets_nothing()
     hub.client("sensor").publishes("a", qos=1)
-    assert not (hub.store.sessions or hub.store.subscriptions or hub.store.deliveries)
+    assert not any((hub.store.sessions, hub.store.subscriptions, hub.store.deliveries))
 
 
 def test_what_was_not_settled_is_sent_again_with_dup_and_in_order() -> None:
@@ -181,7 +181,7 @@ def test_a_session_waits_as_long_as_was_asked_and_no_longer() -> None:
     hub.passes(3599)
     comes_back(hub).is_cut()
     hub.passes(3600)
-    assert not (hub.hub.sessions or hub.store.sessions)
+    assert not any((hub.hub.sessions, hub.store.sessions))
 
 
 def test_the_hub_grants_at_most_its_limit_and_says_so() -> None:
@@ -207,7 +207,7 @@ def test_a_session_that_expired_while_the_hub_was_down_is_dropped_at_its_first_t
     hub.now += 4000
     hub = hub.restarts()
     hub.passes(0)
-    assert not (hub.hub.sessions or hub.store.sessions)
+    assert not any((hub.hub.sessions, hub.store.sessions))
 
 
 # Take-over
