@@ -61,7 +61,11 @@ class Subscriber(Talker):
         # With -F it keeps what it prints until its buffer is full; stdbuf makes that a line.
         super().__init__([program("stdbuf"), "-oL", program("mosquitto_sub"), *words])
         self._position = 0
-        self.wait_for(lambda line: line.startswith("Subscribed"), "its SUBACK")
+        try:
+            self.wait_for(lambda line: line.startswith("Subscribed"), "its SUBACK")
+        except BaseException:
+            self.kill()
+            raise
 
     def __enter__(self) -> Subscriber:
         return self

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -119,22 +121,18 @@ class Talker:
 
     def stop(self) -> None:
         """End it, and what it started, politely."""
-        self._end(15)
+        self._end(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it, and what it started, as a power switch would."""
-        self._end(9)
+        self._end(signal.SIGKILL)
 
-    def wait(self) -> int:
-        """Wait until it ends by itself; give its exit code."""
-        code = self.process.wait(WAIT_SECONDS)
-        self._reader.join()
-        return code
-
-    def _end(self, signal_number: int) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal_number)
-        self.process.wait(WAIT_SECONDS)
+    def _end(self, signal_number: signal.Signals) -> None:
+        for each in (signal_number, signal.SIGKILL):  # some programs, between two attempts to connect, ignore a SIGTERM
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, each)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(WAIT_SECONDS / 2)
         self._reader.join(WAIT_SECONDS)
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None and not stream.closed:
