@@ -197,3 +197,8 @@ def test_a_token_of_a_device_proves_nothing_after_its_key_was_replaced(
     registry.add("sensor", es256(OTHER_EC_KEY))
     assert refused(identity, SENSOR).reason == "token signature wrong"
     assert identity.authenticate(Credentials("sensor", None, token(OTHER_EC_KEY, claims())), NOW)
+
+
+def test_a_long_user_name_that_no_device_has_is_shown_by_its_beginning(identity: Authenticator) -> None:
+    assert identity.shown_name("kettle") == "kettle"
+    assert identity.shown_name("ca12517c624e9f0d") == "ca12517c624e…"
