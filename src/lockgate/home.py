@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shlex
 import shutil
 import socket
@@ -95,8 +96,9 @@ class Home:
             raise Conflict(f"{path} is a home already", fix="use it as it is, or name another with --home")
         if path.exists() and (not path.is_dir() or any(path.iterdir()) or path.samefile(Path.cwd())):
             raise Conflict(f"{path} exists and is no home", fix="name a folder that does not exist yet with --home")
-        root = Authority.create_root(now=now)
-        issuing = root.create_issuing(now=now)
+        mark = secrets.token_hex(2).upper()  # so that the CAs of two homes are not confused
+        root = Authority.create_root(f"lockgate root CA {mark}", now=now)
+        issuing = root.create_issuing(f"lockgate issuing CA {mark}", now=now)
         key = generate_key("ec")
         certificate = issuing.issue_server(names or default_names(), key.public_key(), now=now)
         try:
@@ -168,12 +170,13 @@ class Home:
 
     def server_names(self) -> tuple[str, ...]:
         """Give the names and addresses in the server certificate, the preferred one first."""
+        fix = "lockgate server-cert renew --name HOST_OR_IP"
         try:
             return names_of(certificates_from_pem(self.server_path.read_bytes())[0])
         except OSError as error:
-            raise InvalidSettings(
-                f"the server certificate cannot be read: {error}", fix="lockgate server-cert renew"
-            ) from error
+            raise InvalidSettings(f"the server certificate cannot be read: {error}", fix=fix) from error
+        except InvalidSettings as error:
+            raise InvalidSettings(f"{self.server_path}: {error}", fix=fix) from error
 
     def issue_server_certificate(self, names: Sequence[str], now: float, actor: str) -> tuple[str, ...]:
         """Make a new server key and certificate for `names`; a running hub takes it up by itself."""

@@ -260,11 +260,21 @@ def test_a_client_that_does_not_read_finds_the_oldest_messages_and_the_rest_is_c
     office.handler.pause_writing()
     for number in range(5):
         sensor.publishes("a", bytes([number]))
-    assert office.handler.session is not None
-    assert office.handler.session.dropped == 2
+    assert hub.journal._dropped == {("office", "its queue was full"): 1}, "told while it goes on"
     office.handler.resume_writing()
     office.gets(*(Publish(A, bytes([number])) for number in range(3)))
-    assert office.handler.session.dropped == 0, "told to the journal"
+    assert hub.journal._dropped == {("office", "its queue was full"): 2}
+
+
+def test_what_was_dropped_is_counted_also_when_the_client_never_reads_again() -> None:
+    hub = Playbook(Settings(hub=HubSettings(max_queued_messages=3)))
+    office = hub.subscriber("office", "a")
+    sensor = hub.client("sensor")
+    office.handler.pause_writing()
+    for number in range(5):
+        sensor.publishes("a", bytes([number]))
+    office.handler.connection_lost(None)
+    assert hub.journal._dropped == {("office", "its queue was full"): 2}
 
 
 def test_writing_stops_in_the_middle_when_the_client_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

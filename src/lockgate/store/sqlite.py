@@ -231,7 +231,7 @@ def _statements(script: str) -> Iterator[str]:
 def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise StoreDamaged(f"{path} is damaged: {verdict}", fix=_RESTORE)
+        raise StoreDamaged(f"{path} is damaged: {verdict.splitlines()[-1]}", fix=_RESTORE)
 
 
 def _translate(error: sqlite3.DatabaseError, path: Path) -> LockgateError:

@@ -178,6 +178,8 @@ class MqttConnection:
         self._is_over = True
         session, self.session = self.session, None
         if session is not None and self._principal is not None:
+            if session.dropped:
+                self._note_dropped(session)
             door.journal.disconnected(self._principal, self._peer(), is_clean=not self._send_will, error=error)
             self._hub.close_session(session, self, self._send_will, door.wall_clock())
 
@@ -217,11 +219,12 @@ class MqttConnection:
         """Send what waits in the session, as far as the client takes it."""
         session = self.session
         door, protocol = self._door, self._protocol
-        if session is None or self._is_paused or protocol.state is not State.CONNECTED:
+        if session is None or protocol.state is not State.CONNECTED:
             return
         if session.dropped:
-            count, session.dropped = session.dropped, 0
-            door.journal.dropped(session.client_id, "", "its queue was full", count)
+            self._note_dropped(session)
+        if self._is_paused:
+            return
         committed = door.store.committed
         now = door.wall_clock()
         count = 0
@@ -241,6 +244,10 @@ class MqttConnection:
         if session.queue and session.queue[0].commit > committed:
             door.wait_for_commit(self)
         self._flush()
+
+    def _note_dropped(self, session: Session) -> None:
+        count, session.dropped = session.dropped, 0
+        self._door.journal.dropped(session.client_id, "", "its queue was full", count)
 
     def committed(self, number: int, now: float) -> None:
         """Commit `number` is durable: answers and deliveries that waited for it go."""
