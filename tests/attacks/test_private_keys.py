@@ -24,6 +24,7 @@ from tests.support.hub import RunningHub, run_lockgate
 from tests.support.paho_peer import PahoPeer
 from tests.support.watch import OpenedFiles, ProcessList
 
+pytestmark = pytest.mark.process
 KINDS = tuple(kind.value for kind in CredentialKind)
 
 
