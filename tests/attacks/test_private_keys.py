@@ -79,7 +79,7 @@ def act(hub: RunningHub, name: str, kind: str) -> tuple[Path, set[bytes], list[b
         assert peer.publish("not/mine", "payload") == 0x87
         peer.wait_for(3)
     if shown:
-        mistakes = ((name, shown + "x"), (name, shown[:-1]), (shown, ""), (shown, shown), ("somebody", shown))
+        mistakes = ((name, shown + "x"), (shown, ""), (shown, shown), ("somebody", shown))
         for mistake in mistakes:
             knock(folder, hub.port, mistake)
         knock_at_the_lab(hub.lab_port, (shown, shown))

@@ -9,6 +9,7 @@ from cryptography import x509
 
 from lockgate.model.device import Credential, Device
 
+SHOWN_WHOLE_CHARACTERS = 32
 SHOWN_CHARACTERS = 12
 
 
@@ -44,10 +45,10 @@ class DeviceSource(Protocol):
 
 
 def shown_name(user_name: str, devices: DeviceSource) -> str:
-    """Give a user name as logs and `lockgate why` may hold it: of one that no device has, the beginning alone.
+    """Give a user name as logs and `lockgate why` may hold it: of a long one that no device has, the beginning alone.
 
     A password or a token that was put into the wrong field would else stand there for good.
     """
-    if len(user_name) <= SHOWN_CHARACTERS or devices.device(user_name) is not None:
+    if len(user_name) <= SHOWN_WHOLE_CHARACTERS or devices.device(user_name) is not None:
         return user_name
     return f"{user_name[:SHOWN_CHARACTERS]}…"

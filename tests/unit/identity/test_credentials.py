@@ -19,7 +19,8 @@ def test_a_connection_counts_as_protected_unless_a_door_says_otherwise() -> None
 
 def test_a_user_name_that_may_be_a_secret_in_the_wrong_field_shows_its_beginning_alone() -> None:
     registry = FakeRegistry()
-    registry.add("a-rather-long-device-name")
-    assert shown_name("a-rather-long-device-name", registry) == "a-rather-long-device-name"
-    assert shown_name("sensr", registry) == "sensr"
-    assert shown_name("ca12517c624e9f0d", registry) == "ca12517c624e…"
+    device, removed, password = "d" * 60, "r" * 32, "ca12517c624e9f0d" * 3
+    registry.add(device)
+    assert shown_name(device, registry) == device
+    assert shown_name(removed, registry) == removed, "short enough to be a name that was removed or mistyped"
+    assert shown_name(password, registry) == "ca12517c624e…"
