@@ -167,7 +167,7 @@ class Gate:
 
     def _apply(self, change: Change) -> None:
         """Bring one change of the registry to the live sessions."""
-        log.info(Event.CHANGE_APPLIED, kind=change.kind, name=change.name)
+        log.debug(Event.CHANGE_APPLIED, kind=change.kind, name=change.name)
         if change.kind == ChangeKind.SERVER_CERTIFICATE:
             try:
                 self._contexts.reload()

@@ -276,7 +276,10 @@ def test_a_subscriber_that_does_not_read_stops_nobody_and_costs_a_bounded_amount
             deaf.send(Subscribe(1, (SubscriptionRequest(TopicFilter("flood/#"), 0),)))
             deaf.receive(Suback)
             before = resident_bytes(hub.pid)
-            sent = [source.client.publish("flood/x", b"%04d" % number + payload, 1) for number in range(count)]
+            sent = []
+            for number in range(count):
+                sent.append(source.client.publish("flood/x", b"%04d" % number + payload, 1))
+                reader.wait_for(number - 20)  # the reader keeps up: what its queue holds is not under test here
             reader.wait_for(count, 30.0)
             grown = resident_bytes(hub.pid) - before
             assert {source.acknowledged[each.mid] for each in sent} == {0}

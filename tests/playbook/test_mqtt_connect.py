@@ -324,11 +324,11 @@ def test_an_unexpected_error_is_logged_with_a_reference_and_ends_only_its_connec
     def break_down(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(hub.hub, "publish", break_down)
-    victim.publishes("a").gets(Disconnect(ReasonCode.UNSPECIFIED_ERROR)).is_closed()
+    monkeypatch.setattr(hub.store, "keep_retained", break_down)
+    victim.publishes("a", retain=True).gets(Disconnect(ReasonCode.UNSPECIFIED_ERROR)).is_closed()
     (refusal,) = hub.refusals()
     assert victim.reasons == [f"unspecified error (reference {refusal.reference})"]
-    old.publishes("a").is_closed()
+    old.publishes("a", retain=True).is_closed()
     other.is_open()
     monkeypatch.setattr(hub.authenticator, "authenticate", break_down)
     hub.link().sends(Connect(V5, "x")).gets(Connack(ReasonCode.UNSPECIFIED_ERROR)).is_closed()

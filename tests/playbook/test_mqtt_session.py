@@ -23,6 +23,7 @@ from lockgate.adapters.mqtt.packets import (
     SubscriptionRequest,
     WillPacket,
 )
+from lockgate.model.permission import Effect, Operation, Rule
 from lockgate.model.topic import topic_name
 from lockgate.settings import HubSettings, Settings
 from tests.support.playbook import Client, Playbook
@@ -392,3 +393,39 @@ def test_after_a_crash_the_wills_of_kept_sessions_reach_kept_subscribers() -> No
     office.subscribes(SubscriptionRequest("gone", 1)).gets(Suback(1, (1,)))
     hub = hub.restarts()
     resumed(Publish(topic_name("gone"), b"sensor", 1, packet_id=1), client=comes_back(hub))
+
+
+DENIED = Rule("device:office", Operation.RECEIVE, "a", Effect.DENY)
+
+
+def test_what_waits_is_not_sent_once_the_permission_is_gone() -> None:
+    hub = Playbook()
+    keeps(hub).sends(Disconnect())
+    sensor = hub.client("sensor")
+    for qos in (1, 2):
+        sensor.publishes("a", b"secret", qos)
+    hub.rules.change(*hub.rules.rules, DENIED)
+    resumed(client=comes_back(hub))
+    assert not hub.hub.sessions["office"].queue
+    assert hub.store.load()[0].deliveries == ()
+
+
+def test_what_was_sent_and_not_acknowledged_is_not_sent_again_once_the_permission_is_gone() -> None:
+    hub = Playbook()
+    office = keeps(hub)
+    hub.client("sensor").publishes("a", b"secret", 1)
+    office.gets(Publish(A, b"secret", 1, packet_id=1)).ends()
+    hub.rules.change(*hub.rules.rules, DENIED)
+    resumed(client=comes_back(hub))
+    assert hub.hub.sessions["office"].unsettled == {}
+
+
+def test_what_waits_for_a_client_that_reads_again_is_asked_about_again() -> None:
+    hub = Playbook()
+    office = hub.subscriber("office", "#")
+    office.handler.pause_writing()
+    sensor = hub.client("sensor")
+    sensor.publishes("a", b"secret").publishes("b", b"open")
+    hub.rules.change(*hub.rules.rules, DENIED)
+    office.handler.resume_writing()
+    office.gets(Publish(topic_name("b"), b"open")).is_open()

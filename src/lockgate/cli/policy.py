@@ -134,39 +134,51 @@ def deny(
 @policy.command()
 @click.argument("numbers", metavar="RULE...", type=int, nargs=-1, required=True)
 @home_option
-def remove(numbers: tuple[int, ...], home: Path) -> None:
+@json_option
+def remove(numbers: tuple[int, ...], home: Path, as_json: bool) -> None:
     """Remove rules by their numbers."""
     with Home.open(home).registry() as registry:
         registrar = Registrar(registry, actor())
         for number in numbers:
             registrar.remove_rule(number)
-            console().print(f"[green]removed[/] rule {number}")
+            if not as_json:
+                console().print(f"[green]removed[/] rule {number}")
+    if as_json:
+        print_json([{"rule": number, "done": "removed"} for number in numbers])
 
 
 @policy.command()
 @click.argument("group")
 @click.argument("devices", metavar="NAME...", nargs=-1, required=True)
 @home_option
-def join(group: str, devices: tuple[str, ...], home: Path) -> None:
+@json_option
+def join(group: str, devices: tuple[str, ...], home: Path, as_json: bool) -> None:
     """Make devices members of GROUP."""
     with Home.open(home).registry() as registry:
         registrar = Registrar(registry, actor())
         for name in devices:
             registrar.join(name, group)
-            console().print(f"[green]joined[/] {safe(name)} to {safe(group)}")
+            if not as_json:
+                console().print(f"[green]joined[/] {safe(name)} to {safe(group)}")
+    if as_json:
+        print_json([{"device": name, "group": group, "done": "joined"} for name in devices])
 
 
 @policy.command()
 @click.argument("group")
 @click.argument("devices", metavar="NAME...", nargs=-1, required=True)
 @home_option
-def leave(group: str, devices: tuple[str, ...], home: Path) -> None:
+@json_option
+def leave(group: str, devices: tuple[str, ...], home: Path, as_json: bool) -> None:
     """End the membership of devices in GROUP."""
     with Home.open(home).registry() as registry:
         registrar = Registrar(registry, actor())
         for name in devices:
             registrar.leave(name, group)
-            console().print(f"[green]left[/]: {safe(name)} is no longer in {safe(group)}")
+            if not as_json:
+                console().print(f"[green]left[/]: {safe(name)} is no longer in {safe(group)}")
+    if as_json:
+        print_json([{"device": name, "group": group, "done": "left"} for name in devices])
 
 
 def _subject(device: str | None, group: str | None, everyone: bool) -> str:

@@ -69,6 +69,7 @@ class Hub:
         self._retained = Retained(settings.max_retained_messages)
         self._timers = Timers()
         self.sessions: dict[str, Session] = {}
+        self._by_device: dict[str, dict[Session, None]] = {}
 
     # The topic space
 
@@ -150,6 +151,24 @@ class Hub:
         self._memory.forget_routes(topic_filter)
         return True, self._store.forget_subscription(session.client_id, topic_filter) if session.is_durable else 0
 
+    def review(self, session: Session, with_unsettled: bool = False) -> int:
+        """Give up deliveries that wait and that their session may no longer receive; give how many.
+
+        A delivery was authorized when it was put in line. When the policy has changed since, it is asked again before
+        anything is sent. A door calls this before it takes deliveries.
+        """
+        epoch = self._policy.epoch
+        if session.reviewed_epoch == epoch:
+            return 0
+        session.reviewed_epoch = epoch
+        if not session.queue and not session.unsettled:
+            return 0
+
+        def may_receive(topic: str) -> bool:
+            return isinstance(self._policy.authorize(session.principal, Operation.RECEIVE, topic), Grant)
+
+        return session.review(may_receive, with_unsettled)
+
     # Sessions
 
     def open_session(
@@ -191,6 +210,7 @@ class Hub:
         waiting = self.sessions.get(principal.client_id)
         session = waiting if waiting is not None else self._new_session(principal, expiry_seconds)
         self._adopt(session, principal, expiry_seconds, will)
+        self.review(session, with_unsettled=True)
         resend = session.attach(outlet, window)
         commit = self._store.save_session(session.record()) if session.is_durable else 0
         self._timers.forget(session)
@@ -229,7 +249,7 @@ class Hub:
 
     def sessions_of(self, device: str) -> list[Session]:
         """Give every session of a device, connected or waiting."""
-        return [s for s in self.sessions.values() if s.principal.device == device]
+        return list(self._by_device.get(device, ()))
 
     def restore(self, sessions: Iterable[StoredSession], retained: Iterable[Message], now: float) -> None:
         """Put back what the store kept through a restart. Sessions that were connected count as lost now."""
@@ -298,7 +318,9 @@ class Hub:
             settings.max_queued_bytes,
             settings.max_in_flight,
         )
+        session.reviewed_epoch = self._policy.epoch
         self.sessions[principal.client_id] = session
+        self._by_device.setdefault(principal.device, {})[session] = None
         return session
 
     def _adopt(self, session: Session, principal: Principal, expiry_seconds: float, will: Will | None) -> None:
@@ -356,6 +378,10 @@ class Hub:
         if self.sessions.get(session.client_id) is not session:
             return  # it is gone already, and its client id may be another's by now
         del self.sessions[session.client_id]
+        of_device = self._by_device[session.principal.device]
+        del of_device[session]
+        if not of_device:
+            del self._by_device[session.principal.device]
         for topic_filter in session.subscriptions:
             self._trie.remove(session, topic_filter)
             self._memory.forget_routes(topic_filter)

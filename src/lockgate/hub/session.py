@@ -13,6 +13,7 @@ A session that outlives its connection (`is_durable`) writes each of these steps
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 
@@ -62,6 +63,7 @@ class Session:
         self.max_in_flight: int = max_in_flight
         self.window: int = max_in_flight
         self.dropped: int = 0
+        self.reviewed_epoch: int = -1
         self._store = store
         self._max_queued_messages: int = max_queued_messages
         self._max_queued_bytes: int = max_queued_bytes
@@ -187,6 +189,23 @@ class Session:
             self.queue.appendleft(msgspec.structs.replace(delivery, is_repeated=True))
             self.queued_bytes += len(delivery.message.payload)
         return list(self.unsettled.values())
+
+    def review(self, may_receive: Callable[[str], bool], with_unsettled: bool) -> int:
+        """Give up what waits on topics that the session may no longer receive; give how many deliveries those were.
+
+        `with_unsettled` takes in what was sent, to a connection that is gone, and would be sent again.
+        """
+        barred = [delivery for delivery in self.queue if not may_receive(delivery.message.topic)]
+        if barred:
+            self.queue = deque(delivery for delivery in self.queue if may_receive(delivery.message.topic))
+            self.queued_bytes = sum(len(delivery.message.payload) for delivery in self.queue)
+        if with_unsettled:
+            barred += [
+                d for d in self.unsettled.values() if d.tag not in self.released and not may_receive(d.message.topic)
+            ]
+        for delivery in barred:
+            self.give_up(delivery)
+        return len(barred)
 
     def clear(self) -> None:
         """Let go of all that it holds: the session is over, whoever may still know it."""

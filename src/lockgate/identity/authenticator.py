@@ -84,6 +84,12 @@ class Authenticator:
                 reason="no credentials",
                 fix="connect with the device's certificate, token or password: its README.md has the command line",
             )
+        if not credentials.is_protected:
+            raise AuthenticationFailed(
+                "a password or token came over an unencrypted connection",
+                reason="password needs TLS",
+                fix="connect to the TLS port, and give the device a new password or key: this was readable on the way",
+            )
         if looks_like_token(credentials.secret):
             return self._tokens.verify(credentials.client_id, credentials.secret, now)
         return self._passwords.verify(credentials, now), None

@@ -1,4 +1,4 @@
-"""Identity by password: argon2id, over an encrypted connection only, bound to the client id.
+"""Identity by password: argon2id, bound to the client id.
 
 The user name is the device's name. An unknown device costs as much time as a wrong password, and gets the same answer.
 Wrong passwords are counted per address and device together, so that an attacker locks out nobody but himself.
@@ -39,15 +39,9 @@ class PasswordVerifier:
         """Give the credential whose password was shown. Takes tens of milliseconds.
 
         Raises:
-            AuthenticationFailed: wrong password, unknown device, or an unencrypted connection.
+            AuthenticationFailed: wrong password, or unknown device.
             RateExceeded: too many wrong passwords from this address for this device.
         """
-        if not credentials.is_protected:
-            raise AuthenticationFailed(
-                "a password came over an unencrypted connection",
-                reason="password needs TLS",
-                fix="connect to the TLS port, and give the device a new password: this one was readable on the way",
-            )
         name = (credentials.user_name or "")[:MAX_NAME]
         secret = credentials.secret or b""
         self._check_lockout(credentials.host, name, now)

@@ -136,11 +136,12 @@ class Journal:
     def dropped(self, client_id: str, topic: str, reason: str, count: int = 1) -> None:
         """Note messages that were dropped on the way to a session."""
         key = (client_id, reason)
-        before = self._dropped.get(key, 0)
-        if len(self._dropped) < MAX_WAITING_EVENTS or before:
-            self._dropped[key] = before + count
-        if before == 0:
+        if key not in self._dropped:
+            if len(self._dropped) >= MAX_WAITING_EVENTS:
+                self.lost_events += 1
+                return
             log.warning(Event.MESSAGE_DROPPED, client_id=client_id, topic=topic, reason=reason)
+        self._dropped[key] = self._dropped.get(key, 0) + count
 
     # Writing
 
@@ -192,5 +193,5 @@ class Journal:
         return reference
 
     def _see(self, device: str, kind: SeenKind, text: str) -> None:
-        if len(self._seen) < MAX_WAITING_EVENTS:
+        if len(self._seen) < MAX_WAITING_EVENTS or (device, kind) in self._seen:
             self._seen[(device, kind)] = (self._clock(), text)

@@ -86,6 +86,14 @@ def test_no_credentials_prove_nobody(identity: Authenticator) -> None:
     assert (error.reason, error.step) == ("no credentials", Step.CREDENTIAL)
 
 
+@pytest.mark.parametrize("secret", [b"right", b"eyJ.eyJ.x"])
+def test_no_secret_is_looked_at_that_came_over_an_unencrypted_connection(
+    identity: Authenticator, secret: bytes
+) -> None:
+    shown = Credentials("sensor", "sensor", secret, is_protected=False)
+    assert refused(identity, shown).reason == "password needs TLS"
+
+
 def test_an_empty_client_id_gets_a_new_one_under_the_device_each_time(identity: Authenticator) -> None:
     shown = Credentials("", "kettle", b"right")
     given = {identity.authenticate(shown, NOW).client_id for _ in range(3)}

@@ -64,10 +64,6 @@ def test_every_wrong_pair_gets_the_same_reason(verifier: PasswordVerifier, chang
     assert refused(verifier, **changes).reason == "bad user name or password"
 
 
-def test_a_password_over_an_unencrypted_connection_is_not_even_looked_at(verifier: PasswordVerifier) -> None:
-    assert refused(verifier, is_protected=False).reason == "password needs TLS"
-
-
 def test_a_password_of_the_longest_length_is_checked(registry: FakeRegistry, verifier: PasswordVerifier) -> None:
     registry.add("long", password("x" * MAX_PASSWORD_BYTES))
     assert verifier.verify(shown(user_name="long", secret=b"x" * MAX_PASSWORD_BYTES), NOW).device == "long"

@@ -37,7 +37,7 @@ from lockgate.adapters.mqtt.packets import (
     Unsubscribe,
 )
 from lockgate.adapters.mqtt.protocol import MqttProtocol, State
-from lockgate.errors import LockgateError, Unavailable
+from lockgate.errors import LockgateError, NotAuthorized, Unavailable
 from lockgate.events import Event
 from lockgate.hub import Hub, Receipt, Session, SessionStore
 from lockgate.identity import Authenticator, Credentials
@@ -225,6 +225,9 @@ class MqttConnection:
             self._note_dropped(session)
         if self._is_paused:
             return
+        barred = self._hub.review(session)
+        if barred:
+            door.journal.dropped(session.client_id, "", "no longer allowed to receive it", barred)
         committed = door.store.committed
         now = door.wall_clock()
         count = 0
@@ -545,8 +548,11 @@ class MqttConnection:
         return reason_code(error, PacketType.DISCONNECT)
 
     def _note(self, error: LockgateError, user_name: str = "", principal: Principal | None = None) -> str:
-        device = principal.device if principal is not None else user_name or self._client_id.partition("/")[0]
-        return self._door.journal.refused(error, self._peer(), device, is_verified=principal is not None)
+        # Identity says NotAuthorized only of somebody who has proven who it is: its evidence names the device.
+        proven = error.evidence.get("device", "") if isinstance(error, NotAuthorized) else ""
+        device = principal.device if principal is not None else proven
+        claimed = user_name or self._client_id.partition("/")[0]
+        return self._door.journal.refused(error, self._peer(), device or claimed, is_verified=bool(device))
 
     def _peer(self) -> Peer:
         return Peer("mqtt", self.link.peer, self._client_id, self.link.protection)
