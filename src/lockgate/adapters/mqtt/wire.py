@@ -85,6 +85,18 @@ _FLAGS: Final = (_NO_TYPE, 0, 0, -1, 0, 0, 2, 0, 2, 0, 2, 0, 0, 0, 0, 0)
 _known_topics: Final[dict[bytes, TopicName]] = {}
 
 
+class _Last:
+    """The PUBLISH that was encoded last, and its bytes."""
+
+    def __init__(self) -> None:
+        self.packet: Publish | None = None
+        self.version: int = 0
+        self.data: bytes = b""
+
+
+_last: Final = _Last()
+
+
 def packet_size(data: bytes, position: int, max_packet_bytes: int) -> int:
     """Give the size in bytes of the packet that begins at `position`, 0 while its fixed header is not all here.
 
@@ -124,7 +136,9 @@ def decode(data: bytes, position: int, version: int, max_packet_bytes: int) -> t
 def encode(packet: Packet, version: int) -> bytes:
     """Give the bytes of a packet. A CONNECT speaks the version that it names; what 3.1.1 does not know is left out."""
     if isinstance(packet, Publish):
-        return encode_publish(
+        if packet is _last.packet and version == _last.version:  # one message to many subscribers at QoS 0
+            return _last.data
+        data = encode_publish(
             packet.topic,
             packet.payload,
             packet.qos,
@@ -134,6 +148,8 @@ def encode(packet: Packet, version: int) -> bytes:
             packet.properties,
             version,
         )
+        _last.packet, _last.version, _last.data = packet, version, data
+        return data
     if isinstance(packet, Puback):
         return encode_ack(_PUBACK, packet.packet_id, packet.code, packet.properties, version)
     if isinstance(packet, Pubrec):
