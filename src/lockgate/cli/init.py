@@ -11,7 +11,7 @@ from lockgate.cli.output import actor, console, home_option, json_option, print_
 from lockgate.home import Home
 
 
-@click.command()
+@click.command(short_help="Make a home: all of one hub in one folder.")
 @home_option
 @click.option(
     "--name", "names", multiple=True, metavar="HOST_OR_IP",

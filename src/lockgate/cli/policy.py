@@ -17,7 +17,7 @@ from lockgate.registry.registrar import Registrar
 from lockgate.registry.registry import Registry
 
 
-@click.group()
+@click.group(short_help="Say who may publish and receive what, and ask why.")
 def policy() -> None:
     """Look at the rules, change them, and ask why they decide as they do."""
 

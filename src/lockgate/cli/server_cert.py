@@ -12,7 +12,7 @@ from lockgate.home import Home, default_names
 from lockgate.pki.certificates import certificates_from_pem, describe
 
 
-@click.group(name="server-cert")
+@click.group(name="server-cert", short_help="Show or renew the hub's own certificate.")
 def server_cert() -> None:
     """Show the hub's own certificate, or make it anew; a running hub takes a new one up by itself."""
 

@@ -15,7 +15,7 @@ from lockgate.home import DoorFacts, Home
 from lockgate.net.addresses import machine_addresses
 
 
-@click.command()
+@click.command(short_help="Run the hub.")
 @home_option
 @click.option(
     "--lab-port", type=click.IntRange(0, 65_535), metavar="PORT",

@@ -15,7 +15,7 @@ from lockgate.registry.refusals import as_reference
 from lockgate.store.messages_reader import read_refusals
 
 
-@click.command()
+@click.command(short_help="Show why somebody was refused, and what fixes it.")
 @click.argument("reference", required=False)
 @click.option("--device", metavar="NAME", help="Only refusals of this device (or of who claimed to be it).")
 @click.option("--last", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many to show.")

@@ -15,7 +15,7 @@ from lockgate.cli.output import console
 from lockgate.errors import LockgateError
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="Show the main job live: devices, messages, refusals.")
 @click.option("--for", "seconds", type=click.FloatRange(min=1), metavar="SECONDS", help="End by itself after a while.")
 @click.pass_context
 def demo(context: click.Context, seconds: float | None) -> None:
