@@ -15,7 +15,15 @@ from lockgate.model.session import Subscription
 from lockgate.policy import Grant, PolicyEngine
 
 MAX_ROUTES = 100_000
+MAX_ROUTE_BYTES = 134_217_728
 MAX_GRANTS_PER_CLIENT = 1000
+MAX_TOPIC_CHARACTERS = 256
+"""A grant on a longer topic is not remembered: devices choose their topics, and could fill the memory with them."""
+
+# What a route takes beside its topic, about, in bytes: itself, each receiver, each of the receiver's subscriptions.
+_ROUTE_BYTES = 256
+_TARGET_BYTES = 192
+_SUBSCRIPTION_BYTES = 24
 
 
 class Target:
@@ -65,6 +73,7 @@ class Memory:
         self._trie = trie
         self._policy_epoch: int = policy.epoch
         self._routes: dict[str, Route] = {}
+        self._route_bytes: int = 0
         self._grants: dict[str, Grants] = {}
         self._epoch: int = 0
 
@@ -73,7 +82,7 @@ class Memory:
         epoch = self._policy.epoch
         if epoch != self._policy_epoch:
             self._policy_epoch = epoch
-            self._routes.clear()
+            self._forget_all_routes()
             self._grants.clear()
 
     def grant(self, principal: Principal, topic: str, qos: int, retain: bool) -> Grant | None:
@@ -88,6 +97,8 @@ class Memory:
 
     def remember(self, principal: Principal, topic: str, grant: Grant) -> None:
         """Keep a grant for the next publish on its topic."""
+        if len(topic) > MAX_TOPIC_CHARACTERS:
+            return
         grants = self._grants.get(principal.client_id)
         if grants is None or grants.principal is not principal:
             grants = self._grants[principal.client_id] = Grants(principal)
@@ -103,9 +114,11 @@ class Memory:
         """Give who hears `topic`: remembered, or made now by asking the policy about each receiver."""
         route = self._routes.get(topic)
         if route is None or route.epoch != self._epoch:
-            if len(self._routes) >= MAX_ROUTES:
-                self._routes.clear()
-            route = self._routes[topic] = Route(self._targets(topic), self._epoch)
+            route = Route(self._targets(topic), self._epoch)
+            self._route_bytes += _size_of(topic, route)  # one made anew counts twice: the bound comes sooner
+            if len(self._routes) >= MAX_ROUTES or self._route_bytes > MAX_ROUTE_BYTES:
+                self._forget_all_routes()
+            self._routes[topic] = route
         return route
 
     def forget_routes(self, topic_filter: str) -> None:
@@ -115,6 +128,10 @@ class Memory:
         else:
             self._routes.pop(topic_filter, None)
 
+    def _forget_all_routes(self) -> None:
+        self._routes.clear()
+        self._route_bytes = 0
+
     def _targets(self, topic: str) -> list[Target]:
         targets = []
         for session, subscriptions in self._trie.match(topic).items():
@@ -122,3 +139,10 @@ class Memory:
             if isinstance(grant, Grant):
                 targets.append(Target(session, subscriptions, grant.max_qos))
         return targets
+
+
+def _size_of(topic: str, route: Route) -> int:
+    size = _ROUTE_BYTES + 4 * len(topic)
+    for target in route.targets:
+        size += _TARGET_BYTES + _SUBSCRIPTION_BYTES * len(target.subscriptions)
+    return size
