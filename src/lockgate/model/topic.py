@@ -30,7 +30,7 @@ def topic_name(text: str) -> TopicName:
     if not text:
         raise TopicNameInvalid("a topic name needs at least one character")
     if "+" in text or "#" in text:
-        raise TopicNameInvalid(f"a topic name must not hold the wildcards + or #: {text!r}")
+        raise TopicNameInvalid(f"a topic name must not hold the wildcards + or #: {text[:80]!r}")
     problem = _shared_problem(text)
     if problem:
         raise TopicNameInvalid(f"{problem}: {text[:80]!r}")
@@ -51,9 +51,9 @@ def topic_filter(text: str) -> TopicFilter:
     levels = text.split("/")
     for index, level in enumerate(levels):
         if "#" in level and (level != "#" or index != len(levels) - 1):  # [MQTT-4.7.1-1]
-            raise TopicFilterInvalid(f"# must stand alone in the last level: {text!r}")
+            raise TopicFilterInvalid(f"# must stand alone in the last level: {text[:80]!r}")
         if "+" in level and level != "+":  # [MQTT-4.7.1-2]
-            raise TopicFilterInvalid(f"+ must stand alone in its level: {text!r}")
+            raise TopicFilterInvalid(f"+ must stand alone in its level: {text[:80]!r}")
     return TopicFilter(text)
 
 
