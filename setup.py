@@ -30,6 +30,9 @@ HOT_ROOMS = [
 ]
 """Also in lockgate.cli.output, which tells which of them run compiled."""
 
+MYPY = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent", "--cache-dir=/dev/null"]
+"""Only the hot rooms are judged: where they are built, the packages that other rooms import need not be there."""
+
 
 class OptionalBuild(build_ext):  # type: ignore[misc, unused-ignore]
     """Builds the extensions, or says why not and goes on without them."""
@@ -57,7 +60,7 @@ def extensions() -> list[Extension]:
     try:
         from mypyc.build import mypycify
 
-        made: list[Any] = mypycify(["--config-file=", "--ignore-missing-imports", *HOT_ROOMS], opt_level="3")
+        made: list[Any] = mypycify([*MYPY, *HOT_ROOMS], opt_level="3")
     except (Exception, SystemExit) as error:
         if os.environ.get("LOCKGATE_COMPILED"):
             raise
