@@ -266,6 +266,7 @@ class FakeLink:
         self.is_closed = False
         self.is_aborted = False
         self.is_reading = True
+        self.unsent_bytes = 0
         self._loop = loop
         self._handler = handler
 
@@ -293,7 +294,7 @@ class FakeLink:
         self.is_reading = True
 
     def write_buffer_bytes(self) -> int:
-        return 0
+        return self.unsent_bytes
 
     def _end(self, error: Exception | None) -> None:
         if not self.is_closed:

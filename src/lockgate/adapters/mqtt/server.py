@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import ParamSpec
@@ -50,6 +51,10 @@ log = structlog.get_logger()
 P = ParamSpec("P")
 
 MAX_WAITING_ANSWERS = 4096
+UNREAD_BUFFERS = 2
+"""A client that does not read is not read either once this many times its write buffer waits for it: answers, too."""
+SHARES_OF_CHECKS = 4
+"""No address takes more than one of so many shares of the waiting password checks."""
 DELIVERIES_PER_WRITE = 512
 
 
@@ -76,6 +81,7 @@ class MqttDoor:
         self.outgoing = mapping.Outgoing()
         self.connections: set[MqttConnection] = set()
         self.waiting_checks = 0
+        self.checks_by_host: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
         self._dirty: list[MqttConnection] = []
         self._waiting_for_commit: set[MqttConnection] = set()
@@ -190,6 +196,7 @@ class MqttConnection:
     def resume_writing(self) -> None:
         """The client reads again."""
         self._is_paused = False
+        self._read_on()
         self.pump()
 
     # Towards the hub: the outlet
@@ -257,9 +264,7 @@ class MqttConnection:
         self._protocol.committed(number, now)
         self.pump()
         self._flush()
-        if not self._is_reading and not self._is_too_far_ahead():
-            self._is_reading = True
-            self.link.resume_reading()
+        self._read_on()
         if self._protocol.waiting_answers or not self._is_reading:
             self._door.wait_for_commit(self)
 
@@ -294,15 +299,26 @@ class MqttConnection:
             self.wake()  # what the client settled made room for more
         if protocol.waiting_answers:
             self._door.wait_for_commit(self)
-            if self._is_reading and self._is_too_far_ahead():
-                self._is_reading = False
-                self.link.pause_reading()
+        if (protocol.waiting_answers or self._is_paused) and self._is_reading and self._is_too_far_ahead():
+            self._is_reading = False
+            self.link.pause_reading()
+            self._door.wait_for_commit(self)
 
     def _rest(self) -> list[Packet]:
         return self._protocol.receive_data(b"", self._door._loop.time())
 
+    def _read_on(self) -> None:
+        if not self._is_reading and not self._is_too_far_ahead():
+            self._is_reading = True
+            self.link.resume_reading()
+
     def _is_too_far_ahead(self) -> bool:
-        return self._protocol.waiting_answers > MAX_WAITING_ANSWERS or self._door.store.is_full
+        door = self._door
+        if self._protocol.waiting_answers > MAX_WAITING_ANSWERS or door.store.is_full:
+            return True
+        # Deliveries stop when the client does not read; answers do not, and it may ask for them without end.
+        limit = UNREAD_BUFFERS * door.settings.net.max_write_buffer_bytes
+        return self._is_paused and self.link.write_buffer_bytes() > limit
 
     def _handle(self, packet: Packet) -> None:
         if isinstance(packet, Publish):
@@ -341,10 +357,18 @@ class MqttConnection:
             limit = door.settings.identity.max_waiting_password_checks
             if door.waiting_checks >= limit:
                 raise Unavailable(f"{limit} password checks wait already", reason="server busy", fix="try again later")
+            share = max(1, limit // SHARES_OF_CHECKS)
+            if door.checks_by_host[credentials.host] >= share:
+                raise Unavailable(
+                    f"{share} password checks from {credentials.host} wait already",
+                    reason="server busy",
+                    fix="try again later, or raise identity.max_waiting_password_checks",
+                )
         except LockgateError as error:
             self._refuse(connect, error)
             return
         door.waiting_checks += 1
+        door.checks_by_host[credentials.host] += 1
         self.link.pause_reading()
         check = door._loop.run_in_executor(
             door.workers, door.authenticator.authenticate, credentials, door.wall_clock()
@@ -354,6 +378,7 @@ class MqttConnection:
     def _checked(self, connect: Connect, done: asyncio.Future[Principal]) -> None:
         """The worker thread has checked the password."""
         self._door.waiting_checks -= 1
+        self._door.checks_by_host -= Counter([self.link.peer.host])  # what is at zero goes
         if done.cancelled():
             return
         if self._is_over:

@@ -1,0 +1,57 @@
+"""Threat: a client asks without end and never reads the answers, until they fill the hub's memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from lockgate.adapters.mqtt.packets import Packet, Pingreq, Publish, Subscribe, SubscriptionRequest, Unsubscribe
+from lockgate.model.topic import topic_name
+from lockgate.settings import NetSettings, Settings
+from tests.support.playbook import Client, Playbook
+
+BUFFER_BYTES = 10_000
+ASKED = 12_000
+QUESTIONS: list[Packet] = [
+    Pingreq(),
+    Publish(topic_name("forbidden"), b"", 1, packet_id=1),
+    Subscribe(1, (SubscriptionRequest("forbidden"),) * 20),
+    Unsubscribe(1, ("a",) * 20),
+]
+
+
+def asks_without_reading(client: Client, question: Packet) -> int:
+    """Send a question as long as the hub reads; give how often it was read."""
+    client.handler.pause_writing()
+    for count in range(ASKED):
+        if not client.wire.is_reading:
+            return count
+        client.sends(question)
+        client.wire.unsent_bytes = len(client.wire.written)
+    return ASKED
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda packet: type(packet).__name__)
+@pytest.mark.parametrize("is_on_a_slow_disk", [False, True])
+def test_who_does_not_read_is_not_read_until_it_reads_again(question: Packet, is_on_a_slow_disk: bool) -> None:
+    hub = Playbook(Settings(net=NetSettings(max_write_buffer_bytes=BUFFER_BYTES)), rules=())
+    client = hub.client("sensor")
+    count = asks_without_reading(client, question)
+    waiting = len(client.wire.written)
+    assert count < ASKED
+    assert waiting <= 2 * BUFFER_BYTES + 200, f"{waiting} bytes wait after {count} questions"
+    hub.store.is_full = is_on_a_slow_disk
+    client.wire.unsent_bytes = 0
+    client.handler.resume_writing()
+    hub.store.is_full = False
+    hub.commits()
+    assert client.wire.is_reading
+    client.packets()
+    client.is_open()
+
+
+def test_an_unread_subscriber_may_still_say_that_it_is_alive() -> None:
+    client = Playbook().client("sensor", keep_alive_seconds=10)
+    client.handler.pause_writing()
+    client.wire.unsent_bytes = NetSettings().max_write_buffer_bytes
+    client.sends(Pingreq()).sends(Pingreq())
+    assert client.wire.is_reading
