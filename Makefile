@@ -15,13 +15,13 @@ up: setup  ## set up, and run the demonstration (ARGS="--for 10" ends it by itse
 	@$(BIN)/lockgate demo $(ARGS)
 
 test: setup peers  ## set up, install the real peers, run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@tools/tests $(ARGS)
 
 check: setup  ## lint, types, floors, fast tests, coverage, docs: under a minute
 	@tools/check
 
 long: setup peers  ## the full form of the tests that have a short one
-	@$(BIN)/python -m pytest -m "long or not long" $(ARGS)
+	@tools/tests -m "long or not long" $(ARGS)
 
 bench: setup peers  ## measure beside Debian's mosquitto, and write the table (QUICK=1 for a short run)
 	@tools/installed .cache/installed
@@ -44,7 +44,7 @@ $(VENV)/.ready: pyproject.toml setup.py requirements/dev.txt tools/setup
 	@touch $@
 
 peers:
-	@tools/peers
+	@PYTHON=$(PYTHON) tools/peers
 
 clean:  ## remove everything that was made
 	rm -rf $(VENV) build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache docs/_build

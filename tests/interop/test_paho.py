@@ -149,7 +149,7 @@ def test_second_connection_takes_the_session_over(hub: RunningHub, devices: Devi
         assert (end.code, end.reason) == (TAKEN_OVER, "session taken over")
     second.publish(topic, "mine now")
     assert second.message() == Heard(topic, "mine now", 1)
-    assert hub.wait_for_refusal("session taken over")["client_id"] == twin.client_id
+    hub.wait_for_refusal("session taken over", client_id=twin.client_id)
     first.close()
     second.close()
 

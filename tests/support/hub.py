@@ -179,9 +179,10 @@ class RunningHub:
         text = self.lockgate("why", "--last", "100", "--json", *arguments).stdout
         return msgspec.json.decode(text, type=list[dict[str, Any]])
 
-    def wait_for_refusal(self, reason: str, seconds: float = 5.0) -> dict[str, Any]:
-        """Wait until `lockgate why` knows a refusal with this reason; give it."""
-        return eventually(lambda: next((r for r in self.why() if r["reason"] == reason), None), seconds, reason)
+    def wait_for_refusal(self, reason: str, seconds: float = 5.0, **fields: str) -> dict[str, Any]:
+        """Wait until `lockgate why` knows a refusal with this reason and these fields; give it."""
+        wanted = {"reason": reason, **fields}.items()
+        return eventually(lambda: next((r for r in self.why() if wanted <= r.items()), None), seconds, reason)
 
 
 def run_lockgate(*arguments: str, home: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
