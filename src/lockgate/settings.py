@@ -53,7 +53,7 @@ class HubSettings(_Section, frozen=True):
     max_queued_messages: Annotated[int, Meta(ge=1, le=60_000)] = 10_000
     """How many messages wait for one session; the newest is dropped when it is full."""
     max_queued_bytes: Count = 16_777_216
-    """How many payload bytes wait for one session; the newest message is dropped when it is full."""
+    """How many bytes (payloads, properties) wait for one session; the newest message is dropped when it is full."""
     max_in_flight: Annotated[int, Meta(ge=1, le=5000)] = 256
     """How many unsettled deliveries one session may have."""
     max_subscriptions: Count = 1000

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import msgspec
 
 from lockgate.hub.ports import Outlet, SessionStore
-from lockgate.model.message import Message
+from lockgate.model.message import Message, size_of
 from lockgate.model.principal import Principal
 from lockgate.model.session import Delivery, SessionRecord, Subscription, Will
 
@@ -34,7 +34,7 @@ class Session:
         expiry_seconds: how long it waits for its client after the connection ended; 0 ends with it.
         store: where a durable session writes its steps.
         max_queued_messages: bound of the queue; the newest message is dropped when it is full.
-        max_queued_bytes: bound of the queue's payloads; likewise.
+        max_queued_bytes: bound of what its messages hold, in bytes; likewise.
         max_in_flight: bound of `unsettled`; a door may lower it (receive maximum).
     """
 
@@ -99,7 +99,7 @@ class Session:
                 commit = self._store.enqueue(self.client_id, tag, message, qos, is_retained, identifiers)
             self._queued_tags.add(tag)
             self.queue.append(Delivery(message, qos, is_retained, identifiers, tag, commit))
-        self.queued_bytes += len(message.payload)
+        self.queued_bytes += size_of(message)
         if outlet is not None:
             waiting = len(self.queue)
             if waiting == 1:
@@ -123,7 +123,7 @@ class Session:
                 return None
             queue.popleft()
             message = delivery.message
-            self.queued_bytes -= len(message.payload)
+            self.queued_bytes -= size_of(message)
             if message.expires_at is not None and message.expires_at <= now:
                 self.give_up(delivery)
                 continue
@@ -187,7 +187,7 @@ class Session:
             del self.unsettled[delivery.tag]
             self._queued_tags.add(delivery.tag)
             self.queue.appendleft(msgspec.structs.replace(delivery, is_repeated=True))
-            self.queued_bytes += len(delivery.message.payload)
+            self.queued_bytes += size_of(delivery.message)
         return list(self.unsettled.values())
 
     def review(self, may_receive: Callable[[str], bool], with_unsettled: bool) -> int:
@@ -198,7 +198,7 @@ class Session:
         barred = [delivery for delivery in self.queue if not may_receive(delivery.message.topic)]
         if barred:
             self.queue = deque(delivery for delivery in self.queue if may_receive(delivery.message.topic))
-            self.queued_bytes = sum(len(delivery.message.payload) for delivery in self.queue)
+            self.queued_bytes = sum(size_of(delivery.message) for delivery in self.queue)
         if with_unsettled:
             barred += [
                 d for d in self.unsettled.values() if d.tag not in self.released and not may_receive(d.message.topic)
@@ -226,7 +226,7 @@ class Session:
             else:
                 self.queue.append(delivery)
                 self._queued_tags.add(delivery.tag)
-                self.queued_bytes += len(delivery.message.payload)
+                self.queued_bytes += size_of(delivery.message)
             self._last_tag = delivery.tag
         self.incoming.update(incoming)
 

@@ -34,3 +34,21 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     properties: MessageProperties | None = None
     expires_at: float | None = None
     publisher: str = ""
+
+
+SHARED_TOPIC_CHARACTERS = 256
+"""Texts of topics up to this length are shared by their messages."""
+_PAIR_BYTES = 64
+
+
+def size_of(message: Message) -> int:
+    """Give about how many bytes a message holds: its payload, and what a publisher may put elsewhere in its stead."""
+    size = len(message.payload)
+    if len(message.topic) > SHARED_TOPIC_CHARACTERS:
+        size += len(message.topic)
+    properties = message.properties
+    if properties is not None:
+        size += len(properties.content_type or "") + len(properties.response_topic or "")
+        size += len(properties.correlation_data or b"")
+        size += sum(_PAIR_BYTES + len(name) + len(text) for name, text in properties.user_properties)
+    return size
