@@ -60,8 +60,12 @@ class HubSettings(_Section, frozen=True):
     """How many topic filters one session may hold."""
     max_retained_messages: Count = 100_000
     """How many topics may hold a retained message."""
+    max_retained_bytes: Count = 536_870_912
+    """How much memory the retained messages may take, about."""
     max_sessions: Count = 100_000
     """How many sessions the hub keeps, connected or waiting."""
+    max_sessions_per_device: Count = 1000
+    """How many of them one device may have: it can give itself as many client ids as it likes."""
     max_session_expiry_hours: Seconds = 168.0
     """How long a session waits for its device to come back, at most; also for 3.1.1 sessions that are not clean."""
 

@@ -66,7 +66,7 @@ class Hub:
         self._report = report
         self._trie = Trie()
         self._memory = Memory(policy, self._trie)
-        self._retained = Retained(settings.max_retained_messages)
+        self._retained = Retained(settings.max_retained_messages, settings.max_retained_bytes)
         self._timers = Timers()
         self.sessions: dict[str, Session] = {}
         self._by_device: dict[str, dict[Session, None]] = {}
@@ -205,6 +205,15 @@ class Hub:
         previous = self.sessions.get(principal.client_id)
         if previous is None and len(self.sessions) >= self._settings.max_sessions:
             raise QuotaExceeded(f"{len(self.sessions)} sessions are open already", fix="raise hub.max_sessions")
+        if (
+            previous is None
+            and len(self._by_device.get(principal.device, ())) >= self._settings.max_sessions_per_device
+        ):
+            raise QuotaExceeded(
+                f"{principal.device} has {self._settings.max_sessions_per_device} sessions already",
+                reason="too many sessions",
+                fix="use the same client ids again, or raise hub.max_sessions_per_device",
+            )
         if previous is not None:
             self._take_over(previous, clean_start, now)
         waiting = self.sessions.get(principal.client_id)
@@ -255,7 +264,7 @@ class Hub:
         """Put back what the store kept through a restart. Sessions that were connected count as lost now."""
         for message in retained:
             if message.expires_at is None or message.expires_at > now:
-                self._retained.keep(message)
+                self._retained.put_back(message)
             else:
                 self._store.clear_retained(message.topic)
         restored: list[tuple[Session, float]] = []

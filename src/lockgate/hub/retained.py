@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from lockgate.errors import QuotaExceeded
-from lockgate.model.message import Message
+from lockgate.model.message import Message, size_of
+
+LEVEL_BYTES = 256
+"""What a level of a topic takes that no other topic shares, about."""
 
 
 class RetainedNode:
@@ -17,12 +20,14 @@ class RetainedNode:
 
 
 class Retained:
-    """Keeps at most `max_messages` retained messages, found by topic filter."""
+    """Keeps at most `max_messages` retained messages of about `max_bytes` together, found by topic filter."""
 
-    def __init__(self, max_messages: int) -> None:
+    def __init__(self, max_messages: int, max_bytes: int) -> None:
         self._root = RetainedNode()
         self._count = 0
+        self._bytes = 0
         self._max_messages = max_messages
+        self._max_bytes = max_bytes
 
     def __len__(self) -> int:
         """Give the number of retained messages."""
@@ -32,22 +37,37 @@ class Retained:
         """Keep a message as its topic's last word, replacing the one before.
 
         Raises:
-            QuotaExceeded: when the topic is new and the limit is reached.
+            QuotaExceeded: when there is no room for it.
         """
-        node = self._root
-        levels = message.topic.split("/")
-        if self._count >= self._max_messages and self._find(levels) is None:
+        before = self._find(message.topic.split("/"))
+        if self._count >= self._max_messages and before is None:
             raise QuotaExceeded(
                 f"{self._max_messages} topics hold retained messages already",
                 reason="too many retained messages",
                 fix="raise hub.max_retained_messages, or clear some",
             )
-        for level in levels:
+        added = _bytes_of(message) - (0 if before is None else _bytes_of(before))
+        if added > 0 and self._bytes + added > self._max_bytes:
+            raise QuotaExceeded(
+                f"the retained messages take {self._bytes} bytes already",
+                reason="retained messages too large",
+                fix="raise hub.max_retained_bytes, or clear some",
+            )
+        self.put_back(message)
+
+    def put_back(self, message: Message) -> None:
+        """Keep a message that was kept before a restart, whatever the bounds are by now."""
+        node = self._root
+        for level in message.topic.split("/"):
             child = node.children.get(level)
             if child is None:
                 child = node.children[level] = RetainedNode()
             node = child
-        self._count += node.message is None
+        if node.message is None:
+            self._count += 1
+        else:
+            self._bytes -= _bytes_of(node.message)
+        self._bytes += _bytes_of(message)
         node.message = message
 
     def clear(self, topic: str) -> bool:
@@ -62,6 +82,7 @@ class Retained:
             node = child
         if node.message is None:
             return False
+        self._bytes -= _bytes_of(node.message)
         node.message = None
         self._count -= 1
         for parent, level in reversed(path):
@@ -91,6 +112,10 @@ class Retained:
                 return None
             node = child
         return node.message
+
+
+def _bytes_of(message: Message) -> int:
+    return size_of(message) + len(message.topic) + LEVEL_BYTES * (1 + message.topic.count("/"))
 
 
 def _gather(node: RetainedNode, levels: list[str], index: int, found: list[Message]) -> None:

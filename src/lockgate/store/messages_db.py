@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from lockgate.errors import NotFound
-from lockgate.model.message import Message
+from lockgate.model.message import Message, size_of
 from lockgate.model.refusal import Refusal
 from lockgate.model.session import SessionRecord, StoredSession, Subscription
 from lockgate.store.batch import TAG_BITS, Batch
@@ -101,7 +101,7 @@ class MessagesDb:
                 self._last_session += 1
                 index = self._sessions[client_id] = _Index(self._last_session)
             self._committer.batch.sessions[index.id] = record
-            return self._wrote(len(record.will.message.payload) if record.will is not None else 0)
+            return self._wrote(size_of(record.will.message) if record.will is not None else 0)
 
     def forget_session(self, client_id: str, /) -> int:
         """Drop the session with all that belongs to it."""
@@ -158,7 +158,7 @@ class MessagesDb:
                 self._last_message += 1
                 kept = self._messages[id(message)] = _Kept(self._last_message, message)
                 self._committer.batch.messages[kept.id] = message
-                size += ROW_BYTES + len(message.payload) + len(message.topic)
+                size += ROW_BYTES + size_of(message) + len(message.topic)
             kept.deliveries += 1
             self._last_sequence += 1
             sequence = self._last_sequence
@@ -211,7 +211,7 @@ class MessagesDb:
         """Keep the retained message of its topic."""
         with self._lock:
             self._committer.batch.retained[message.topic] = message
-            return self._wrote(ROW_BYTES + len(message.payload) + len(message.topic))
+            return self._wrote(ROW_BYTES + size_of(message) + len(message.topic))
 
     def clear_retained(self, topic: str, /) -> int:
         """Drop the retained message of a topic."""

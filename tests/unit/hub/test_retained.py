@@ -19,7 +19,7 @@ def message(topic: str, payload: bytes = b"x", expires_at: float | None = None) 
 
 @given(st.lists(topics, max_size=8), filters)
 def test_matching_agrees_with_filter_matches(kept: list[str], topic_filter: str) -> None:
-    retained = Retained(100)
+    retained = Retained(100, 1_000_000)
     for topic in kept:
         retained.keep(message(topic))
     found = [one.topic for one in retained.match(topic_filter, 0.0)]
@@ -28,7 +28,7 @@ def test_matching_agrees_with_filter_matches(kept: list[str], topic_filter: str)
 
 @given(st.lists(topics, max_size=8))
 def test_nothing_is_left_when_everything_was_cleared(kept: list[str]) -> None:
-    retained = Retained(100)
+    retained = Retained(100, 1_000_000)
     for topic in kept:
         retained.keep(message(topic))
     assert len(retained) == len(set(kept))
@@ -40,7 +40,7 @@ def test_nothing_is_left_when_everything_was_cleared(kept: list[str]) -> None:
 
 
 def test_the_last_word_on_a_topic_counts() -> None:
-    retained = Retained(100)
+    retained = Retained(100, 1_000_000)
     retained.keep(message("a", b"old"))
     retained.keep(message("a", b"new"))
     assert [one.payload for one in retained.match("a", 0.0)] == [b"new"]
@@ -48,7 +48,7 @@ def test_the_last_word_on_a_topic_counts() -> None:
 
 
 def test_one_topic_too_many_is_refused_and_leaves_no_trace() -> None:
-    retained = Retained(2)
+    retained = Retained(2, 1_000_000)
     retained.keep(message("a/b"))
     retained.keep(message("c"))
     for topic in ("x/y", "a"):
@@ -62,7 +62,7 @@ def test_one_topic_too_many_is_refused_and_leaves_no_trace() -> None:
 
 
 def test_an_expired_message_is_hidden_and_named_for_clearing() -> None:
-    retained = Retained(100)
+    retained = Retained(100, 1_000_000)
     retained.keep(message("a", expires_at=10.0))
     retained.keep(message("b", expires_at=20.0))
     retained.keep(message("c"))
