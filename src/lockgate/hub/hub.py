@@ -7,6 +7,7 @@ policy again for each receiver; nothing in here can be reached around that. Sess
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -67,6 +68,7 @@ class Hub:
         self._trie = Trie()
         self._memory = Memory(policy, self._trie)
         self._retained = Retained(settings.max_retained_messages, settings.max_retained_bytes)
+        self._replays: OrderedDict[Session, dict[str, Subscription]] = OrderedDict()
         self._timers = Timers()
         self.sessions: dict[str, Session] = {}
         self._by_device: dict[str, dict[Session, None]] = {}
@@ -112,8 +114,12 @@ class Hub:
                     commit = number
         return _HEARD_BY_ONE if heard == 1 and commit == 0 else Receipt(heard, commit)
 
-    def subscribe(self, session: Session, wanted: Subscription, now: float) -> tuple[int, int]:
+    def subscribe(
+        self, session: Session, wanted: Subscription, now: float, is_replayed_later: bool = False
+    ) -> tuple[int, int]:
         """Add a subscription, and deliver the retained messages that it asks for.
+
+        With `is_replayed_later` those wait for `replay_next`: to find them can take long, and many can be asked for.
 
         Returns:
             The granted QoS, and the commit (0: none) after which the subscription is stored.
@@ -140,8 +146,25 @@ class Hub:
         self._memory.forget_routes(granted.filter)
         commit = self._store.save_subscription(session.client_id, granted) if session.is_durable else 0
         if granted.retain_handling == 0 or (granted.retain_handling == 1 and is_new):  # [MQTT-3.3.1-9] to -11
-            self._deliver_retained(session, granted, now)
+            if is_replayed_later:
+                self._replays.setdefault(session, {})[granted.filter] = granted
+            else:
+                self._deliver_retained(session, granted, now)
         return granted.qos, commit
+
+    def replay_next(self, now: float) -> bool:
+        """Deliver the retained messages that one subscription still waits for; say whether others wait.
+
+        The sessions take turns, so that one that asks for much does not hold up the others.
+        """
+        if self._replays:
+            session, waiting = self._replays.popitem(last=False)
+            subscription = waiting.pop(next(iter(waiting)))
+            if waiting:
+                self._replays[session] = waiting
+            if session.subscriptions.get(subscription.filter) is subscription:
+                self._deliver_retained(session, subscription, now)
+        return bool(self._replays)
 
     def unsubscribe(self, session: Session, topic_filter: str) -> tuple[bool, int]:
         """Drop a subscription; say whether it was there, and the commit (0: none) after which it is gone for good."""
@@ -315,7 +338,8 @@ class Hub:
             grant = self._policy.authorize(session.principal, Operation.RECEIVE, message.topic)
             if isinstance(grant, Grant):
                 qos = min(message.qos, subscription.qos, grant.max_qos)
-                session.deliver(message, qos, True, identifiers)
+                if session.deliver(message, qos, True, identifiers) < 0 and session.is_full:
+                    return  # neither is there room for the rest
 
     def _new_session(self, principal: Principal, expiry_seconds: float) -> Session:
         settings = self._settings
@@ -395,6 +419,7 @@ class Hub:
             self._trie.remove(session, topic_filter)
             self._memory.forget_routes(topic_filter)
         session.clear()
+        self._replays.pop(session, None)
         self._timers.forget(session)
         self._memory.forget_client(session.client_id)
         if session.is_durable:

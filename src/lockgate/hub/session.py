@@ -87,7 +87,7 @@ class Session:
         if len(self.queue) >= self._max_queued_messages or self.queued_bytes >= self._max_queued_bytes:
             if outlet is not None:
                 outlet.drain()
-            if len(self.queue) >= self._max_queued_messages or self.queued_bytes >= self._max_queued_bytes:
+            if self.is_full:
                 self.dropped += 1
                 return -1
         commit = 0
@@ -107,6 +107,11 @@ class Session:
             elif waiting % DRAIN_EVERY == 0:
                 outlet.drain()
         return commit
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether no further message finds room in the queue."""
+        return len(self.queue) >= self._max_queued_messages or self.queued_bytes >= self._max_queued_bytes
 
     def take(self, now: float, committed: int) -> Delivery | None:
         """Take the next delivery to send, or None when there is none, or none may go yet.

@@ -56,6 +56,8 @@ UNREAD_BUFFERS = 2
 SHARES_OF_CHECKS = 4
 """No address takes more than one of so many shares of the waiting password checks."""
 DELIVERIES_PER_WRITE = 512
+FILTERS_PER_PACKET = 1000
+"""A SUBSCRIBE may ask for so many, or for as many as a session may hold: 1 MiB has room for 250,000."""
 
 
 class MqttDoor:
@@ -83,6 +85,7 @@ class MqttDoor:
         self.waiting_checks = 0
         self.checks_by_host: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
+        self._is_replaying = False
         self._dirty: list[MqttConnection] = []
         self._waiting_for_commit: set[MqttConnection] = set()
 
@@ -117,6 +120,12 @@ class MqttDoor:
             self._loop.call_soon(self._pump_all)
         self._dirty.append(connection)
 
+    def replay_soon(self) -> None:
+        """Deliver retained messages that were asked for, those of one subscription in a turn of the loop."""
+        if not self._is_replaying:
+            self._is_replaying = True
+            self._loop.call_soon(self._replay)
+
     def close(self) -> None:
         """Tell every client that the hub stops; their sessions wait."""
         stopping = Unavailable("the hub is stopping", reason="server shutting down")
@@ -126,6 +135,11 @@ class MqttDoor:
                 self.hub.disconnect(connection.session, stopping, now)
             else:
                 connection.link.abort()
+
+    def _replay(self) -> None:
+        self._is_replaying = False
+        if self.hub.replay_next(self.wall_clock()):
+            self.replay_soon()
 
     def _pump_all(self) -> None:
         dirty, self._dirty = self._dirty, []
@@ -494,6 +508,13 @@ class MqttConnection:
     # SUBSCRIBE, UNSUBSCRIBE, DISCONNECT
 
     def _on_subscribe(self, subscribe: Subscribe) -> None:
+        limit = max(FILTERS_PER_PACKET, self._door.settings.hub.max_subscriptions)
+        if len(subscribe.requests) > limit:
+            text = f"a SUBSCRIBE asks for {len(subscribe.requests)} filters; the most is {limit}"
+            error = MqttError(ReasonCode.QUOTA_EXCEEDED, text)
+            self._protocol.fail(error)
+            self._failed(error)
+            return
         identifiers = subscribe.properties.subscription_identifiers
         codes: list[int] = []
         commit = 0
@@ -515,7 +536,10 @@ class MqttConnection:
         assert self.session is not None
         if request.filter.startswith("$share/"):
             raise MqttError(ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, "this hub offers no shared subscriptions")
-        return self._hub.subscribe(self.session, mapping.to_subscription(request, identifier), self._door.wall_clock())
+        wanted = mapping.to_subscription(request, identifier)
+        granted = self._hub.subscribe(self.session, wanted, self._door.wall_clock(), is_replayed_later=True)
+        self._door.replay_soon()
+        return granted
 
     def _on_unsubscribe(self, unsubscribe: Unsubscribe) -> None:
         assert self.session is not None
