@@ -17,6 +17,9 @@ from lockgate.model.device import Credential, Device, owns_client_id
 from lockgate.model.principal import Principal
 from lockgate.settings import IdentitySettings
 
+MAX_CLIENT_ID = 256
+"""The hub remembers client ids in many places: devices choose them, and could fill the memory with long ones."""
+
 
 class Authenticator:
     """Turns credentials into a principal, or says why not. May be called from several threads."""
@@ -125,6 +128,14 @@ def _check_client_id(device: Device, client_id: str) -> None:
             fix=f"use the client id {device.name} or {device.name}/SUFFIX",
             step=Step.CLIENT_ID,
             evidence={"device": device.name, "client_id": client_id},
+        )
+    if len(client_id) > MAX_CLIENT_ID:
+        raise NotAuthorized(
+            f"{device.name} asked for a client id of {len(client_id)} characters; the most is {MAX_CLIENT_ID}",
+            reason="client id not valid",
+            fix=f"use the client id {device.name} or {device.name}/SUFFIX",
+            step=Step.CLIENT_ID,
+            evidence={"device": device.name},
         )
     if any(character in "+#" or not character.isprintable() for character in client_id):
         raise NotAuthorized(

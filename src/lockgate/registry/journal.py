@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import msgspec
 import structlog
 
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, SessionTakenOver
 from lockgate.events import Event
 from lockgate.model.principal import Principal
 from lockgate.model.refusal import Refusal
@@ -126,6 +126,9 @@ class Journal:
     def ended(self, error: LockgateError, principal: Principal, peer: Peer) -> str:
         """Note that the hub ended a connection: revoked, expired, taken over, stopping. Gives the reference."""
         reference = self._refuse(Event.SESSION_ENDED, error, peer, principal.device, True)
+        count = self._refusals.refusal(reference).count
+        if isinstance(error, SessionTakenOver) and count & (count - 1):
+            return reference  # the trail is for good: a device that takes over its own session all day must not fill it
         if len(self._events) < MAX_WAITING_EVENTS:
             details = {"client_id": principal.client_id, "reason": error.reason, "reference": reference}
             self._events.append((self._clock(), Event.SESSION_ENDED, principal.device, details))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -56,6 +57,7 @@ UNREAD_BUFFERS = 2
 SHARES_OF_CHECKS = 4
 """No address takes more than one of so many shares of the waiting password checks."""
 DELIVERIES_PER_WRITE = 512
+MAX_LAB_NAME = 250
 FILTERS_PER_PACKET = 1000
 """A SUBSCRIBE may ask for so many, or for as many as a session may hold: 1 MiB has room for 250,000."""
 
@@ -353,7 +355,7 @@ class MqttConnection:
         door = self._door
         if self._is_lab:
             # Lab sessions have names of their own: none can take over a device's.
-            client_id = f"lab/{connect.client_id or format(id(self), 'x')}"
+            client_id = f"lab/{connect.client_id[:MAX_LAB_NAME] or secrets.token_hex(8)}"
             self._admit(connect, Principal("lab", client_id, "lab"))
             return
         credentials = Credentials(
