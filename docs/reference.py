@@ -147,9 +147,14 @@ def cli_page() -> str:
         "facts for programs. `--home` is the hub's folder: the environment variable `LOCKGATE_HOME`, or "
         "`./lockgate-home`, when it is left out.\n"
     ]
-    for context in walk(click.Context(cli, info_name="lockgate")):
+    for context in walk(root()):
         parts.append(_command(context))
     return "\n".join(parts)
+
+
+def root() -> click.Context:
+    """Give the context of `lockgate` itself, with its settings: a command keeps the help option that it first gives."""
+    return click.Context(cli, info_name="lockgate", **cli.context_settings)
 
 
 def walk(context: click.Context) -> Iterator[click.Context]:

@@ -12,7 +12,6 @@ import click
 import msgspec
 import pytest
 
-from lockgate.cli import cli
 from lockgate.errors import LockgateError
 from lockgate.events import Event
 from lockgate.settings import Settings
@@ -92,7 +91,7 @@ def test_every_setting_is_in_the_reference_with_its_meaning() -> None:
 
 def test_every_command_is_in_the_reference() -> None:
     page = read(DOCS / "reference" / "cli.md")
-    commands = [context.command_path for context in reference.walk(click.Context(cli, info_name="lockgate"))]
+    commands = [context.command_path for context in reference.walk(reference.root())]
     assert len(commands) > 20
     assert [path for path in commands if f"## `{path}`\n" not in page] == []
 
@@ -115,7 +114,7 @@ def commands_in(text: str) -> Iterator[str]:
 
 def problem_with(line: str) -> str:
     """Say what is wrong with what follows `lockgate` on a line, "" when such a command and its options exist."""
-    context = click.Context(cli, info_name="lockgate")
+    context = reference.root()
     words = line.split()
     while words and isinstance(context.command, click.Group):
         child = context.command.get_command(context, words[0])

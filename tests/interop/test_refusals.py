@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,13 @@ class Cast:
     def signed(self, **changes: Any) -> Login:
         """Give the login of the device jwt-es256 with a token that it signed."""
         return self.with_token(lambda said: forgery.signed(self.key("jwt-es256"), said), **changes)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
+    """A hub that tells of each change too."""
+    with RunningHub(tmp_path_factory.mktemp("hub"), settings='[log]\nlevel = "debug"\n') as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
