@@ -242,7 +242,7 @@ def _alert_failure(alert: str, server_name: str | None, is_name_covered: bool) -
     meaning, fix = _CLIENT_ALERTS.get(alert, ("it ended the TLS connection", ""))
     if alert in _NAME_ALERTS and not is_name_covered:
         meaning = f"the name it used, {server_name}, is not in the server certificate"
-        fix = _add_name(server_name)
+        fix = add_name_fix(server_name)
     return TlsFailure(
         TlsReason.CLIENT_GAVE_UP, f"the client sent the alert {alert!r}: {meaning}", fix, None, server_name
     )
@@ -257,11 +257,14 @@ def left_failure(received_bytes: int, server_name: str | None, is_name_covered: 
     message, fix = _CLIENT_ALERTS["certificate unknown"]
     message = f"the client closed the connection during the handshake without an alert; mostly {message}"
     if not is_name_covered:
-        fix = _add_name(server_name)
+        fix = add_name_fix(server_name)
     return TlsFailure(TlsReason.CLIENT_GAVE_UP, message, fix, None, server_name)
 
 
-def _add_name(server_name: str | None) -> str:
+def add_name_fix(server_name: str | None) -> str:
+    """Give the command that adds a name which a client asked for; none for one that the shell could take otherwise."""
+    if server_name is not None and (server_name.startswith("-") or not server_name.isprintable()):
+        return ""
     return f"lockgate server-cert add-name {shlex.quote(server_name or 'NAME')}"
 
 

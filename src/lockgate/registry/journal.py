@@ -6,7 +6,6 @@ aggregates floods; a flood also writes few lines: the first, and then one for ea
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Iterable
 from typing import Literal, Protocol
@@ -18,7 +17,7 @@ from lockgate.errors import LockgateError, SessionTakenOver
 from lockgate.events import Event
 from lockgate.model.principal import Principal
 from lockgate.model.refusal import Refusal
-from lockgate.net.failures import TlsFailure, TlsRefused, describe
+from lockgate.net.failures import TlsFailure, TlsRefused, add_name_fix, describe
 from lockgate.net.link import Address
 from lockgate.net.tls import Protection
 from lockgate.pki.certificates import device_name_of
@@ -94,7 +93,7 @@ class Journal:
         error = LockgateError(
             f"a client asked for the host name {name!r}, which the hub's certificate does not hold",
             reason="host name not in the certificate",
-            fix=f"lockgate server-cert add-name {shlex.quote(name)}",
+            fix=add_name_fix(name),
             evidence={"server name asked for": name},
         )
         self._refuse(Event.CLIENT_NAME_UNKNOWN, error, peer, "", False)
