@@ -95,7 +95,7 @@ class NetSettings(_Section, frozen=True):
     max_connections: Count = 20_000
     """How many connections the hub holds at once."""
     max_connections_per_address: Count = 2000
-    """How many of them may come from one address."""
+    """How many of them may come from one address (IPv6: from one /64 network)."""
     max_write_buffer_bytes: Count = 1_048_576
     """How much may wait to be written to one client before its deliveries queue in the hub."""
 

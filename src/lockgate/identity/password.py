@@ -16,6 +16,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from lockgate.errors import AuthenticationFailed, RateExceeded, Step
 from lockgate.identity.credentials import Credentials, DeviceSource, shown_name
 from lockgate.model.device import Credential, CredentialKind
+from lockgate.net.link import network_of
 from lockgate.settings import IdentitySettings
 
 MAX_PASSWORD_BYTES = 1024
@@ -44,7 +45,8 @@ class PasswordVerifier:
         """
         name = (credentials.user_name or "")[:MAX_NAME]
         secret = credentials.secret or b""
-        self._check_lockout(credentials.host, name, now)
+        host = network_of(credentials.host)
+        self._check_lockout(host, name, now)
         device = self._devices.device(name)
         known = [c for c in device.credentials if c.kind is CredentialKind.PASSWORD] if device is not None else []
         nobodys = self._nobodys_hash()  # made by the first of all checks, whoever it is about
@@ -53,11 +55,11 @@ class PasswordVerifier:
             for credential in sorted(known, key=lambda c: c.is_revoked):
                 if self._matches(credential.public, secret):
                     with self._lock:
-                        self._wrong.pop((credentials.host, name), None)
+                        self._wrong.pop((host, name), None)
                     return credential
             if not known:
                 self._matches(nobodys, secret)
-        self._count_wrong(credentials.host, name, now)
+        self._count_wrong(host, name, now)
         shown = shown_name(name, self._devices)
         raise AuthenticationFailed(
             f"wrong password for {shown!r}" if known else f"no device {shown!r} with a password is registered",

@@ -6,6 +6,7 @@ handler.data_received, ...            the link speaks
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Protocol
 
 import msgspec
@@ -23,6 +24,22 @@ class Address(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         """Write it as in a URL: brackets around IPv6."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def network_of(host: str) -> str:
+    """Give what limits per address are counted by: an IPv4 address itself, of an IPv6 address its network.
+
+    One subscriber line has 2**64 IPv6 addresses (RFC 6177): counted one by one, none would ever reach a limit.
+    """
+    if ":" not in host:
+        return host
+    try:
+        address = ipaddress.IPv6Address(host)
+    except ValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
 
 
 class NetLimits(msgspec.Struct, frozen=True):

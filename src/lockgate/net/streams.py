@@ -20,7 +20,7 @@ from lockgate.errors import Step
 from lockgate.events import Event
 from lockgate.net.context import TlsContexts
 from lockgate.net.failures import TlsFailure, TlsReason, TlsRefused
-from lockgate.net.link import Address, NetLimits, StreamHandler
+from lockgate.net.link import Address, NetLimits, StreamHandler, network_of
 from lockgate.net.tls import Protection, TlsStream
 
 log = structlog.get_logger()
@@ -53,7 +53,7 @@ class Desk:
 
     def enter(self, link: PlainLink) -> TlsFailure | None:
         """Let `link` in, or say which limit refuses it."""
-        host, limits = link.peer.host, self.limits
+        host, limits = network_of(link.peer.host), self.limits
         if len(self.links) >= limits.max_connections:
             return _too_many(f"this door already has {limits.max_connections} connections", "max_connections")
         if self._per_host[host] >= limits.max_connections_per_address:
@@ -67,9 +67,10 @@ class Desk:
         """Forget `link`."""
         if link in self.links:
             self.links.remove(link)
-            self._per_host[link.peer.host] -= 1
-            if not self._per_host[link.peer.host]:
-                del self._per_host[link.peer.host]
+            host = network_of(link.peer.host)
+            self._per_host[host] -= 1
+            if not self._per_host[host]:
+                del self._per_host[host]
 
     def report(self, peer: Address, failure: TlsFailure) -> None:
         """Tell the listener's owner that `peer` was refused or gave up."""

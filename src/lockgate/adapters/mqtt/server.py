@@ -44,7 +44,7 @@ from lockgate.events import Event
 from lockgate.hub import Hub, Receipt, Session, SessionStore
 from lockgate.identity import Authenticator, Credentials
 from lockgate.model.principal import Principal
-from lockgate.net.link import Link
+from lockgate.net.link import Link, network_of
 from lockgate.registry.journal import Journal, Peer
 from lockgate.settings import Settings
 
@@ -374,9 +374,10 @@ class MqttConnection:
             if door.waiting_checks >= limit:
                 raise Unavailable(f"{limit} password checks wait already", reason="server busy", fix="try again later")
             share = max(1, limit // SHARES_OF_CHECKS)
-            if door.checks_by_host[credentials.host] >= share:
+            host = network_of(credentials.host)
+            if door.checks_by_host[host] >= share:
                 raise Unavailable(
-                    f"{share} password checks from {credentials.host} wait already",
+                    f"{share} password checks from {host} wait already",
                     reason="server busy",
                     fix="try again later, or raise identity.max_waiting_password_checks",
                 )
@@ -384,7 +385,7 @@ class MqttConnection:
             self._refuse(connect, error)
             return
         door.waiting_checks += 1
-        door.checks_by_host[credentials.host] += 1
+        door.checks_by_host[host] += 1
         self.link.pause_reading()
         check = door._loop.run_in_executor(
             door.workers, door.authenticator.authenticate, credentials, door.wall_clock()
@@ -394,7 +395,7 @@ class MqttConnection:
     def _checked(self, connect: Connect, done: asyncio.Future[Principal]) -> None:
         """The worker thread has checked the password."""
         self._door.waiting_checks -= 1
-        self._door.checks_by_host -= Counter([self.link.peer.host])  # what is at zero goes
+        self._door.checks_by_host -= Counter([network_of(self.link.peer.host)])  # what is at zero goes
         if done.cancelled():
             return
         if self._is_over:
