@@ -34,7 +34,7 @@ class Session:
         expiry_seconds: how long it waits for its client after the connection ended; 0 ends with it.
         store: where a durable session writes its steps.
         max_queued_messages: bound of the queue; the newest message is dropped when it is full.
-        max_queued_bytes: bound of what its messages hold, in bytes; likewise.
+        max_queued_bytes: bound of what its messages hold, in bytes; likewise, and for `unsettled`.
         max_in_flight: bound of `unsettled`; a door may lower it (receive maximum).
     """
 
@@ -58,6 +58,7 @@ class Session:
         self.queue: deque[Delivery] = deque()
         self.queued_bytes: int = 0
         self.unsettled: dict[int, Delivery] = {}
+        self.unsettled_bytes: int = 0
         self.released: set[int] = set()
         self.incoming: set[int] = set()
         self.max_in_flight: int = max_in_flight
@@ -123,7 +124,9 @@ class Session:
         while queue:
             delivery = queue[0]
             if delivery.qos and (
-                len(self.unsettled) >= self.window or (delivery.qos == 2 and delivery.commit > committed)
+                len(self.unsettled) >= self.window
+                or self.unsettled_bytes >= self._max_queued_bytes
+                or (delivery.qos == 2 and delivery.commit > committed)
             ):
                 return None
             queue.popleft()
@@ -135,21 +138,25 @@ class Session:
             if delivery.qos:
                 self._queued_tags.discard(delivery.tag)
                 self.unsettled[delivery.tag] = delivery
+                self.unsettled_bytes += size_of(message)
             return delivery
         return None
 
     def give_up(self, delivery: Delivery) -> None:
         """Drop a delivery that was taken out of the queue and will not be sent (expired, too large, not allowed)."""
         self._queued_tags.discard(delivery.tag)
-        self.unsettled.pop(delivery.tag, None)
+        if self.unsettled.pop(delivery.tag, None) is not None:
+            self.unsettled_bytes -= size_of(delivery.message)
         self.released.discard(delivery.tag)
         if delivery.tag and self.is_durable:
             self._store.settle(self.client_id, delivery.tag)
 
     def settle(self, tag: int) -> bool:
         """End a delivery: the receiver has it, or refused it. Says whether it was there."""
-        if self.unsettled.pop(tag, None) is None:
+        delivery = self.unsettled.pop(tag, None)
+        if delivery is None:
             return False
+        self.unsettled_bytes -= size_of(delivery.message)
         self.released.discard(tag)
         if self.is_durable:
             self._store.settle(self.client_id, tag)
@@ -190,6 +197,7 @@ class Session:
         unreleased = [delivery for tag, delivery in self.unsettled.items() if tag not in self.released]
         for delivery in reversed(unreleased[self.window :]):
             del self.unsettled[delivery.tag]
+            self.unsettled_bytes -= size_of(delivery.message)
             self._queued_tags.add(delivery.tag)
             self.queue.appendleft(msgspec.structs.replace(delivery, is_repeated=True))
             self.queued_bytes += size_of(delivery.message)
@@ -219,6 +227,7 @@ class Session:
         self._queued_tags.clear()
         self.queued_bytes = 0
         self.unsettled.clear()
+        self.unsettled_bytes = 0
         self.released.clear()
         self.incoming.clear()
 
@@ -227,6 +236,7 @@ class Session:
         for delivery in deliveries:
             if delivery.tag in released:
                 self.unsettled[delivery.tag] = delivery
+                self.unsettled_bytes += size_of(delivery.message)
                 self.released.add(delivery.tag)
             else:
                 self.queue.append(delivery)
