@@ -16,7 +16,7 @@ TopicFilter = NewType("TopicFilter", str)
 """What a subscriber or a rule asks for: may hold the wildcards + and #."""
 
 MAX_TOPIC_BYTES = 65_535
-MAX_TOPIC_LEVELS = 128
+MAX_TOPIC_LEVELS = 32
 
 
 def topic_name(text: str) -> TopicName:

@@ -69,9 +69,15 @@ def read_folder(folder: Path) -> DeviceFile:
         version = msgspec.json.decode(text, type=_Versioned).version
         if version != VERSION:
             raise InvalidSettings(f"{path} has version {version}, this lockgate reads version {VERSION}", fix=_FIX)
-        return msgspec.json.decode(text, type=DeviceFile)
+        device = msgspec.json.decode(text, type=DeviceFile)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"{path} is damaged: {error}", fix=_FIX) from error
+    for name in (device.ca_file, device.key_file, device.certificate_file, device.password_file):
+        if name is not None and (
+            Path(name).name != name or name == ".."
+        ):  # a folder from elsewhere must not make us use other keys
+            raise InvalidSettings(f"{path} names {name!r}, which is no file of its own folder", fix=_FIX)
+    return device
 
 
 def read_file(path: Path, what: str) -> bytes:
@@ -81,6 +87,8 @@ def read_file(path: Path, what: str) -> bytes:
         InvalidSettings: when it is missing or cannot be read.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a FIFO would make us wait for ever
+            raise InvalidSettings(f"{path} is no ordinary file", fix=_FIX)
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InvalidSettings(f"{path.parent} is not {what}: it holds no {path.name}", fix=_FIX) from error

@@ -126,8 +126,9 @@ class Journal:
         """Note that the hub ended a connection: revoked, expired, taken over, stopping. Gives the reference."""
         reference = self._refuse(Event.SESSION_ENDED, error, peer, principal.device, True)
         count = self._refusals.refusal(reference).count
-        if isinstance(error, SessionTakenOver) and count & (count - 1):
-            return reference  # the trail is for good: a device that takes over its own session all day must not fill it
+        is_routine = isinstance(error, SessionTakenOver) or error.reason == "token expired"
+        if is_routine and count & (count - 1):
+            return reference  # the trail is for good: a device that comes and goes all day must not fill it
         if len(self._events) < MAX_WAITING_EVENTS:
             details = {"client_id": principal.client_id, "reason": error.reason, "reference": reference}
             self._events.append((self._clock(), Event.SESSION_ENDED, principal.device, details))

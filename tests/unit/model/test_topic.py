@@ -74,7 +74,7 @@ def test_what_holds_a_wildcard_is_no_name(pattern: str) -> None:
             topic_name(pattern)
 
 
-@pytest.mark.parametrize("text", ["", "a\0b", "é" * 32_768, "x" * 65_536, "/" * 128])
+@pytest.mark.parametrize("text", ["", "a\0b", "é" * 32_768, "x" * 65_536, "/" * 32])
 def test_what_is_neither_name_nor_filter(text: str) -> None:
     with pytest.raises(TopicNameInvalid):
         topic_name(text)
@@ -82,7 +82,7 @@ def test_what_is_neither_name_nor_filter(text: str) -> None:
         topic_filter(text)
 
 
-@pytest.mark.parametrize("text", ["x" * 65_535, "é" * 32_767, "/" * 127, " ", "/"])
+@pytest.mark.parametrize("text", ["x" * 65_535, "é" * 32_767, "/" * 31, " ", "/"])
 def test_what_just_fits(text: str) -> None:
     assert str(topic_name(text)) == str(topic_filter(text)) == text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +64,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "device.json").mkdir()
     with pytest.raises(InvalidSettings, match=r"device\.json cannot be read: Is a directory"):
         read_file(tmp_path / "device.json", "a device's folder")
+
+
+@pytest.mark.parametrize("name", ["/etc/ssl/private/other.key", "../other/device.key", "keys/device.key", ".."])
+@pytest.mark.parametrize("field", ["ca_file", "key_file", "certificate_file", "password_file"])
+def test_a_folder_from_elsewhere_cannot_make_us_use_files_outside_it(field: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "device.json").write_text(json.dumps({**GOOD, field: name}))
+    with pytest.raises(InvalidSettings, match="no file of its own folder"):
+        read_folder(tmp_path)
+
+
+def test_a_file_that_would_make_us_wait_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "device.json")
+    with pytest.raises(InvalidSettings, match="no ordinary file"):
+        read_folder(tmp_path)
