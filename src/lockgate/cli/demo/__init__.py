@@ -14,6 +14,9 @@ from lockgate.cli.demo.screen import LiveScreen, PlainScreen
 from lockgate.cli.output import console
 from lockgate.errors import LockgateError
 
+WHOLE_SECONDS = 5.0
+"""A demonstration of this length has shown everything once, or something is wrong."""
+
 
 @click.group(invoke_without_command=True, short_help="Show the main job live: devices, messages, refusals.")
 @click.option("--for", "seconds", type=click.FloatRange(min=1), metavar="SECONDS", help="End by itself after a while.")
@@ -32,7 +35,7 @@ def demo(context: click.Context, seconds: float | None) -> None:
         with Scene() as scene:
             try:
                 screen.run(scene, seconds)
-                problem = scene.problem(is_short=seconds is None)
+                problem = scene.problem(is_short=seconds is None or seconds < WHOLE_SECONDS)
             except KeyboardInterrupt:
                 screen.close()
                 problem = scene.problem(is_short=True)

@@ -102,6 +102,8 @@ class Stage:
     def _make_home(self) -> None:
         port = 8883 if _is_free(8883) else 0
         self.home = Home.create(self.folder / "home", ("localhost", "127.0.0.1", "::1"), time.time(), ACTOR, port=port)
+        with self.home.settings_path.open("a") as settings:  # under [mqtt]: a demonstration is for this machine alone
+            settings.write('hosts = ["127.0.0.1", "::1"]\n')
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "lockgate", "up", "--home", str(self.home.path), "--json", "--until-eof"]
@@ -135,7 +137,7 @@ class Stage:
 
 
 def _is_free(port: int) -> bool:
-    for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         try:
             with socket.socket(family, socket.SOCK_STREAM) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
