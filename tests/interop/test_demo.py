@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -62,9 +63,19 @@ class Capture:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._process is not None
+        if kind is None:
+            self._settle()
         self._process.send_signal(signal.SIGINT)
         _, said = self._process.communicate(timeout=10)
         assert "0 packets dropped by kernel" in said, said
+
+    def _settle(self) -> None:
+        """Wait until tcpdump has written what it heard: a packet sent now must be in the file."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            with socket.create_connection(("127.0.0.1", port)) as last:
+                last.sendall(b"the last word")
+                eventually(lambda: b"the last word" in self.path.read_bytes(), 10.0, "the end of the capture")
 
     def packets_of(self, port: int) -> bytes:
         """Give all that went over one port."""
