@@ -5,6 +5,8 @@ Source: MQTT 5.0 section 2.4 (which code is legal in which packet); MQTT 3.1.1 s
 
 from __future__ import annotations
 
+import math
+
 from lockgate.adapters.mqtt.packets import (
     NO_PROPERTIES,
     V5,
@@ -37,6 +39,7 @@ from lockgate.model.message import Message, MessageProperties
 from lockgate.model.principal import Principal
 from lockgate.model.session import Delivery, Subscription, Will
 from lockgate.model.topic import topic_filter, topic_name
+from lockgate.settings import MqttSettings
 
 NEVER = 0xFFFF_FFFF
 """A session expiry interval that means: never."""
@@ -183,6 +186,31 @@ def session_expiry(connect: Connect, max_seconds: float) -> float:
 def granted_expiry(interval: int, max_seconds: float) -> float:
     """Give the granted part of a session expiry interval in seconds."""
     return max_seconds if interval == NEVER else min(float(interval), max_seconds)
+
+
+def granted_keep_alive(connect: Connect, limit_seconds: int) -> int:
+    """Give the granted keep-alive in seconds; only 5.0 can be told of a shorter one. A limit of 0 is none."""
+    if connect.version == V5 and limit_seconds and not 0 < connect.keep_alive_seconds <= limit_seconds:
+        return limit_seconds
+    return connect.keep_alive_seconds
+
+
+def connack_properties(
+    connect: Connect, client_id: str, expiry_seconds: float, keep_alive_seconds: int, settings: MqttSettings
+) -> Properties:
+    """Give what a CONNACK tells: the hub's limits, and what was granted otherwise than asked for (section 3.2.2.3)."""
+    if connect.version != V5:
+        return NO_PROPERTIES
+    asked = connect.properties.session_expiry_interval or 0
+    granted = math.floor(expiry_seconds)
+    return Properties(
+        session_expiry_interval=granted if granted != asked else None,
+        receive_maximum=settings.receive_maximum,
+        maximum_packet_size=settings.max_packet_bytes,
+        assigned_client_identifier=None if connect.client_id else client_id,
+        server_keep_alive=keep_alive_seconds if keep_alive_seconds != connect.keep_alive_seconds else None,
+        shared_subscription_available=0,
+    )
 
 
 class Outgoing:

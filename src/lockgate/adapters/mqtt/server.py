@@ -8,7 +8,6 @@ only password hashes go to a worker thread.
 from __future__ import annotations
 
 import asyncio
-import math
 import secrets
 import time
 from collections import Counter
@@ -427,11 +426,11 @@ class MqttConnection:
             return
         self._principal = principal
         self.session = opened.session
-        keep_alive = self._keep_alive(connect)
+        keep_alive = mapping.granted_keep_alive(connect, door.settings.mqtt.max_keep_alive_seconds)
         self._protocol.accept(
             opened.session,
             opened.is_present,
-            self._connack_properties(connect, principal, expiry, keep_alive),
+            mapping.connack_properties(connect, principal.client_id, expiry, keep_alive, door.settings.mqtt),
             keep_alive,
         )
         door.journal.connected(principal, self._peer())
@@ -441,29 +440,6 @@ class MqttConnection:
                 opened.session.give_up(delivery)
         self.pump()
         self._flush()
-
-    def _keep_alive(self, connect: Connect) -> int:
-        limit = self._door.settings.mqtt.max_keep_alive_seconds
-        if connect.version == V5 and limit and not 0 < connect.keep_alive_seconds <= limit:
-            return limit
-        return connect.keep_alive_seconds
-
-    def _connack_properties(
-        self, connect: Connect, principal: Principal, expiry_seconds: float, keep_alive: int
-    ) -> Properties:
-        if connect.version != V5:
-            return NO_PROPERTIES
-        settings = self._door.settings.mqtt
-        asked = connect.properties.session_expiry_interval or 0
-        granted = math.floor(expiry_seconds)
-        return Properties(
-            session_expiry_interval=granted if granted != asked else None,
-            receive_maximum=settings.receive_maximum,
-            maximum_packet_size=settings.max_packet_bytes,
-            assigned_client_identifier=None if connect.client_id else principal.client_id,
-            server_keep_alive=keep_alive if keep_alive != connect.keep_alive_seconds else None,
-            shared_subscription_available=0,
-        )
 
     def _refuse(self, connect: Connect, error: LockgateError, principal: Principal | None = None) -> None:
         reference = self._note(error, self._door.authenticator.shown_name(connect.user_name or ""), principal)
