@@ -37,8 +37,8 @@ def test_places_are_given_back_to_the_address_that_had_them() -> None:
     hub, flood = attacked()
     flood[0].is_cut()
     hub.loop.do_work()
-    assert hub.door.waiting_checks == 0
-    assert hub.door.checks_by_host == {}
+    assert hub.door.admissions.waiting_checks == 0
+    assert hub.door.admissions.checks_by_host == {}
     again = hub.link().sends(Connect(V5, "sensor"))
     hub.loop.do_work()
     assert again.takes(Connack).code == 0

@@ -102,7 +102,7 @@ def test_a_client_that_leaves_during_the_check_leaves_nothing_behind() -> None:
     hub.link().sends(Connect(V5, "sensor")).is_cut()
     hub.loop.do_work()
     assert hub.hub.sessions == {}
-    assert hub.door.waiting_checks == 0
+    assert hub.door.admissions.waiting_checks == 0
 
 
 def test_a_check_cancelled_by_the_hubs_stop_is_no_error() -> None:

@@ -1,16 +1,14 @@
 """The MQTT door's driver: joins sockets, clock and hub to the protocol. The only room here that does I/O.
 
 One `MqttConnection` per client: bytes go to its protocol, the packets that need a decision go through `mapping` to
-identity and the hub, and the hub's deliveries come back through `wake` and `drain`. Everything runs on the loop;
-only password hashes go to a worker thread.
+identity (in `admission`) and the hub, and the hub's deliveries come back through `wake` and `drain`. Everything runs
+on the loop; only password hashes go to a worker thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import ParamSpec
@@ -19,6 +17,7 @@ import msgspec
 import structlog
 
 from lockgate.adapters.mqtt import mapping
+from lockgate.adapters.mqtt.admission import Admission, Admissions, Verdict
 from lockgate.adapters.mqtt.mapping import reason_code
 from lockgate.adapters.mqtt.packets import (
     NO_PROPERTIES,
@@ -41,9 +40,9 @@ from lockgate.adapters.mqtt.protocol import MqttProtocol, State
 from lockgate.errors import LockgateError, NotAuthorized, Unavailable
 from lockgate.events import Event
 from lockgate.hub import Hub, Receipt, Session, SessionStore
-from lockgate.identity import Authenticator, Credentials
+from lockgate.identity import Authenticator
 from lockgate.model.principal import Principal
-from lockgate.net.link import Link, network_of
+from lockgate.net.link import Link
 from lockgate.registry.journal import Journal, Peer
 from lockgate.settings import Settings
 
@@ -53,10 +52,7 @@ P = ParamSpec("P")
 MAX_WAITING_ANSWERS = 4096
 UNREAD_BUFFERS = 2
 """A client that does not read is not read either once this many times its write buffer waits for it: answers, too."""
-SHARES_OF_CHECKS = 4
-"""No address takes more than one of so many shares of the waiting password checks."""
 DELIVERIES_PER_WRITE = 512
-MAX_LAB_NAME = 250
 FILTERS_PER_PACKET = 1000
 """A SUBSCRIBE may ask for so many, or for as many as a session may hold: 1 MiB has room for 250,000."""
 
@@ -79,13 +75,12 @@ class MqttDoor:
         self.journal = journal
         self.store = store
         self.settings = settings
-        self.workers = workers
         self.wall_clock = wall_clock
         self.outgoing = mapping.Outgoing()
         self.connections: set[MqttConnection] = set()
-        self.waiting_checks = 0
-        self.checks_by_host: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
+        limit = settings.identity.max_waiting_password_checks
+        self.admissions = Admissions(authenticator, workers, self._loop, wall_clock, limit)
         self._is_replaying = False
         self._dirty: list[MqttConnection] = []
         self._waiting_for_commit: set[MqttConnection] = set()
@@ -299,13 +294,10 @@ class MqttConnection:
     def _receive(self, data: bytes) -> None:
         protocol = self._protocol
         packets = protocol.receive_data(data, self._door._loop.time())
-        while packets:
-            for packet in packets:
-                if self._is_over or (protocol.state is State.CLOSED and self.session is None):
-                    return
-                self._handle(packet)
-            # After a CONNECT that was accepted at once, what followed it still waits.
-            packets = self._rest() if protocol.state is State.CONNECTED and isinstance(packet, Connect) else []
+        for packet in packets:
+            if self._is_over or (protocol.state is State.CLOSED and self.session is None):
+                return
+            self._handle(packet)
         if protocol.failure is not None and not self._is_over:
             self._failed(protocol.failure)
             return
@@ -319,9 +311,6 @@ class MqttConnection:
             self.link.pause_reading()
             self._door.wait_for_commit(self)
 
-    def _rest(self) -> list[Packet]:
-        return self._protocol.receive_data(b"", self._door._loop.time())
-
     def _read_on(self) -> None:
         if not self._is_reading and not self._is_too_far_ahead():
             self._is_reading = True
@@ -329,6 +318,8 @@ class MqttConnection:
 
     def _is_too_far_ahead(self) -> bool:
         door = self._door
+        if self._protocol.state is State.AWAITING_VERDICT:
+            return True  # what a stranger sends must not pile up
         if self._protocol.waiting_answers > MAX_WAITING_ANSWERS or door.store.is_full:
             return True
         # Deliveries stop when the client does not read; answers do not, and it may ask for them without end.
@@ -351,67 +342,26 @@ class MqttConnection:
 
     def _on_connect(self, connect: Connect) -> None:
         self._client_id = connect.client_id
-        door = self._door
-        if self._is_lab:
-            # Lab sessions have names of their own: none can take over a device's.
-            client_id = f"lab/{connect.client_id[:MAX_LAB_NAME] or secrets.token_hex(8)}"
-            self._admit(connect, Principal("lab", client_id, "lab"))
-            return
-        credentials = Credentials(
-            client_id=connect.client_id,
-            user_name=connect.user_name,
-            secret=connect.password,
-            certificate=self.link.peer_certificate,
-            is_protected=self.link.protection is not None,
-            host=self.link.peer.host,
-        )
-        try:
-            if not door.authenticator.is_slow(credentials):
-                self._admit(connect, door.authenticator.authenticate(credentials, door.wall_clock()))
-                return
-            limit = door.settings.identity.max_waiting_password_checks
-            if door.waiting_checks >= limit:
-                raise Unavailable(f"{limit} password checks wait already", reason="server busy", fix="try again later")
-            share = max(1, limit // SHARES_OF_CHECKS)
-            host = network_of(credentials.host)
-            if door.checks_by_host[host] >= share:
-                raise Unavailable(
-                    f"{share} password checks from {host} wait already",
-                    reason="server busy",
-                    fix="try again later, or raise identity.max_waiting_password_checks",
-                )
-        except LockgateError as error:
-            self._refuse(connect, error)
-            return
-        door.waiting_checks += 1
-        door.checks_by_host[host] += 1
-        self.link.pause_reading()
-        check = door._loop.run_in_executor(
-            door.workers, door.authenticator.authenticate, credentials, door.wall_clock()
-        )
-        check.add_done_callback(lambda done: self._checked(connect, done))
+        Admission(
+            self._door.admissions,
+            self.link,
+            self._is_lab,
+            lambda verdict: self.guarded(self._decide, connect, verdict),
+        ).begin(connect)
+        if self._protocol.state is State.AWAITING_VERDICT and not self._is_over:
+            self._is_reading = False
+            self.link.pause_reading()
 
-    def _checked(self, connect: Connect, done: asyncio.Future[Principal]) -> None:
-        """The worker thread has checked the password."""
-        self._door.waiting_checks -= 1
-        self._door.checks_by_host -= Counter([network_of(self.link.peer.host)])  # what is at zero goes
-        if done.cancelled():
-            return
+    def _decide(self, connect: Connect, verdict: Verdict) -> None:
+        """The admission is over: let the client in, or tell it why not."""
         if self._is_over:
-            done.exception()
             return
-        self.link.resume_reading()
-        try:
-            principal = done.result()
-            changed = self._door.authenticator.verdict(principal, self._door.wall_clock())
-            if changed is not None:  # blocked or revoked while the thread was at work
-                raise changed
-            self._admit(connect, principal)
-            self._receive(b"")
-        except LockgateError as error:
-            self._refuse(connect, error)
-        except Exception:
-            self._unexpected()
+        if isinstance(verdict, Principal):
+            self._admit(connect, verdict)
+        elif isinstance(verdict, LockgateError):
+            self._refuse(connect, verdict)
+        else:
+            raise verdict
 
     def _admit(self, connect: Connect, principal: Principal) -> None:
         door = self._door
@@ -440,6 +390,8 @@ class MqttConnection:
                 opened.session.give_up(delivery)
         self.pump()
         self._flush()
+        self._read_on()
+        self._receive(b"")  # what followed the CONNECT still waits
 
     def _refuse(self, connect: Connect, error: LockgateError, principal: Principal | None = None) -> None:
         reference = self._note(error, self._door.authenticator.shown_name(connect.user_name or ""), principal)
