@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": "lockgate.cli.demo:demo",
     "device": "lockgate.cli.device:device",
     "init": "lockgate.cli.init:init",
+    "mqtt": "lockgate.cli.mqtt:mqtt",
     "policy": "lockgate.cli.policy:policy",
     "server-cert": "lockgate.cli.server_cert:server_cert",
     "service": "lockgate.cli.service:service",

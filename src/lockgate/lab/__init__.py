@@ -1,0 +1,1 @@
+"""The lab: what happens on the wire, taken apart to be looked at."""
