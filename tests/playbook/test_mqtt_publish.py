@@ -358,8 +358,9 @@ def test_answers_wait_for_their_commit_and_keep_their_order() -> None:
 
 def test_a_subscription_of_a_kept_session_is_answered_when_it_is_stored() -> None:
     hub = Playbook()
+    office = hub.client("office", properties=KEPT)
     hub.store.holds = True
-    office = hub.client("office", properties=KEPT).subscribes(SubscriptionRequest("a", 1)).gets_nothing()
+    office.subscribes(SubscriptionRequest("a", 1)).gets_nothing()
     hub.commits()
     office.gets(Suback(1, (1,)))
 
@@ -370,6 +371,16 @@ def test_a_qos_2_message_and_the_note_that_it_came_are_stored_together() -> None
     office.subscribes(SubscriptionRequest("a", 2)).gets(Suback(1, (2,)))
     hub.client("sensor", properties=KEPT).publishes("a", qos=2).gets(Pubrec(1))
     assert hub.store.transactions == [["delivery", "incoming"]]
+
+
+def test_who_clears_a_retained_message_again_waits_for_the_first_clearing() -> None:
+    hub = Playbook()
+    hub.client("first").publishes("a", retain=True).publishes("b", retain=True)
+    hub.store.holds = True
+    sensors = [hub.client(name).publishes("a", b"", qos=1, retain=True).gets_nothing() for name in ("one", "two")]
+    hub.commits()
+    for sensor in sensors:
+        sensor.gets(Puback(1, ReasonCode.NO_MATCHING_SUBSCRIBERS))
 
 
 def test_silence_while_the_hub_made_the_client_wait_does_not_count() -> None:

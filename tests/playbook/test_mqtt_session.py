@@ -429,3 +429,113 @@ def test_what_waits_for_a_client_that_reads_again_is_asked_about_again() -> None
     hub.rules.change(*hub.rules.rules, DENIED)
     office.handler.resume_writing()
     office.gets(Publish(topic_name("b"), b"open")).is_open()
+
+
+# A CONNACK promises nothing that a crash could undo
+
+
+def test_a_connack_waits_until_its_session_is_stored() -> None:
+    hub = Playbook()
+    hub.store.holds = True
+    office = comes_back(hub).gets_nothing()
+    assert not office.wire.is_reading, "what follows the CONNECT waits as well"
+    hub.door.committed(hub.store.committed)
+    office.gets_nothing()
+    hub.commits()
+    assert office.takes(Connack).code == 0
+    office.is_open()
+
+
+def test_what_followed_the_connect_is_answered_behind_the_connack_that_waited() -> None:
+    hub = Playbook()
+    hub.store.holds = True
+    office = hub.link().sends(
+        Connect(V5, "office", clean_start=False, properties=HOUR), Publish(A, b"x", 1, packet_id=7), Disconnect()
+    )
+    office.gets_nothing()
+    hub.commits()
+    assert [type(packet) for packet in office.packets()] == [Connack, Puback]
+    assert office.wire.is_closed
+
+
+def test_nothing_is_delivered_or_sent_again_before_the_connack() -> None:
+    hub = Playbook()
+    office = keeps(hub, qos=1)
+    hub.client("sensor").publishes("a", b"1", qos=1)
+    office.is_cut()
+    hub.store.holds = True
+    office = comes_back(hub)
+    hub.client("driver").publishes("a", b"2")
+    office.gets_nothing()
+    hub.commits()
+    resumed(Publish(A, b"1", 1, dup=True, packet_id=1), Publish(A, b"2"), client=office)
+
+
+def test_a_clean_start_is_told_when_the_session_that_it_dropped_is_gone_for_good() -> None:
+    hub = Playbook()
+    keeps(hub).is_cut()
+    hub.store.holds = True
+    office = hub.link().sends(Connect(V5, "office")).gets_nothing()
+    hub.commits()
+    assert not office.takes(Connack).session_present
+
+
+def test_a_session_that_ended_a_moment_ago_is_gone_for_good_before_the_next_is_told_so() -> None:
+    hub = Playbook()
+    office = keeps(hub)
+    hub.store.holds = True
+    office.sends(Disconnect(0, Properties(session_expiry_interval=0)))
+    office = hub.link().sends(Connect(V5, "office", clean_start=False)).gets_nothing()
+    hub.commits()
+    assert not office.takes(Connack).session_present
+
+
+def test_a_session_that_shall_no_longer_be_kept_is_forgotten_before_its_connack() -> None:
+    hub = Playbook()
+    keeps(hub).is_cut()
+    hub.store.holds = True
+    office = comes_back(hub, properties=Properties()).gets_nothing()
+    hub.commits()
+    assert office.takes(Connack).session_present
+
+
+def test_a_client_that_leaves_before_its_connack_leaves_its_session_waiting() -> None:
+    hub = Playbook()
+    hub.store.holds = True
+    comes_back(hub).is_cut()
+    comes_back(hub).ends()
+    hub.commits()
+    assert hub.hub.sessions["office"].outlet is None
+    resumed_client = comes_back(hub)
+    hub.commits()
+    resumed(client=resumed_client)
+
+
+@pytest.mark.parametrize(("version", "code"), [(V5, ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR), (V311, 3)])
+def test_a_client_taken_over_before_its_connack_gets_a_connack_that_says_no(version: int, code: int) -> None:
+    hub = Playbook()
+    hub.store.holds = True
+    first = comes_back(hub, version=version)
+    second = comes_back(hub, version=version)
+    first.gets(Connack(code)).is_closed()
+    hub.commits()
+    resumed(client=second)
+
+
+def test_a_hub_that_stops_refuses_whom_it_has_not_welcomed_yet() -> None:
+    hub = Playbook()
+    hub.store.holds = True
+    office = comes_back(hub)
+    hub.stops()
+    office.gets(Connack(ReasonCode.SERVER_UNAVAILABLE)).is_closed()
+
+
+def test_a_release_said_again_on_a_new_connection_waits_for_the_first_forgetting() -> None:
+    hub = Playbook()
+    sensor = hub.client("sensor", clean_start=False, properties=HOUR).publishes("b", qos=2)
+    hub.store.holds = True
+    sensor.sends(Pubrel(1)).is_cut()
+    again = comes_back(hub, "sensor").gets_nothing()
+    hub.commits()
+    resumed(client=again)
+    again.sends(Pubrel(1)).gets(Pubcomp(1, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))

@@ -1,7 +1,7 @@
 """WHO HEARS IT? The topic space: subscriptions, retained messages, sessions and deliveries, the same for every door."""
 
-from lockgate.hub.hub import Hub, Receipt
+from lockgate.hub.hub import Hub, Opened, Receipt
 from lockgate.hub.ports import Outlet, SessionStore
 from lockgate.hub.session import Session
 
-__all__ = ["Hub", "Outlet", "Receipt", "Session", "SessionStore"]
+__all__ = ["Hub", "Opened", "Outlet", "Receipt", "Session", "SessionStore"]

@@ -38,7 +38,10 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """A session joined to a connection; `resend` was unsettled, after `commit` (0: none) the session is stored."""
+    """A session joined to a connection; `resend` was unsettled.
+
+    After `commit` (0: none) a crash undoes nothing of it: the session is stored, one that it replaced is forgotten.
+    """
 
     session: Session
     is_present: bool
@@ -72,6 +75,7 @@ class Hub:
         self._timers = Timers()
         self.sessions: dict[str, Session] = {}
         self._by_device: dict[str, dict[Session, None]] = {}
+        self._last_forgotten: int = 0
 
     # The topic space
 
@@ -244,7 +248,8 @@ class Hub:
         self._adopt(session, principal, expiry_seconds, will)
         self.review(session, with_unsettled=True)
         resend = session.attach(outlet, window)
-        commit = self._store.save_session(session.record()) if session.is_durable else 0
+        # What is not stored waits for what was forgotten: a crash would bring back the session it was told is gone.
+        commit = self._store.save_session(session.record()) if session.is_durable else self._last_forgotten
         self._timers.forget(session)
         if principal.expires_at is not None:
             self._timers.add(principal.expires_at, Moment.PROOF_ENDS, session)
@@ -330,7 +335,8 @@ class Hub:
             self._retained.keep(message)
             return self._store.keep_retained(message)
         # [MQTT-3.3.1-6]: an empty payload clears the topic, and is itself not kept.
-        return self._store.clear_retained(message.topic) if self._retained.clear(message.topic) else 0
+        # The clearing before this one may still be on its way to the disk: whoever is promised it waits as well.
+        return self._store.clear_retained(message.topic) if self._retained.clear(message.topic) or message.qos else 0
 
     def _deliver_retained(self, session: Session, subscription: Subscription, now: float) -> None:
         identifiers = (subscription.identifier,) if subscription.identifier else ()
@@ -365,7 +371,7 @@ class Hub:
         session.will = will
         if session.is_durable and expiry_seconds <= 0:
             # It was kept and shall end with this connection: the store need not know it any longer.
-            self._store.forget_session(session.client_id)
+            self._last_forgotten = self._store.forget_session(session.client_id)
         session.is_durable = expiry_seconds > 0
 
     def _take_over(self, session: Session, clean_start: bool, now: float) -> None:
@@ -423,7 +429,7 @@ class Hub:
         self._timers.forget(session)
         self._memory.forget_client(session.client_id)
         if session.is_durable:
-            self._store.forget_session(session.client_id)
+            self._last_forgotten = self._store.forget_session(session.client_id)
 
 
 def _proof_ended(principal: Principal) -> AuthenticationFailed:

@@ -214,6 +214,19 @@ def test_the_receipt_names_the_commit_that_holds_the_message() -> None:
     assert world.hub.publish(SENSOR, message("unheard", retain=True, qos=1)) == Receipt(1, 1)
 
 
+def test_an_opened_session_names_the_commit_after_which_nothing_of_it_can_be_undone() -> None:
+    world = World()
+    world.store.holds = True
+    world.opens("office", expiry=60.0)
+    opened = world.hub.open_session(principal("office"), FakeOutlet(), False, 60.0, None, 10, NOW)
+    assert (opened.is_present, opened.commit) == (True, 1)
+    opened = world.hub.open_session(principal("office"), FakeOutlet(), True, 0.0, None, 10, NOW)
+    assert (opened.is_present, opened.commit) == (False, 1), "the kept session may still come back"
+    world.store.commit()
+    opened = world.hub.open_session(principal("other"), FakeOutlet(), True, 0.0, None, 10, NOW)
+    assert opened.commit <= world.store.committed
+
+
 def test_take_over_ends_the_older_connection_and_keeps_the_session() -> None:
     world = World()
     first = world.opens("office", "a", expiry=60.0)

@@ -78,6 +78,7 @@ RETURN_CODES: tuple[tuple[type[LockgateError], int], ...] = (
     (AuthenticationFailed, 4),
     (RateExceeded, 3),
     (Unavailable, 3),
+    (SessionTakenOver, 3),
     (QuotaExceeded, 3),
     (NotAuthorized, 5),
 )

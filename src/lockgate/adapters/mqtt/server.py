@@ -39,7 +39,7 @@ from lockgate.adapters.mqtt.packets import (
 from lockgate.adapters.mqtt.protocol import MqttProtocol, State
 from lockgate.errors import LockgateError, NotAuthorized, Unavailable
 from lockgate.events import Event
-from lockgate.hub import Hub, Receipt, Session, SessionStore
+from lockgate.hub import Hub, Opened, Receipt, Session, SessionStore
 from lockgate.identity import Authenticator
 from lockgate.model.principal import Principal
 from lockgate.net.link import Link
@@ -156,6 +156,7 @@ class MqttConnection:
         self._protocol = MqttProtocol(door.settings.mqtt, door._loop.time())
         self._principal: Principal | None = None
         self._client_id = ""
+        self._joining: tuple[Connect, Opened] | None = None
         self._is_paused = False
         self._is_reading = True
         self._is_over = False
@@ -227,6 +228,9 @@ class MqttConnection:
         text = error.reason
         if self._principal is not None:
             self._door.journal.ended(error, self._principal, self._peer())
+        if self._protocol.state is State.AWAITING_VERDICT:
+            version = self._protocol.version
+            self._protocol.refuse(mapping.connack_code(error, version), Properties(reason_string=text))
         self._protocol.disconnect(self._end_code(error), Properties(reason_string=text))
         self._finish()
 
@@ -271,6 +275,13 @@ class MqttConnection:
 
     def committed(self, number: int, now: float) -> None:
         """Commit `number` is durable: answers and deliveries that waited for it go."""
+        if self._joining is not None and self._protocol.state is State.AWAITING_VERDICT:
+            connect, opened = self._joining
+            if opened.commit > number:
+                self._door.wait_for_commit(self)
+            else:
+                self._welcome(connect, opened)
+            return
         self._protocol.committed(number, now)
         self.pump()
         self._flush()
@@ -354,7 +365,7 @@ class MqttConnection:
 
     def _decide(self, connect: Connect, verdict: Verdict) -> None:
         """The admission is over: let the client in, or tell it why not."""
-        if self._is_over:
+        if self._is_over or self._protocol.state is not State.AWAITING_VERDICT:
             return
         if isinstance(verdict, Principal):
             self._admit(connect, verdict)
@@ -376,18 +387,33 @@ class MqttConnection:
             return
         self._principal = principal
         self.session = opened.session
-        keep_alive = mapping.granted_keep_alive(connect, door.settings.mqtt.max_keep_alive_seconds)
+        door.journal.connected(principal, self._peer())
+        self._joining = (connect, opened)
+        if opened.commit > door.store.committed:
+            door.wait_for_commit(self)
+        else:
+            self._welcome(connect, opened)
+
+    def _welcome(self, connect: Connect, opened: Opened) -> None:
+        """Nothing that the CONNACK says can be undone any more: say it, and begin."""
+        door, session = self._door, opened.session
+        self._joining = None
+        settings = door.settings.mqtt
+        keep_alive = mapping.granted_keep_alive(connect, settings.max_keep_alive_seconds)
         self._protocol.accept(
-            opened.session,
+            session,
             opened.is_present,
-            mapping.connack_properties(connect, principal.client_id, expiry, keep_alive, door.settings.mqtt),
+            mapping.connack_properties(connect, session.client_id, session.expiry_seconds, keep_alive, settings),
             keep_alive,
         )
-        door.journal.connected(principal, self._peer())
+        now = door.wall_clock()
+        self._hub.review(session, with_unsettled=True)
         for delivery in opened.resend:
+            if delivery.tag not in session.unsettled:
+                continue  # it was given up meanwhile
             publish = door.outgoing.to_publish(msgspec.structs.replace(delivery, is_repeated=True), now)
             if not self._protocol.resend(publish):
-                opened.session.give_up(delivery)
+                session.give_up(delivery)
         self.pump()
         self._flush()
         self._read_on()
