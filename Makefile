@@ -5,11 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: up test check long bench docs sbom lock clean setup peers help
+.PHONY: up test check long conformance bench docs sbom lock clean setup peers help
 .DEFAULT_GOAL := help
 
 help:  ## what can be done here
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 up: setup  ## set up, and run the demonstration (ARGS="--for 10" ends it by itself)
 	@$(BIN)/lockgate demo $(ARGS)
@@ -22,6 +22,9 @@ check: setup  ## lint, types, floors, fast tests, coverage, docs: under a minute
 
 long: setup peers  ## the full form of the tests that have a short one
 	@tools/tests -m "long or not long" $(ARGS)
+
+conformance: setup  ## every statement of MQTT 3.1.1 and 5.0, against our own hub or HUB=mqtt://... (ELSEWHERE=NAME: its known differences)
+	@tools/tests tests/conformance $(if $(HUB),--hub $(HUB)) $(if $(HUB_CA),--hub-ca $(HUB_CA)) $(if $(ELSEWHERE),--elsewhere $(ELSEWHERE)) $(ARGS)
 
 bench: setup peers  ## measure beside Debian's mosquitto, and write the table (QUICK=1 for a short run)
 	@tools/installed .cache/installed

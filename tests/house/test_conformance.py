@@ -1,0 +1,39 @@
+"""The conformance suite is whole: no statement without a test or a reason, no test of a statement that is not there."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conformance import catalogue
+
+VERSIONS = tuple(catalogue.FILES)
+TESTS = catalogue.tests()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_statement_that_binds_a_server_has_a_test(version: str) -> None:
+    bare = [
+        number
+        for number, statement in catalogue.statements(version).items()
+        if statement.is_ours and (version, number) not in TESTS
+    ]
+    assert bare == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_statement_that_binds_no_server_says_why_and_others_do_not(version: str) -> None:
+    for number, statement in catalogue.statements(version).items():
+        assert bool(statement.reason) != statement.is_ours, number
+        assert statement.wording, number
+
+
+def test_no_test_names_a_statement_that_is_not_in_the_list() -> None:
+    known = {(version, number) for version in VERSIONS for number in catalogue.statements(version)}
+    assert sorted(set(TESTS) - known) == []
+
+
+def test_the_differences_of_other_hubs_are_about_tests_that_exist() -> None:
+    names = {test for group in TESTS.values() for test in group}
+    for path in (catalogue.HERE / "elsewhere").glob("*.toml"):
+        for test in catalogue.differences(path.stem):
+            assert test.partition("[")[0] in names, f"{path.name}: {test}"
