@@ -49,10 +49,15 @@ def user_and_secret(folder: Path, device: DeviceFile, token_lifetime_seconds: fl
     """Give the user name and the password of a CONNECT, made anew each time; None for a device with a certificate.
 
     Raises:
-        InvalidSettings: when the key or the password cannot be read.
+        InvalidSettings: when the key or the password cannot be read, or the device proves itself by SCRAM.
     """
     if device.auth is CredentialKind.X509:
         return None
+    if device.auth is CredentialKind.SCRAM_SHA_256:
+        raise InvalidSettings(
+            f"{device.name} proves itself by SCRAM, for which the Python client's MQTT library has no packet (AUTH)",
+            fix="use client.mjs in its folder, or make the device anew with --auth jwt-es256",
+        )
     if device.password_file is None:
         return device.name, make_token(folder, token_lifetime_seconds)
     password = read_file(folder / device.password_file, "a whole device folder")

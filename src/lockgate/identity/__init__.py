@@ -2,5 +2,6 @@
 
 from lockgate.identity.authenticator import Authenticator
 from lockgate.identity.credentials import Credentials, DeviceSource
+from lockgate.identity.exchange import METHODS, Exchange, Turn
 
-__all__ = ["Authenticator", "Credentials", "DeviceSource"]
+__all__ = ["METHODS", "Authenticator", "Credentials", "DeviceSource", "Exchange", "Turn"]

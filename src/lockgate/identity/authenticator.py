@@ -9,9 +9,12 @@ from __future__ import annotations
 import secrets
 
 from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, Step
-from lockgate.identity.credentials import Credentials, DeviceSource, shown_name
+from lockgate.identity.credentials import Credentials, DeviceSource, Proof, shown_name
+from lockgate.identity.exchange import JWT, METHODS, Exchange, Prover, TokenProver
 from lockgate.identity.jwt import TokenVerifier, looks_like_token
+from lockgate.identity.lockout import Lockout
 from lockgate.identity.password import PasswordVerifier
+from lockgate.identity.scram import ScramProvers
 from lockgate.identity.x509 import verify_certificate
 from lockgate.model.device import Credential, Device, owns_client_id
 from lockgate.model.principal import Principal
@@ -26,8 +29,10 @@ class Authenticator:
 
     def __init__(self, devices: DeviceSource, settings: IdentitySettings) -> None:
         self._devices = devices
+        lockout = Lockout(devices, settings)  # one count, however a password is shown
         self._tokens = TokenVerifier(devices, settings)
-        self._passwords = PasswordVerifier(devices, settings)
+        self._passwords = PasswordVerifier(devices, lockout)
+        self._scram = ScramProvers(devices, lockout)
 
     def is_slow(self, credentials: Credentials) -> bool:
         """Say whether the check takes tens of milliseconds (a password hash), so that it belongs in a worker thread."""
@@ -48,21 +53,28 @@ class Authenticator:
             AuthenticationFailed: the credentials prove nobody.
             NotAuthorized: they do, but not for this client id, or the device is blocked.
         """
-        credential, ends_at = self._prove(credentials, now)
-        device = self._devices.device(credential.device)
-        if device is None:
-            raise _unknown(credential.device)
-        _check_client_id(device, credentials.client_id)
-        problem = standing(device, credential, now)
-        if problem is not None:
-            raise problem
-        return Principal(
-            device=device.name,
-            client_id=credentials.client_id or f"{device.name}/auto-{secrets.token_hex(8)}",
-            auth=credential.kind.value,
-            credential_id=credential.id,
-            expires_at=_earlier(ends_at, credential.expires_at),
-        )
+        return self._admit(credentials.client_id, self._prove(credentials, now), now)
+
+    def begin(self, credentials: Credentials, method: str) -> Exchange:
+        """Begin an enhanced authentication; who it proves is bound to the client id of `credentials`.
+
+        Args:
+            credentials: where the peer is and which client id it asks for; a secret in it counts for nothing here.
+            method: one of `METHODS`.
+
+        Raises:
+            AuthenticationFailed: the method is none of ours, or the connection is not encrypted.
+        """
+        if method not in METHODS:
+            raise AuthenticationFailed(
+                f"client id {credentials.client_id!r} asked for an authentication method that this hub does not offer",
+                reason="authentication method not offered",
+                fix=f"use {' or '.join(sorted(METHODS))}, or none",
+            )
+        _check_protected(credentials)
+        client_id = credentials.client_id
+        prover: Prover = TokenProver(self._tokens, client_id) if method == JWT else self._scram.prover(credentials)
+        return Exchange(method, prover, lambda proof, now: self._admit(client_id, proof, now))
 
     def verdict(self, principal: Principal, now: float) -> LockgateError | None:
         """Say why a principal that was proven before no longer holds, or None when it does."""
@@ -78,7 +90,26 @@ class Authenticator:
         """Give a user name as it may be logged: it may be a secret in the wrong field."""
         return shown_name(user_name, self._devices)
 
-    def _prove(self, credentials: Credentials, now: float) -> tuple[Credential, float | None]:
+    def _admit(self, client_id: str, proof: Proof, now: float) -> Principal:
+        """Give the principal of somebody proven, if the client id is its own and nothing else is in the way."""
+        credential, ends_at = proof
+        device = self._devices.device(credential.device)
+        if device is None:
+            raise _unknown(credential.device)
+        _check_client_id(device, client_id)
+        principal = Principal(
+            device=device.name,
+            client_id=client_id or f"{device.name}/auto-{secrets.token_hex(8)}",
+            auth=credential.kind.value,
+            credential_id=credential.id,
+            expires_at=_earlier(ends_at, credential.expires_at),
+        )
+        problem = self.verdict(principal, now)  # as the registry is now: a proof in rounds takes its time
+        if problem is not None:
+            raise problem
+        return principal
+
+    def _prove(self, credentials: Credentials, now: float) -> Proof:
         if credentials.certificate is not None:
             return verify_certificate(self._devices, credentials.certificate)
         if credentials.secret is None:
@@ -87,12 +118,7 @@ class Authenticator:
                 reason="no credentials",
                 fix="connect with the device's certificate, token or password: its README.md has the command line",
             )
-        if not credentials.is_protected:
-            raise AuthenticationFailed(
-                "a password or token came over an unencrypted connection",
-                reason="password needs TLS",
-                fix="connect to the TLS port, and give the device a new password or key: this was readable on the way",
-            )
+        _check_protected(credentials)
         if looks_like_token(credentials.secret):
             return self._tokens.verify(credentials.client_id, credentials.secret, now)
         return self._passwords.verify(credentials, now), None
@@ -117,6 +143,15 @@ def standing(device: Device, credential: Credential, now: float) -> LockgateErro
             evidence={"device": device.name},
         )
     return None
+
+
+def _check_protected(credentials: Credentials) -> None:
+    if not credentials.is_protected:
+        raise AuthenticationFailed(
+            "a password or token came over an unencrypted connection",
+            reason="password needs TLS",
+            fix="connect to the TLS port, and give the device a new password or key: this was readable on the way",
+        )
 
 
 def _check_client_id(device: Device, client_id: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 from cryptography import x509
@@ -11,6 +11,9 @@ from lockgate.model.device import Credential, Device
 
 SHOWN_WHOLE_CHARACTERS = 32
 SHOWN_CHARACTERS = 12
+
+Proof: TypeAlias = tuple[Credential, float | None]
+"""The credential that was proven, and the unix second at which the proof ends; None when it does not."""
 
 
 class Credentials(msgspec.Struct, frozen=True):

@@ -20,14 +20,15 @@ class CredentialKind(StrEnum):
     JWT_RS256 = "jwt-rs256"
     X509 = "x509"
     PASSWORD = "password"  # noqa: S105  (a kind, not a password)
+    SCRAM_SHA_256 = "scram-sha-256"
 
 
 class Credential(msgspec.Struct, frozen=True):
     """One way in for one device.
 
-    `public` is what the hub needs to check it and nothing more: a PEM public key (jwt-*), a PEM certificate (x509)
-    or an argon2id hash in PHC form (password). `thumbprint` is the SHA-256 of the public key's SubjectPublicKeyInfo
-    in hex, "" for passwords. Times are unix seconds.
+    `public` is what the hub needs to check it and nothing more: a PEM public key (jwt-*), a PEM certificate (x509),
+    an argon2id hash in PHC form (password) or a `model.scram` verifier (scram-sha-256). `thumbprint` is the SHA-256 of
+    the public key's SubjectPublicKeyInfo in hex, "" for passwords. Times are unix seconds.
     """
 
     id: int

@@ -5,7 +5,7 @@ or none. The secret exists in that folder alone; what comes back for the registr
 
 Passwords are 192 random bits, kept by the hub as argon2id in PHC form with RFC 9106's second recommended set: 3
 passes over 64 MiB in 4 lanes. That is what `identity` assumes for a device that it does not know, so that both
-answers take the same time.
+answers take the same time. For SCRAM the hub keeps a verifier of the same kind of password.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import msgspec
 from argon2 import PasswordHasher, Type
 
 from lockgate.errors import Conflict, InvalidSettings
+from lockgate.identity.scram import make_verifier
 from lockgate.model.device import CredentialKind, check_name
 from lockgate.pki.authority import DEVICE_LIFE_SECONDS, Authority
 from lockgate.pki.certificates import (
@@ -37,11 +38,12 @@ from lockgate.provision.folder import (
     KEY_FILE,
     PASSWORD_FILE,
     README_FILE,
+    SCRAM_PROGRAM,
     VERSION,
     DeviceFile,
     HubAddress,
 )
-from lockgate.provision.guide import readme
+from lockgate.provision.guide import readme, scram_program
 
 PASSWORD_BYTES = 24
 HASHER = PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=4, hash_len=32, salt_len=16, type=Type.ID)
@@ -130,6 +132,10 @@ def _make_secret(
         # Hexadecimal: needs no quoting anywhere, and never begins with a dash.
         password = secrets.token_hex(PASSWORD_BYTES)
         return {PASSWORD_FILE: password.encode()}, NewCredential(kind, HASHER.hash(password))
+    if kind is CredentialKind.SCRAM_SHA_256:
+        password = secrets.token_hex(PASSWORD_BYTES)
+        files = {PASSWORD_FILE: password.encode(), SCRAM_PROGRAM: scram_program()}
+        return files, NewCredential(kind, make_verifier(password).to_text())
     key = generate_key("rsa" if kind is CredentialKind.JWT_RS256 else "ec")
     files = {KEY_FILE: private_key_to_pem(key)}
     thumbprint = spki_thumbprint(key.public_key())

@@ -4,7 +4,8 @@
     ca.pem        the root certificate that the hub's certificate must lead to
     device.key    the private key, PKCS #8 PEM, unencrypted               (jwt-*, x509)
     device.crt    the device's certificate, then the issuing CA's         (x509)
-    password      the password, without a line end                        (password)
+    password      the password, without a line end                        (password, scram-sha-256)
+    client.mjs    a program for node that connects by SCRAM               (scram-sha-256)
     README.md     how to connect, for people
 
 The folder has mode 0700 and every file in it 0600.
@@ -24,6 +25,7 @@ CA_FILE = "ca.pem"
 KEY_FILE = "device.key"
 CERTIFICATE_FILE = "device.crt"
 PASSWORD_FILE = "password"  # noqa: S105  (a file's name, not a password)
+SCRAM_PROGRAM = "client.mjs"
 README_FILE = "README.md"
 
 VERSION = 1

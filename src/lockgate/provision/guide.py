@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from lockgate.model.device import CredentialKind
-from lockgate.provision.folder import CA_FILE, DEVICE_FILE, DeviceFile
+from lockgate.provision.folder import CA_FILE, DEVICE_FILE, SCRAM_PROGRAM, DeviceFile
 
 _TOKEN_KINDS = (CredentialKind.JWT_ES256, CredentialKind.JWT_RS256)
 
@@ -16,6 +16,7 @@ _FILES = {
     "device.key": "the device's private key; whoever has it is the device",
     "device.crt": "the device's certificate, followed by the one of the CA that issued it",
     "password": "the device's password; whoever has it is the device",
+    SCRAM_PROGRAM: "a program for node and npm's mqtt that connects by SCRAM: use it, or take what you need from it",
     CA_FILE: "the root certificate: a hub that cannot prove itself by it is not yours",
     DEVICE_FILE: "the same facts for programs: `lockgate device token` and the Python client read it",
 }
@@ -29,13 +30,19 @@ class CommandLines(msgspec.Struct, frozen=True):
 
 
 def command_lines(device: DeviceFile, folder: Path | None = None) -> CommandLines:
-    """Give command lines for mosquitto_sub and mosquitto_pub.
+    """Give command lines for mosquitto_sub and mosquitto_pub; for SCRAM, which they do not speak, for node.
 
     Args:
         device: what the folder's `device.json` says.
         folder: where the folder is, for lines that work from anywhere; None for lines to be run from inside it.
     """
     where = folder.absolute() if folder is not None else None
+    if device.auth is CredentialKind.SCRAM_SHA_256:
+        program, topic = _path(where, SCRAM_PROGRAM), f"devices/{device.name}/hello"
+        return CommandLines(
+            subscribe=shlex.join(["node", program, "subscribe", topic]),
+            publish=shlex.join(["node", program, "publish", topic, "hello"]),
+        )
     return CommandLines(
         subscribe=_line("mosquitto_sub", device, where, f"{device.client_id}/sub"),
         publish=_line("mosquitto_pub", device, where, device.client_id) + " -m hello",
@@ -45,12 +52,19 @@ def command_lines(device: DeviceFile, folder: Path | None = None) -> CommandLine
 def readme(device: DeviceFile) -> str:
     """Give the README of a device's folder: how to connect, what each file is, what to do when it is lost."""
     lines = command_lines(device)
-    kept = [device.key_file, device.certificate_file, device.password_file, device.ca_file, DEVICE_FILE]
-    files = "\n".join(f"- `{name}`: {_FILES[name]}" for name in kept if name)
+    by_scram = device.auth is CredentialKind.SCRAM_SHA_256
+    kept = [device.key_file, device.certificate_file, device.password_file, SCRAM_PROGRAM if by_scram else None]
+    files = "\n".join(f"- `{name}`: {_FILES[name]}" for name in (*kept, device.ca_file, DEVICE_FILE) if name)
     return _README.format(
         name=device.name, host=device.host, port=device.port, files=files, how=_HOW[device.auth].format(device=device),
         subscribe=lines.subscribe, publish=lines.publish,
+        python="" if by_scram else _PYTHON.format(name=device.name),
     )  # fmt: skip
+
+
+def scram_program() -> bytes:
+    """Give the program that goes into the folder of a device that proves itself by SCRAM."""
+    return (Path(__file__).parent / SCRAM_PROGRAM).read_bytes()
 
 
 def _line(program: str, device: DeviceFile, folder: Path | None, client_id: str) -> str:
@@ -95,7 +109,23 @@ _HOW = {
         "It proves itself with its name as user name and the password in the file `password`.\n"
         "While a command runs, other users of the same machine can see its arguments: where that matters, use a key."
     ),
+    CredentialKind.SCRAM_SHA_256: (
+        "It proves by SCRAM-SHA-256 (MQTT 5.0's enhanced authentication) that it knows the password in the file\n"
+        "`password`, without ever sending it; mosquitto's clients and paho do not speak it, npm's mqtt does.\n"
+        "Once, inside this folder: `npm install mqtt@5`."
+    ),
 }
+
+_PYTHON = """
+Or in Python:
+
+```python
+from lockgate.client import Device
+
+with Device.open(".") as device:
+    device.publish("devices/{name}/hello", b"hello")
+```
+"""
 
 _README = """\
 # {name}
@@ -117,16 +147,7 @@ and speak in another:
 ```sh
 {publish}
 ```
-
-Or in Python:
-
-```python
-from lockgate.client import Device
-
-with Device.open(".") as device:
-    device.publish("devices/{name}/hello", b"hello")
-```
-
+{python}
 ## Files
 
 {files}

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from lockgate.errors import InvalidSettings
 from lockgate.model.device import Credential, CredentialKind
+from lockgate.model.scram import ScramVerifier
 from lockgate.pki.certificates import (
     PublicKey,
     certificate_key,
@@ -34,7 +35,7 @@ class Offered(Protocol):
 
     @property
     def public(self) -> str:
-        """A public key or a certificate in PEM form, or an argon2id hash."""
+        """A public key or a certificate in PEM form, an argon2id hash, or a SCRAM verifier."""
         ...
 
     @property
@@ -97,11 +98,22 @@ def _read_password(device: str, public: str) -> tuple[str, str, None]:
     return public, "", None
 
 
+def _read_scram(device: str, public: str) -> tuple[str, str, None]:
+    try:
+        return ScramVerifier.from_text(public).to_text(), "", None
+    except InvalidSettings as error:
+        raise InvalidSettings(
+            f"the registry takes a SCRAM verifier for {device}, and no other form of a password: {error}",
+            fix="lockgate device add --auth scram-sha-256 makes a password and its verifier",
+        ) from error
+
+
 _READERS: Mapping[CredentialKind, Callable[[str, str], tuple[str, str, float | None]]] = {
     CredentialKind.JWT_ES256: _read_es256,
     CredentialKind.JWT_RS256: _read_rs256,
     CredentialKind.X509: _read_certificate,
     CredentialKind.PASSWORD: _read_password,
+    CredentialKind.SCRAM_SHA_256: _read_scram,
 }
 
 
