@@ -10,6 +10,7 @@ from argon2 import PasswordHasher
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from lockgate.identity.scram import make_verifier
 from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.model.permission import Effect, Operation, Rule
 from lockgate.model.principal import Principal
@@ -115,6 +116,11 @@ def x509_key(key: ec.EllipticCurvePrivateKey, expires_at: float | None = None) -
 def password(secret: str) -> Credential:
     """Give the credential of a device with a password."""
     return Credential(0, "", CredentialKind.PASSWORD, CHEAP_HASHER.hash(secret))
+
+
+def scram(secret: str) -> Credential:
+    """Give the credential of a device that proves by SCRAM that it knows a password."""
+    return Credential(0, "", CredentialKind.SCRAM_SHA_256, make_verifier(secret).to_text())
 
 
 def public_pem(key: SigningKey) -> bytes:

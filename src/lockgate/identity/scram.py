@@ -44,9 +44,9 @@ class ScramProvers:
         self.lockout = lockout
         self._secret = secrets.token_bytes(32)
 
-    def prover(self, credentials: Credentials, nonce: str | None = None) -> ScramProver:
-        """Give the prover of one exchange; `nonce` is the hub's half, for test vectors alone."""
-        return ScramProver(self, credentials, nonce)
+    def prover(self, credentials: Credentials) -> ScramProver:
+        """Give the prover of one exchange."""
+        return ScramProver(self, credentials.host)
 
     def find(self, name: str) -> tuple[Credential | None, ScramVerifier]:
         """Give the credential of a name with its verifier; without one, a verifier that no password fits."""
@@ -66,13 +66,13 @@ class ScramProvers:
 class ScramProver:
     """The hub's side of one exchange: server-first answers client-first, server-final and the proof client-final."""
 
-    def __init__(self, shared: ScramProvers, credentials: Credentials, nonce: str | None) -> None:
+    def __init__(self, shared: ScramProvers, host: str) -> None:
         self.user_name = ""
         self._shared = shared
-        self._host = credentials.host
+        self._host = host
         self._credential: Credential | None = None
         self._is_begun = False
-        self._server = _MECHANISM.make_server(self._auth_info, s_nonce=nonce)
+        self._server = _MECHANISM.make_server(self._auth_info)
 
     def respond(self, data: bytes, now: float) -> tuple[bytes, Proof | None]:
         """Give the answer to a message of the client, and the proof once it is there.

@@ -136,7 +136,8 @@ def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
 
 
 def test_each_kind_shows_its_own_secret(tmp_path: Path) -> None:
-    folders = {kind: make(kind, tmp_path / kind.value) for kind in CredentialKind}
+    kinds = [kind for kind in CredentialKind if kind is not CredentialKind.SCRAM_SHA_256]
+    folders = {kind: make(kind, tmp_path / kind.value) for kind in kinds}
     secrets = {kind: user_and_secret(folder, read_folder(folder), 3600) for kind, folder in folders.items()}
     assert secrets[CredentialKind.X509] is None
     password = (folders[CredentialKind.PASSWORD] / "password").read_text()
@@ -154,3 +155,10 @@ def test_the_pause_doubles_up_to_a_minute_and_half_of_it_is_chance(attempt: int,
     assert 0.5 <= pause <= 60
     assert pause_seconds(attempt, 0) <= pause <= pause_seconds(attempt, 1) == 2 * pause_seconds(attempt, 0)
     assert pause_seconds(attempt + 1, chance) == pytest.approx(min(2 * pause, 30 * (1 + chance)))
+
+
+def test_a_scram_device_is_told_what_to_use_instead(tmp_path: Path) -> None:
+    folder = make(CredentialKind.SCRAM_SHA_256, tmp_path / "out")
+    with pytest.raises(InvalidSettings, match="proves itself by SCRAM") as caught:
+        user_and_secret(folder, read_folder(folder), 3600)
+    assert "client.mjs" in caught.value.fix

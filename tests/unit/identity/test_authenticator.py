@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from scramp import ScramClient
 
-from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, Step
-from lockgate.identity import Authenticator, Credentials
+from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, RateExceeded, Step
+from lockgate.identity import METHODS, Authenticator, Credentials, Turn
 from lockgate.identity import password as password_room
 from lockgate.model.principal import Principal
 from lockgate.pki.authority import Authority
@@ -20,6 +21,7 @@ from tests.support.registry import (
     FakeRegistry,
     es256,
     password,
+    scram,
     x509_key,
 )
 from tests.support.tokens import claims, token
@@ -210,3 +212,61 @@ def test_a_token_of_a_device_proves_nothing_after_its_key_was_replaced(
 def test_a_long_user_name_that_no_device_has_is_shown_by_its_beginning(identity: Authenticator) -> None:
     assert identity.shown_name("kettle") == "kettle"
     assert identity.shown_name("ca12517c624e9f0d" * 3) == "ca12517c624e…"
+
+
+SCRAM_USER = Credentials("lamp", host="192.0.2.1")
+
+
+def test_an_exchange_by_token_proves_what_the_token_in_the_password_field_proves(identity: Authenticator) -> None:
+    exchange = identity.begin(Credentials("sensor"), "jwt")
+    assert exchange.respond(token(EC_KEY), NOW) == Turn(b"", identity.authenticate(SENSOR, NOW))
+
+
+def test_an_exchange_by_scram_binds_the_client_id(registry: FakeRegistry, identity: Authenticator) -> None:
+    registry.add("lamp", scram("right"))
+
+    def proven(client_id: str) -> Principal | None:
+        exchange = identity.begin(Credentials(client_id), "SCRAM-SHA-256")
+        client = ScramClient(["SCRAM-SHA-256"], "lamp", "right")
+        client.set_server_first(exchange.respond(client.get_client_first().encode(), NOW).data.decode())
+        return exchange.respond(client.get_client_final().encode(), NOW).principal
+
+    assert proven("lamp/1") == Principal("lamp", "lamp/1", "scram-sha-256", 4)
+    with pytest.raises(NotAuthorized, match="asked for the client id 'kettle'"):
+        proven("kettle")
+
+
+def test_a_credential_that_is_revoked_between_two_rounds_proves_nothing(
+    registry: FakeRegistry, identity: Authenticator
+) -> None:
+    registry.add("lamp", scram("right"))
+    exchange = identity.begin(Credentials("lamp"), "SCRAM-SHA-256")
+    client = ScramClient(["SCRAM-SHA-256"], "lamp", "right")
+    client.set_server_first(exchange.respond(client.get_client_first().encode(), NOW).data.decode())
+    registry.change_credentials("lamp", is_revoked=True)
+    with pytest.raises(AuthenticationFailed, match="was revoked"):
+        exchange.respond(client.get_client_final().encode(), NOW)
+
+
+def test_a_wrong_password_counts_however_it_is_shown(registry: FakeRegistry, identity: Authenticator) -> None:
+    registry.add("lamp", scram("right"))
+    for _ in range(IdentitySettings().wrong_passwords_before_lockout):
+        refused(identity, Credentials("lamp", "lamp", b"wrong", host="192.0.2.1"))
+    client = ScramClient(["SCRAM-SHA-256"], "lamp", "right")
+    with pytest.raises(RateExceeded):
+        identity.begin(SCRAM_USER, "SCRAM-SHA-256").respond(client.get_client_first().encode(), NOW)
+
+
+@pytest.mark.parametrize("method", ["", "scram-sha-256", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1", "PLAIN"])
+def test_a_method_that_is_not_ours_is_refused(identity: Authenticator, method: str) -> None:
+    with pytest.raises(AuthenticationFailed) as caught:
+        identity.begin(SCRAM_USER, method)
+    assert caught.value.reason == "authentication method not offered"
+    assert "SCRAM-SHA-256 or jwt" in caught.value.fix
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_no_exchange_begins_over_an_unencrypted_connection(identity: Authenticator, method: str) -> None:
+    with pytest.raises(AuthenticationFailed) as caught:
+        identity.begin(Credentials("sensor", is_protected=False), method)
+    assert caught.value.reason == "password needs TLS"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import stat
 from pathlib import Path
@@ -10,7 +12,9 @@ import pytest
 from argon2 import PasswordHasher
 
 from lockgate.errors import Conflict, InvalidSettings
+from lockgate.identity.scram import ITERATIONS
 from lockgate.model.device import CredentialKind
+from lockgate.model.scram import ScramVerifier
 from lockgate.pki.authority import Authority
 from lockgate.pki.certificates import (
     certificates_from_pem,
@@ -58,6 +62,7 @@ def test_the_folder_is_its_owners_alone(kind: CredentialKind, tmp_path: Path) ->
         (CredentialKind.JWT_RS256, {"device.key"}),
         (CredentialKind.X509, {"device.key", "device.crt"}),
         (CredentialKind.PASSWORD, {"password"}),
+        (CredentialKind.SCRAM_SHA_256, {"password"}),
     ],
 )
 def test_each_kind_has_its_files_and_says_so_in_device_json(
@@ -65,7 +70,9 @@ def test_each_kind_has_its_files_and_says_so_in_device_json(
 ) -> None:
     make(kind, tmp_path / "out")
     device = read_folder(tmp_path / "out")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == files | {"ca.pem", "device.json", "README.md"}
+    program = {"client.mjs"} if kind is CredentialKind.SCRAM_SHA_256 else set()
+    expected = files | {"ca.pem", "device.json", "README.md"} | program
+    assert {path.name for path in (tmp_path / "out").iterdir()} == expected
     assert {device.key_file, device.certificate_file, device.password_file} - {None} == files
     assert (device.name, device.auth, device.host, device.port) == ("sensor-1", kind, "hub.local", 8883)
     assert (device.audience, device.client_id) == ("lockgate", "sensor-1")
@@ -102,6 +109,20 @@ def test_a_password_has_192_random_bits_and_is_registered_as_argon2id(tmp_path: 
     assert first.public.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
     assert PasswordHasher().verify(first.public, password)
     assert first.public != second.public
+    assert first.thumbprint == ""
+
+
+def test_a_scram_password_is_as_random_and_is_registered_as_a_verifier(tmp_path: Path) -> None:
+    first, second = (make(CredentialKind.SCRAM_SHA_256, tmp_path / name) for name in ("one", "two"))
+    password = secret_of(tmp_path / "one")
+    assert len(bytes.fromhex(password.decode())) == 24
+    assert password != secret_of(tmp_path / "two")
+    kept, other = ScramVerifier.from_text(first.public), ScramVerifier.from_text(second.public)
+    assert kept.iterations == other.iterations == ITERATIONS
+    assert kept.salt != other.salt
+    salted = hashlib.pbkdf2_hmac("sha256", password, kept.salt, kept.iterations)
+    assert kept.stored_key == hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    assert kept.server_key == hmac.digest(salted, b"Server Key", "sha256")
     assert first.thumbprint == ""
 
 

@@ -10,13 +10,14 @@ import pytest
 
 from lockgate.model.device import CredentialKind
 from lockgate.provision.folder import DeviceFile
-from lockgate.provision.guide import command_lines, readme
+from lockgate.provision.guide import command_lines, readme, scram_program
 
 ALL = list(CredentialKind)
+BY_MOSQUITTO = [kind for kind in ALL if kind is not CredentialKind.SCRAM_SHA_256]
 
 
 def _device(kind: CredentialKind, host: str = "hub.local") -> DeviceFile:
-    with_key = kind is not CredentialKind.PASSWORD
+    with_key = kind not in (CredentialKind.PASSWORD, CredentialKind.SCRAM_SHA_256)
     return DeviceFile(
         1, "sensor-1", kind, host, 8883, "lockgate", "sensor-1", "ca.pem",
         key_file="device.key" if with_key else None,
@@ -29,6 +30,7 @@ def _arguments(line: str, cwd: Path) -> list[str]:
     """Let a real shell split the line, with `lockgate` and the clients replaced by functions that show their words."""
     script = (
         "show() { printf '%s\\n' \"$@\"; }; "
+        'node() { show "$@"; }; '
         'mosquitto_pub() { show "$@"; }; mosquitto_sub() { show "$@"; }; '
         "lockgate() { printf 'token-of-'; printf '%s|' \"$@\"; }; " + line
     )
@@ -40,7 +42,7 @@ def _option(arguments: list[str], name: str) -> str:
     return arguments[arguments.index(name) + 1]
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", BY_MOSQUITTO)
 def test_both_lines_reach_the_hub_with_tls_and_their_own_client_id(kind: CredentialKind, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("s3cret")
     lines = command_lines(_device(kind))
@@ -73,6 +75,23 @@ def test_absolute_lines_work_from_anywhere_whatever_the_folder_is_called(where: 
 def test_relative_lines_ask_for_a_token_of_the_folder_they_run_in(tmp_path: Path) -> None:
     arguments = _arguments(command_lines(_device(CredentialKind.JWT_RS256)).publish, tmp_path)
     assert _option(arguments, "-P") == "token-of-device|token|.|"
+
+
+@pytest.mark.parametrize("where", ["plain", 'it\'s $HOME; "quoted" `x`'])
+def test_lines_for_scram_run_the_program_of_the_folder(where: str, tmp_path: Path) -> None:
+    for folder, program in ((None, "client.mjs"), (tmp_path / where, str(tmp_path / where / "client.mjs"))):
+        lines = command_lines(_device(CredentialKind.SCRAM_SHA_256), folder)
+        shown = [_arguments(line, Path("/")) for line in (lines.subscribe, lines.publish)]
+        topic = "devices/sensor-1/hello"
+        assert shown == [[program, "subscribe", topic], [program, "publish", topic, "hello"]]
+
+
+def test_the_program_for_scram_is_explained_and_the_python_client_is_not_offered() -> None:
+    text = readme(_device(CredentialKind.SCRAM_SHA_256))
+    assert "- `client.mjs`: " in text
+    assert "npm install mqtt@5" in text
+    assert "lockgate.client" not in text
+    assert b"authenticationMethod" in scram_program()
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -63,7 +63,7 @@ def test_a_token_that_would_be_dead_at_once_is_refused(lifetime: float, tmp_path
         make_token(tmp_path, lifetime, NOW)
 
 
-@pytest.mark.parametrize("kind", [CredentialKind.X509, CredentialKind.PASSWORD])
+@pytest.mark.parametrize("kind", [CredentialKind.X509, CredentialKind.PASSWORD, CredentialKind.SCRAM_SHA_256])
 def test_a_device_without_tokens_says_how_it_proves_itself(kind: CredentialKind, tmp_path: Path) -> None:
     make(kind, tmp_path / "out")
     with pytest.raises(InvalidSettings, match=f"proves itself by {kind.value}, not by tokens"):

@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 
 from lockgate.errors import InvalidSettings
 from lockgate.model.device import Credential, CredentialKind
+from lockgate.model.scram import ScramVerifier
 from lockgate.registry.keys import check_credential
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -81,6 +82,7 @@ def test_the_earlier_end_counts() -> None:
         (CredentialKind.X509, certificate(P256, until=NOW - timedelta(seconds=1)), "expired"),
         (CredentialKind.X509, certificate(P256, device="other"), "names the device other"),
         (CredentialKind.PASSWORD, "hunter2", "argon2id"),
+        (CredentialKind.SCRAM_SHA_256, "hunter2", "SCRAM verifier"),
     ],
 )
 def test_a_credential_that_cannot_be_used_is_refused_with_its_fix(kind: CredentialKind, public: str, word: str) -> None:
@@ -89,9 +91,16 @@ def test_a_credential_that_cannot_be_used_is_refused_with_its_fix(kind: Credenti
     assert caught.value.fix
 
 
-def test_a_password_handed_in_by_mistake_is_not_repeated() -> None:
+def test_a_scram_verifier_is_kept_as_it_is() -> None:
+    kept = ScramVerifier(b"s" * 16, 4096, b"a" * 32, b"b" * 32).to_text()
+    assert check(CredentialKind.SCRAM_SHA_256, kept).public == kept
+    assert check(CredentialKind.SCRAM_SHA_256, kept).thumbprint == ""
+
+
+@pytest.mark.parametrize("kind", [CredentialKind.PASSWORD, CredentialKind.SCRAM_SHA_256])
+def test_a_password_handed_in_by_mistake_is_not_repeated(kind: CredentialKind) -> None:
     with pytest.raises(InvalidSettings) as caught:
-        check(CredentialKind.PASSWORD, "hunter2")
+        check(kind, "hunter2")
     assert "hunter2" not in str(caught.value) + caught.value.fix
 
 
