@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -37,6 +37,8 @@ class RunningHub:
         lab: open the lab door too.
         names: the names in the server certificate.
         settings: text to put after `[mqtt] port = 0` in lockgate.toml.
+
+    `environment` holds variables that the hub and the command line get besides the test's own.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class RunningHub:
         self.log_path = folder / "hub.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.doors: tuple[DoorFacts, ...] = ()
+        self.environment: dict[str, str] = {}
         self._lab = lab
         folder.mkdir(parents=True, exist_ok=True)
         options = [word for name in names for word in ("--name", name)]
@@ -101,8 +104,9 @@ class RunningHub:
             command += ["--lab-port", "0"]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, process_group=0
-            )
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, process_group=0,
+                env={**os.environ, **self.environment},
+            )  # fmt: skip
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, f"the hub did not start:\n{self.log()}"
@@ -162,7 +166,7 @@ class RunningHub:
 
     def lockgate(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the command line on this home."""
-        return run_lockgate(*arguments, home=self.home, check=check)
+        return run_lockgate(*arguments, home=self.home, check=check, environment=self.environment)
 
     def add_device(self, name: str, auth: str, *options: str) -> Path:
         """Provision a device by `lockgate device add`; give its folder."""
@@ -185,13 +189,15 @@ class RunningHub:
         return eventually(lambda: next((r for r in self.why() if wanted <= r.items()), None), seconds, reason)
 
 
-def run_lockgate(*arguments: str, home: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+def run_lockgate(
+    *arguments: str, home: Path | None = None, check: bool = True, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run the command line; with `check`, a failure fails the test with what it said."""
-    environment = dict(os.environ)
+    variables = {**os.environ, **(environment or {})}
     if home is not None:
-        environment["LOCKGATE_HOME"] = str(home)
+        variables["LOCKGATE_HOME"] = str(home)
     done = subprocess.run(
-        [sys.executable, "-m", "lockgate", *arguments], capture_output=True, text=True, env=environment, timeout=60
+        [sys.executable, "-m", "lockgate", *arguments], capture_output=True, text=True, env=variables, timeout=60
     )
     if check:
         assert done.returncode == 0, f"lockgate {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}"

@@ -26,9 +26,10 @@ class RawPeer:
         folder: the device's folder.
         port: the hub's port of MQTT over TLS.
         expiry: how long its session waits, in seconds; 0 makes a clean start.
+        suffix: for a client id NAME/SUFFIX.
     """
 
-    def __init__(self, folder: Path, port: int, expiry: int = 0) -> None:
+    def __init__(self, folder: Path, port: int, expiry: int = 0, suffix: str = "") -> None:
         facts = read_folder(folder)
         raw = socket.create_connection(("localhost", port), DEADLINE_SECONDS)
         self.socket = tls_context(folder, facts).wrap_socket(raw, server_hostname="localhost")
@@ -37,7 +38,7 @@ class RawPeer:
         self.send(
             Connect(
                 V5,
-                facts.client_id,
+                f"{facts.client_id}/{suffix}" if suffix else facts.client_id,
                 clean_start=not expiry,
                 user_name=user,
                 password=secret.encode() if secret is not None else None,
@@ -60,13 +61,20 @@ class RawPeer:
 
     def receive(self, kind: type[P]) -> P:
         """Give the next packet, which must be of this kind."""
+        packet = self.next()
+        assert packet is not None, f"the hub closed the connection instead of sending {kind.__name__}"
+        assert isinstance(packet, kind), f"expected {kind.__name__}, got {packet}"
+        return packet
+
+    def next(self) -> Packet | None:
+        """Give the next packet, None when the hub has closed the connection."""
         while True:
             found = wire.decode(self._buffer, 0, V5, MAX_PACKET_BYTES)
             if found is not None:
                 packet, end = found
                 self._buffer = self._buffer[end:]
-                assert isinstance(packet, kind), f"expected {kind.__name__}, got {packet}"
                 return packet
             data = self.socket.recv(65_536)
-            assert data, f"the hub closed the connection instead of sending {kind.__name__}"
+            if not data:
+                return None
             self._buffer += data
