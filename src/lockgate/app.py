@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import signal
 import sys
@@ -22,20 +21,24 @@ import msgspec
 import structlog
 import uvloop
 
+from lockgate import __version__
 from lockgate.adapters.mqtt.server import MqttDoor
 from lockgate.errors import LockgateError
 from lockgate.events import Event
 from lockgate.home import DoorFacts, Home, RunFacts, write_private
 from lockgate.hub import Hub
 from lockgate.identity import Authenticator
+from lockgate.logs import configure_logging
 from lockgate.model.principal import Principal
+from lockgate.model.topic import TopicName
 from lockgate.net.context import TlsContexts
 from lockgate.net.link import NetLimits
 from lockgate.net.listener import Listener
 from lockgate.policy import LAB_DEVICE, PolicyEngine
 from lockgate.registry.journal import Journal
 from lockgate.registry.registry import Registry
-from lockgate.settings import LogSettings, NetSettings, Settings
+from lockgate.settings import NetSettings, Settings
+from lockgate.status import Status, sys_topics
 from lockgate.store.messages_db import MessagesDb
 from lockgate.store.registry_db import Change, ChangeKind
 
@@ -81,6 +84,8 @@ class Gate:
         self._workers = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="lockgate-hash")
         self._mqtt = MqttDoor(self._hub, self._authenticator, self._journal, self._store, settings, self._workers)
         self._listeners: list[Listener] = []
+        self._announced: dict[TopicName, str] = {}
+        self._started_at = self._loop.time()
         self.doors: tuple[DoorFacts, ...] = ()
 
     async def run(self, stop: asyncio.Event, on_open: Callable[[tuple[DoorFacts, ...]], None]) -> None:
@@ -104,6 +109,11 @@ class Gate:
                     tasks.create_task(self._every(JOURNAL_SECONDS, self._write_journal)),
                     tasks.create_task(self._every(SWEEP_SECONDS, lambda: self._hub.clear_expired(time.time()))),
                 ]
+                if self._settings.hub.sys_interval_seconds:
+                    self._announce()
+                    running.append(
+                        tasks.create_task(self._every(self._settings.hub.sys_interval_seconds, self._announce))
+                    )
                 await stop.wait()
                 for task in running:
                     task.cancel()
@@ -162,6 +172,36 @@ class Gate:
 
     def _write_journal(self) -> None:
         self._journal.write(self._store)
+
+    # What it tells of itself
+
+    def status(self) -> Status:
+        """Give the figures of this moment."""
+        traffic = [listener.traffic for listener in self._listeners]
+        return Status(
+            version=__version__,
+            uptime_seconds=int(self._loop.time() - self._started_at),
+            connections=sum(connection.session is not None for connection in self._mqtt.connections),
+            connections_opened=sum(each.accepted for each in traffic),
+            sessions=len(self._hub.sessions),
+            subscriptions=self._hub.subscription_count,
+            retained_messages=self._hub.retained_count,
+            messages_published=self._hub.published,
+            messages_delivered=self._hub.delivered,
+            bytes_received=sum(each.received_bytes for each in traffic),
+            bytes_sent=sum(each.sent_bytes for each in traffic),
+            commits=self._store.committed,
+            dropped=dict(self._journal.dropped_by_reason),
+            refused=dict(self._journal.refused_by_reason),
+        )
+
+    def _announce(self) -> None:
+        """Say under $SYS what has changed since the last time."""
+        topics = sys_topics(self.status())
+        for topic, text in topics.items():
+            if self._announced.get(topic) != text:
+                self._hub.announce(topic, text)
+        self._announced = topics
 
     # Changes
 
@@ -230,26 +270,6 @@ def run_gate(
             runner.run(_serve(home, settings, lab_port, on_open, until_eof))
     finally:
         os.close(descriptor)
-
-
-def configure_logging(settings: LogSettings) -> None:
-    """Send events to standard error: for people on a terminal, as JSON lines elsewhere."""
-    # What came from outside is written as repr on a terminal: it cannot send the terminal commands.
-    for_people = sys.stderr.isatty()
-    renderer = (
-        structlog.dev.ConsoleRenderer(repr_native_str=True) if for_people else structlog.processors.JSONRenderer()
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 async def _serve(

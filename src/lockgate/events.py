@@ -36,5 +36,6 @@ class Event(StrEnum):
     SERVER_CERTIFICATE_ISSUED = "server_certificate.issued"
 
     CHANGE_APPLIED = "change.applied"
+    LOG_LINES_DROPPED = "log_lines.dropped"
     STORE_FAILED = "store.failed"
     UNEXPECTED_ERROR = "error.caught"

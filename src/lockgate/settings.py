@@ -66,6 +66,8 @@ class HubSettings(_Section, frozen=True):
     """How many sessions the hub keeps, connected or waiting."""
     max_sessions_per_device: Count = 1000
     """How many of them one device may have: it can give itself as many client ids as it likes."""
+    sys_interval_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 10.0
+    """How often the hub tells about itself under $SYS, for those whom a rule lets receive it; 0 is never."""
     max_session_expiry_hours: Seconds = 168.0
     """How long a session waits for its device to come back, at most; also for 3.1.1 sessions that are not clean."""
 

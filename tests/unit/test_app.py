@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
-from lockgate.app import Gate, configure_logging
+from lockgate.app import Gate
 from lockgate.errors import LockgateError
 from lockgate.home import Home
 from lockgate.hub import Session
 from lockgate.model.principal import Principal
 from lockgate.policy import LAB_DEVICE
 from lockgate.registry.registrar import Registrar
-from lockgate.settings import LogSettings
 from lockgate.store.registry_db import RegistryDb
 from tests.support.fakes import FakeOutlet
 from tests.support.registry import NOW, OTHER_EC_KEY, es256
@@ -143,37 +139,13 @@ def test_a_will_that_nobody_waits_for_is_told_to_the_journal(gate: Gate) -> None
     assert (refusal.device, refusal.client_id, refusal.is_verified) == ("sensor", "sensor/1", True)
 
 
-@pytest.mark.parametrize(("level", "told"), [("info", ["a.b", "c.d"]), ("warning", ["c.d"])])
-def test_events_are_json_lines_on_standard_error(
-    capsys: pytest.CaptureFixture[str], level: str, told: list[str]
-) -> None:
-    before = structlog.get_config()
-    try:
-        configure_logging(LogSettings(level=level))  # type: ignore[arg-type]
-        log = structlog.get_logger()
-        log.info("a.b", device="sensor")
-        try:
-            raise ValueError("inner")
-        except ValueError:
-            log.exception("c.d")
-    finally:
-        structlog.configure(**before)
-    out, err = capsys.readouterr()
-    events = [json.loads(line) for line in err.splitlines()]
-    assert out == ""
-    assert [event["event"] for event in events] == told
-    assert "ValueError: inner" in events[-1]["exception"]
-    assert all({"level", "timestamp"} <= set(event) for event in events)
-
-
-def test_a_terminal_gets_lines_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    before = structlog.get_config()
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    try:
-        configure_logging(LogSettings())
-        structlog.get_logger().info("a.b")
-    finally:
-        structlog.configure(**before)
-    err = capsys.readouterr().err
-    assert "a.b" in err
-    assert not err.startswith("{")
+def test_what_it_tells_of_itself_is_said_once_until_it_changes(gate: Gate) -> None:
+    said: list[tuple[str, str]] = []
+    gate._hub.announce = lambda topic, text: said.append((topic, text))  # type: ignore[method-assign]
+    gate._announce()
+    assert ("$SYS/broker/clients/connected", "0") in said
+    said.clear()
+    gate._hub.published += 1
+    gate._announce()
+    assert ("$SYS/broker/publish/messages/received", "1") in said
+    assert "$SYS/broker/clients/connected" not in dict(said)

@@ -23,7 +23,8 @@ from lockgate.model.message import Message
 from lockgate.model.permission import Operation
 from lockgate.model.principal import Principal
 from lockgate.model.session import Delivery, StoredSession, Subscription, Will
-from lockgate.policy import Grant, PolicyEngine
+from lockgate.model.topic import TopicName
+from lockgate.policy import HUB_DEVICE, Grant, PolicyEngine
 from lockgate.settings import HubSettings
 
 Report = Callable[[LockgateError, Principal], None]
@@ -49,6 +50,8 @@ class Opened(msgspec.Struct, frozen=True):
     commit: int = 0
 
 
+_THE_HUB = Principal(HUB_DEVICE, HUB_DEVICE, HUB_DEVICE)
+_SYS = "$SYS/"
 _UNHEARD = Receipt()
 _HEARD_BY_ONE = Receipt(1)
 
@@ -76,6 +79,8 @@ class Hub:
         self.sessions: dict[str, Session] = {}
         self._by_device: dict[str, dict[Session, None]] = {}
         self._last_forgotten: int = 0
+        self.published: int = 0
+        self.delivered: int = 0
 
     # The topic space
 
@@ -100,6 +105,7 @@ class Hub:
             except QuotaExceeded as error:
                 return error
         targets = memory.route(topic).targets
+        self.published += 1
         if not targets:
             return _UNHEARD if commit == 0 else Receipt(0, commit)
         heard = 0
@@ -116,6 +122,7 @@ class Hub:
                 heard += 1
                 if number > commit:
                     commit = number
+        self.delivered += heard
         return _HEARD_BY_ONE if heard == 1 and commit == 0 else Receipt(heard, commit)
 
     def subscribe(
@@ -195,6 +202,20 @@ class Hub:
             return isinstance(self._policy.authorize(session.principal, Operation.RECEIVE, topic), Grant)
 
         return session.review(may_receive, with_unsettled)
+
+    def announce(self, topic: TopicName, text: str) -> None:
+        """Say something of the hub itself, under $SYS; it is retained, and not stored."""
+        self.publish(_THE_HUB, Message(topic, text.encode(), retain=True))
+
+    @property
+    def subscription_count(self) -> int:
+        """Give the number of subscriptions of all sessions."""
+        return len(self._trie)
+
+    @property
+    def retained_count(self) -> int:
+        """Give the number of topics with a retained message."""
+        return len(self._retained)
 
     # Sessions
 
@@ -333,6 +354,8 @@ class Hub:
     def _retain(self, message: Message) -> int:
         if message.payload:
             self._retained.keep(message)
+            if message.topic.startswith(_SYS):  # the hub says it anew after a start
+                return 0
             return self._store.keep_retained(message)
         # [MQTT-3.3.1-6]: an empty payload clears the topic, and is itself not kept.
         # The clearing before this one may still be on its way to the disk: whoever is promised it waits as well.

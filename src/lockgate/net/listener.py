@@ -11,6 +11,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from lockgate.errors import InvalidSettings, Unavailable
 from lockgate.net.context import TlsContexts
@@ -21,6 +22,14 @@ from lockgate.net.streams import Desk
 
 _BACKLOG = 4096
 _PORT_ATTEMPTS = 8
+
+
+class Traffic(NamedTuple):
+    """What a listener has carried: connections let in, bytes on the wire (TLS included) in both directions."""
+
+    accepted: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
 
 
 class Listener:
@@ -62,6 +71,12 @@ class Listener:
     def port(self) -> int:
         """The port that it listens on."""
         return self.addresses[0].port
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has come and gone here since the start."""
+        desk = self._desk
+        return Traffic(desk.accepted, desk.received_bytes, desk.sent_bytes)
 
     @property
     def connection_count(self) -> int:

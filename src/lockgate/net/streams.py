@@ -43,6 +43,9 @@ class Desk:
         self.contexts = contexts
         self.limits = limits
         self.links: set[PlainLink] = set()
+        self.accepted = 0
+        self.received_bytes = 0
+        self.sent_bytes = 0
         self._on_failure = on_failure
         self._per_host: Counter[str] = Counter()
         self._dirty: list[TlsLink] = []
@@ -60,6 +63,7 @@ class Desk:
             text = f"{host} already has {limits.max_connections_per_address} connections"
             return _too_many(text, "max_connections_per_address")
         self.links.add(link)
+        self.accepted += 1
         self._per_host[host] += 1
         return None
 
@@ -148,6 +152,7 @@ class PlainLink(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send `data`; the loop gathers what is written in one turn."""
         if not self._is_closing:
+            self._desk.sent_bytes += len(data)
             self._transport.write(data)
 
     def close(self) -> None:
@@ -201,6 +206,7 @@ class PlainLink(asyncio.Protocol):
         """Hand what came to the handler."""
         if self._is_closing:
             return
+        self._desk.received_bytes += len(data)
         try:
             self._handler.data_received(data)  # type: ignore[union-attr]
         except Exception as error:
@@ -357,6 +363,7 @@ class TlsLink(PlainLink):
         """Decrypt what came; hand it to the handler once the handshake is done."""
         if self._is_closing:
             return
+        self._desk.received_bytes += len(data)
         try:
             plaintext = self._stream.receive_data(data)
         except TlsRefused as refused:
@@ -429,4 +436,5 @@ class TlsLink(PlainLink):
         self._undrained_bytes = 0
         ciphertext = self._stream.data_to_send()
         if ciphertext and not self._transport.is_closing():
+            self._desk.sent_bytes += len(ciphertext)
             self._transport.write(ciphertext)

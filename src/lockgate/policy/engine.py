@@ -15,9 +15,20 @@ from lockgate.errors import NotAuthorized
 from lockgate.model.device import Device
 from lockgate.model.permission import Operation, Rule
 from lockgate.model.principal import Principal
-from lockgate.policy.matching import LAB_RULES, OWN_TREE, ReadyRules, covers, make_ready, takes_in
+from lockgate.policy.matching import (
+    HUB_RULES,
+    LAB_RULES,
+    NOBODY_ELSE,
+    OWN_TREE,
+    ReadyRules,
+    covers,
+    make_ready,
+    takes_in,
+)
 
 LAB_DEVICE = "lab"
+HUB_DEVICE = "hub"
+"""Two names that no device can have."""
 MAX_REMEMBERED_PRINCIPALS = 100_000
 
 
@@ -121,7 +132,7 @@ class PolicyEngine:
         for candidate in ready.denying(operation):
             if matches(candidate.levels, levels):
                 rule = candidate.rule
-                fix = f"lockgate policy remove {rule.id}"
+                fix = f"lockgate policy remove {rule.id}" if rule.id else "only the hub publishes under $SYS"
                 return Denied(Decision(False, principal, operation, topic, "a rule denies it", rule, fix))
         matching = [candidate.rule for candidate in ready.allowing(operation) if matches(candidate.levels, levels)]
         granting = [rule for rule in matching if qos <= rule.max_qos and (rule.retain or not retain)]
@@ -145,7 +156,9 @@ class PolicyEngine:
 
     def _make_rules(self, principal: Principal) -> ReadyRules | str:
         if principal.device == LAB_DEVICE:
-            return make_ready(LAB_RULES, principal)
+            return make_ready(NOBODY_ELSE + LAB_RULES, principal)
+        if principal.device == HUB_DEVICE:
+            return make_ready(HUB_RULES, principal)
         device = self._source.device(principal.device)
         if device is None:
             return "the device is not registered"
@@ -153,7 +166,7 @@ class PolicyEngine:
             return "the device is blocked"
         if not any(c.id == principal.credential_id and not c.is_revoked for c in device.credentials):
             return "the credential is revoked"
-        return make_ready(OWN_TREE + self._source.rules_for(principal.device), principal)
+        return make_ready(NOBODY_ELSE + OWN_TREE + self._source.rules_for(principal.device), principal)
 
 
 def _width(rule: Rule) -> tuple[int, bool]:

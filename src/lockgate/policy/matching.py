@@ -18,8 +18,18 @@ OWN_TREE = (
 )
 """What each device may do before anybody grants it more."""
 
-LAB_RULES = (Rule("lab", Operation.PUBLISH, "#"), Rule("lab", Operation.RECEIVE, "#"))
-"""The one rule of the lab door, once for each operation."""
+LAB_RULES = (
+    Rule("lab", Operation.PUBLISH, "#"),
+    Rule("lab", Operation.RECEIVE, "#"),
+    Rule("lab", Operation.RECEIVE, "$SYS/#"),
+)
+"""The one rule of the lab door, once for each operation; what the hub tells of itself is not in a # (section 4.7.2)."""
+
+HUB_RULES = (Rule("hub", Operation.PUBLISH, "$SYS/#"),)
+"""What the hub itself may say."""
+
+NOBODY_ELSE = (Rule("everyone", Operation.PUBLISH, "$SYS/#", Effect.DENY),)
+"""What stands above all rules but the hub's own: nobody speaks in its name."""
 
 
 class ReadyRule(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ aggregates floods; a flood also writes few lines: the first, and then one for ea
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Literal, Protocol
 
@@ -27,6 +28,8 @@ log = structlog.get_logger()
 
 SeenKind = Literal["connect", "message", "error"]
 MAX_WAITING_EVENTS = 10_000
+MAX_REASONS = 200
+"""Reasons are our own words; should one ever hold a name, the counters stay bounded all the same."""
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -68,6 +71,8 @@ class Journal:
         self._seen: dict[tuple[str, SeenKind], tuple[float, str]] = {}
         self._events: list[tuple[float, str, str, dict[str, str]]] = []
         self._dropped: dict[tuple[str, str], int] = {}
+        self.refused_by_reason: Counter[str] = Counter()
+        self.dropped_by_reason: Counter[str] = Counter()
         self.lost_events = 0
         """How many security events found the journal full before it was written."""
 
@@ -138,6 +143,7 @@ class Journal:
 
     def dropped(self, client_id: str, topic: str, reason: str, count: int = 1) -> None:
         """Note messages that were dropped on the way to a session."""
+        _count(self.dropped_by_reason, reason, count)
         key = (client_id, reason)
         if key not in self._dropped:
             if len(self._dropped) >= MAX_WAITING_EVENTS:
@@ -174,6 +180,7 @@ class Journal:
         is_verified: bool,
         evidence: dict[str, str] | None = None,
     ) -> str:
+        _count(self.refused_by_reason, error.reason)
         reference = self._refusals.note(
             error,
             door=peer.door,
@@ -198,3 +205,7 @@ class Journal:
     def _see(self, device: str, kind: SeenKind, text: str) -> None:
         if len(self._seen) < MAX_WAITING_EVENTS or (device, kind) in self._seen:
             self._seen[(device, kind)] = (self._clock(), text)
+
+
+def _count(counter: Counter[str], reason: str, count: int = 1) -> None:
+    counter[reason if reason in counter or len(counter) < MAX_REASONS else "other"] += count

@@ -53,7 +53,7 @@ def test_a_device_may_use_its_own_tree_and_nothing_else(
         grant = granted(engine.authorize(sensor, operation, topic, 2, True))
         assert (grant.max_qos, grant.may_retain) == (2, True)
         assert str(grant.decision.rule).endswith("(built in)")
-    for topic in ("devices", "devices/sensor2", "devices/office/x", "devices/Sensor", "x", "", "/", "$SYS/x"):
+    for topic in ("devices", "devices/sensor2", "devices/office/x", "devices/Sensor", "x", "", "/", "$mine/x"):
         error = denied(engine.authorize(sensor, operation, topic))
         assert error.decision.rule is None
         assert error.step is Step.POLICY
