@@ -80,7 +80,7 @@ class Gate:
             max_waiting_bytes=settings.store.max_waiting_bytes,
         )
         self._authenticator = Authenticator(self._registry, settings.identity)
-        self._hub = Hub(PolicyEngine(self._registry), self._store, settings.hub, self._report)
+        self._hub = Hub(PolicyEngine(self._registry), self._store, settings.hub, self._report, self._journal.dropped)
         self._workers = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="lockgate-hash")
         self._mqtt = MqttDoor(self._hub, self._authenticator, self._journal, self._store, settings, self._workers)
         self._listeners: list[Listener] = []

@@ -51,9 +51,13 @@ class HubSettings(_Section, frozen=True):
     """`[hub]`: the topic space."""
 
     max_queued_messages: Annotated[int, Meta(ge=1, le=60_000)] = 10_000
-    """How many messages wait for one session; the newest is dropped when it is full."""
+    """How many messages wait for one session; `on_full_queue` says which is dropped when it is full."""
     max_queued_bytes: Count = 16_777_216
-    """How many bytes (payloads, properties) wait for one session; the newest message is dropped when it is full."""
+    """How many bytes (payloads, properties) wait for one session; likewise."""
+    max_queued_bytes_total: Count = 1_073_741_824
+    """How many bytes wait for all sessions, queued or unsettled; a connected session is left 16 KiB beyond it."""
+    on_full_queue: Literal["drop-newest", "drop-oldest"] = "drop-newest"
+    """What a full queue drops and counts ("drop-oldest": QoS 0 first); the publisher still gets its PUBACK."""
     max_in_flight: Annotated[int, Meta(ge=1, le=5000)] = 256
     """How many unsettled deliveries one session may have."""
     max_subscriptions: Count = 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from lockgate.errors import LockgateError, QuotaExceeded
 from lockgate.hub import Hub
@@ -19,7 +20,7 @@ HEAVY = MessageProperties(user_properties=(("", ""),) * 1000)
 
 
 def bounded(target: Target, **settings: int) -> Hub:
-    target.hub = Hub(PolicyEngine(target.registry), target.store, HubSettings(**settings), lambda *_: None)
+    target.hub = Hub(PolicyEngine(target.registry), target.store, replace(HubSettings(), **settings), lambda *_: None)
     return target.hub
 
 

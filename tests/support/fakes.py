@@ -71,6 +71,9 @@ class FakeStore:
 
     @contextmanager
     def _together(self) -> Iterator[None]:
+        if self._open is not None:  # inside another: its writes land with that one's
+            yield
+            return
         self._open = []
         try:
             yield
@@ -92,18 +95,26 @@ class FakeStore:
 
     def save_subscription(self, client_id: str, subscription: Subscription, /) -> int:
         assert client_id in self.sessions
-        self.subscriptions[client_id, subscription.filter] = subscription
+        self.subscriptions[client_id, subscription.text] = subscription
         return self._wrote("subscription")
 
-    def forget_subscription(self, client_id: str, topic_filter: str, /) -> int:
-        del self.subscriptions[client_id, topic_filter]
+    def forget_subscription(self, client_id: str, text: str, /) -> int:
+        del self.subscriptions[client_id, text]
         return self._wrote("subscription")
 
     def enqueue(
-        self, client_id: str, tag: int, message: Message, qos: int, is_retained: bool, identifiers: tuple[int, ...], /
+        self,
+        client_id: str,
+        tag: int,
+        message: Message,
+        qos: int,
+        is_retained: bool,
+        identifiers: tuple[int, ...],
+        share: str = "",
+        /,
     ) -> int:
         assert client_id in self.sessions
-        delivery = Delivery(message, qos, is_retained, identifiers, tag, is_repeated=True)
+        delivery = Delivery(message, qos, is_retained, identifiers, tag, is_repeated=True, share=share)
         self.deliveries[client_id, tag] = delivery
         return self._wrote("delivery")
 

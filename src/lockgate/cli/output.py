@@ -32,6 +32,7 @@ HOT_ROOMS = (
     "lockgate.adapters.mqtt.protocol",
     "lockgate.adapters.mqtt.mapping",
     "lockgate.adapters.mqtt.server",
+    "lockgate.hub.shares",
     "lockgate.hub.trie",
     "lockgate.hub.session",
     "lockgate.hub.routes",

@@ -15,8 +15,8 @@ import msgspec
 from lockgate.errors import AuthenticationFailed, LockgateError, QuotaExceeded, SessionTakenOver
 from lockgate.hub.ports import Outlet, SessionStore
 from lockgate.hub.retained import Retained
-from lockgate.hub.routes import Memory
-from lockgate.hub.session import Session
+from lockgate.hub.routes import Memory, Target
+from lockgate.hub.session import Session, Waiting
 from lockgate.hub.timers import Moment, Timers
 from lockgate.hub.trie import Trie
 from lockgate.model.message import Message
@@ -29,6 +29,15 @@ from lockgate.settings import HubSettings
 
 Report = Callable[[LockgateError, Principal], None]
 """Hears of refusals that no peer waits for: a will that may no longer go out."""
+
+NoteDropped = Callable[[str, str, str, int], None]
+"""Hears of messages that were dropped: client id, topic ("" for several), reason, count."""
+
+NOBODY_LEFT = "its session ended, and no other member of the share could take it"
+
+
+def _ignore(client_id: str, topic: str, reason: str, count: int) -> None:
+    """Hear of dropped messages where nobody wants to know."""
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):
@@ -64,13 +73,23 @@ class Hub:
         store: where durable sessions and retained messages rest.
         settings: the bounds.
         report: hears of refusals that no peer waits for.
+        note_dropped: hears of messages of a share that nobody was left to take.
     """
 
-    def __init__(self, policy: PolicyEngine, store: SessionStore, settings: HubSettings, report: Report) -> None:
+    def __init__(
+        self,
+        policy: PolicyEngine,
+        store: SessionStore,
+        settings: HubSettings,
+        report: Report,
+        note_dropped: NoteDropped = _ignore,
+    ) -> None:
         self._policy = policy
         self._store = store
         self._settings = settings
         self._report = report
+        self._note_dropped = note_dropped
+        self._waiting = Waiting(settings.max_queued_bytes_total)
         self._trie = Trie()
         self._memory = Memory(policy, self._trie)
         self._retained = Retained(settings.max_retained_messages, settings.max_retained_bytes)
@@ -104,9 +123,10 @@ class Hub:
                 commit = self._retain(message)
             except QuotaExceeded as error:
                 return error
-        targets = memory.route(topic).targets
         self.published += 1
-        if not targets:
+        route = memory.route(topic)
+        targets = route.targets
+        if not targets and not route.shares:
             return _UNHEARD if commit == 0 else Receipt(0, commit)
         heard = 0
         for target in targets:
@@ -122,13 +142,21 @@ class Hub:
                 heard += 1
                 if number > commit:
                     commit = number
+        for shared in route.shares:
+            member = shared.pick(message.qos)
+            if member is not None:
+                number = self._deliver_by_share(member, message, shared.share.text)
+                if number >= 0:
+                    heard += 1
+                    if number > commit:
+                        commit = number
         self.delivered += heard
         return _HEARD_BY_ONE if heard == 1 and commit == 0 else Receipt(heard, commit)
 
     def subscribe(
         self, session: Session, wanted: Subscription, now: float, is_replayed_later: bool = False
     ) -> tuple[int, int]:
-        """Add a subscription, and deliver the retained messages that it asks for.
+        """Add a subscription, and deliver the retained messages that it asks for; a shared one gets none (4.8.2).
 
         With `is_replayed_later` those wait for `replay_next`: to find them can take long, and many can be asked for.
 
@@ -142,10 +170,7 @@ class Hub:
         decision = self._policy.authorize_filter(session.principal, wanted.filter)
         if not isinstance(decision, Grant):
             raise decision
-        if (
-            wanted.filter not in session.subscriptions
-            and len(session.subscriptions) >= self._settings.max_subscriptions
-        ):
+        if wanted.text not in session.subscriptions and len(session.subscriptions) >= self._settings.max_subscriptions:
             raise QuotaExceeded(
                 f"{session.client_id} holds {len(session.subscriptions)} subscriptions already",
                 reason="too many subscriptions",
@@ -153,9 +178,11 @@ class Hub:
             )
         granted = msgspec.structs.replace(wanted, qos=min(wanted.qos, decision.max_qos))
         is_new = self._trie.insert(session, granted)
-        session.subscriptions[granted.filter] = granted
+        session.subscriptions[granted.text] = granted
         self._memory.forget_routes(granted.filter)
         commit = self._store.save_subscription(session.client_id, granted) if session.is_durable else 0
+        if granted.share:
+            return granted.qos, commit
         if granted.retain_handling == 0 or (granted.retain_handling == 1 and is_new):  # [MQTT-3.3.1-9] to -11
             if is_replayed_later:
                 self._replays.setdefault(session, {})[granted.filter] = granted
@@ -177,17 +204,23 @@ class Hub:
                 self._deliver_retained(session, subscription, now)
         return bool(self._replays)
 
-    def unsubscribe(self, session: Session, topic_filter: str) -> tuple[bool, int]:
-        """Drop a subscription; say whether it was there, and the commit (0: none) after which it is gone for good."""
-        if session.subscriptions.pop(topic_filter, None) is None:
+    def unsubscribe(self, session: Session, text: str) -> tuple[bool, int]:
+        """Drop a subscription by the text that asked for it, `$share/NAME/` included.
+
+        Returns:
+            Whether it was there, and the commit (0: none) after which it is gone for good.
+        """
+        subscription = session.subscriptions.pop(text, None)
+        if subscription is None:
             return False, 0
-        self._trie.remove(session, topic_filter)
-        self._memory.forget_routes(topic_filter)
-        return True, self._store.forget_subscription(session.client_id, topic_filter) if session.is_durable else 0
+        self._trie.remove(session, subscription.filter, subscription.share)
+        self._memory.forget_routes(subscription.filter)
+        return True, self._store.forget_subscription(session.client_id, text) if session.is_durable else 0
 
     def review(self, session: Session, with_unsettled: bool = False) -> int:
         """Give up deliveries that wait and that their session may no longer receive; give how many.
 
+        Those that came by a share go to another member that may, if there is one.
         A delivery was authorized when it was put in line. When the policy has changed since, it is asked again before
         anything is sent. A door calls this before it takes deliveries.
         """
@@ -201,6 +234,14 @@ class Hub:
         def may_receive(topic: str) -> bool:
             return isinstance(self._policy.authorize(session.principal, Operation.RECEIVE, topic), Grant)
 
+        if session.has_shared:
+
+            def place(delivery: Delivery) -> bool:
+                return not may_receive(delivery.message.topic) and self._place(delivery, is_connected=False)
+
+            self._memory.check_epoch()
+            with self._store.together():
+                session.hand_over(place, with_unsettled)
         return session.review(may_receive, with_unsettled)
 
     def announce(self, topic: TopicName, text: str) -> None:
@@ -285,6 +326,7 @@ class Hub:
         self._memory.forget_client(session.client_id)
         if not send_will:
             session.will = None
+        self._hand_over(session)
         self._rest(session, now)
 
     def end_session(self, session: Session, now: float, error: LockgateError | None = None) -> None:
@@ -303,6 +345,7 @@ class Hub:
         session.disconnected_at = now
         self._memory.forget_client(session.client_id)
         outlet.end(error)
+        self._hand_over(session)
         self._rest(session, now)
 
     def sessions_of(self, device: str) -> list[Session]:
@@ -324,7 +367,7 @@ class Hub:
             lost_at = session.disconnected_at = now if record.disconnected_at is None else record.disconnected_at
             session.restore(stored.deliveries, stored.released, stored.incoming)
             for subscription in stored.subscriptions:
-                session.subscriptions[subscription.filter] = subscription
+                session.subscriptions[subscription.text] = subscription
                 self._trie.insert(session, subscription)
             restored.append((session, lost_at))
         for session, lost_at in restored:  # all are back: a will that goes out now finds its subscribers
@@ -370,6 +413,36 @@ class Hub:
                 if session.deliver(message, qos, True, identifiers) < 0 and session.is_full:
                     return  # neither is there room for the rest
 
+    def _deliver_by_share(self, member: Target, message: Message, share: str) -> int:
+        qos = message.qos if message.qos < member.qos else member.qos
+        is_retained = message.retain and member.retain_as_published
+        return member.session.deliver(message, qos, is_retained, member.identifiers, share)
+
+    def _hand_over(self, session: Session) -> None:
+        """Give what came by a share, to a session whose connection ended, to members that are connected.
+
+        Once a session is out of the trie, it is over: then members that wait for their client take it as well.
+        """
+        if not session.has_shared or not self._trie.shared:
+            return
+        is_over = self.sessions.get(session.client_id) is not session
+
+        def place(delivery: Delivery) -> bool:
+            return self._place(delivery, is_connected=not is_over)
+
+        self._memory.check_epoch()
+        with self._store.together():  # a crash finds each delivery with one member, not with two or none
+            session.hand_over(place)
+
+    def _place(self, delivery: Delivery, is_connected: bool) -> bool:
+        """Find another member for a delivery of a share; say whether one took it."""
+        message = delivery.message
+        for shared in self._memory.route(message.topic).shares:
+            if shared.share.text == delivery.share:
+                member = shared.pick(message.qos, is_moved=True, is_connected=is_connected)
+                return member is not None and self._deliver_by_share(member, message, delivery.share) >= 0
+        return False
+
     def _new_session(self, principal: Principal, expiry_seconds: float) -> Session:
         settings = self._settings
         session = Session(
@@ -379,6 +452,8 @@ class Hub:
             settings.max_queued_messages,
             settings.max_queued_bytes,
             settings.max_in_flight,
+            settings.on_full_queue == "drop-oldest",
+            self._waiting,
         )
         session.reviewed_epoch = self._policy.epoch
         self.sessions[principal.client_id] = session
@@ -388,8 +463,8 @@ class Hub:
     def _adopt(self, session: Session, principal: Principal, expiry_seconds: float, will: Will | None) -> None:
         if session.principal is not principal:
             session.principal = principal
-            for topic_filter in session.subscriptions:  # their routes were made for who it was
-                self._memory.forget_routes(topic_filter)
+            for subscription in session.subscriptions.values():  # their routes were made for who it was
+                self._memory.forget_routes(subscription.filter)
         session.expiry_seconds = expiry_seconds
         session.will = will
         if session.is_durable and expiry_seconds <= 0:
@@ -444,15 +519,20 @@ class Hub:
         del of_device[session]
         if not of_device:
             del self._by_device[session.principal.device]
-        for topic_filter in session.subscriptions:
-            self._trie.remove(session, topic_filter)
-            self._memory.forget_routes(topic_filter)
+        for subscription in session.subscriptions.values():
+            self._trie.remove(session, subscription.filter, subscription.share)
+            self._memory.forget_routes(subscription.filter)
+        with self._store.together():
+            self._hand_over(session)
+            if session.is_durable:
+                self._last_forgotten = self._store.forget_session(session.client_id)
+        unheard = session.count_shared()
+        if unheard:
+            self._note_dropped(session.client_id, "", NOBODY_LEFT, unheard)
         session.clear()
         self._replays.pop(session, None)
         self._timers.forget(session)
         self._memory.forget_client(session.client_id)
-        if session.is_durable:
-            self._last_forgotten = self._store.forget_session(session.client_id)
 
 
 def _proof_ended(principal: Principal) -> AuthenticationFailed:

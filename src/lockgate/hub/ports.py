@@ -56,17 +56,25 @@ class SessionStore(Protocol):
         ...
 
     def save_subscription(self, client_id: str, subscription: Subscription, /) -> int:
-        """Keep one subscription, replacing one with the same filter."""
+        """Keep one subscription, replacing one with the same text."""
         ...
 
-    def forget_subscription(self, client_id: str, topic_filter: str, /) -> int:
+    def forget_subscription(self, client_id: str, text: str, /) -> int:
         """Drop one subscription."""
         ...
 
     def enqueue(
-        self, client_id: str, tag: int, message: Message, qos: int, is_retained: bool, identifiers: tuple[int, ...], /
+        self,
+        client_id: str,
+        tag: int,
+        message: Message,
+        qos: int,
+        is_retained: bool,
+        identifiers: tuple[int, ...],
+        share: str = "",
+        /,
     ) -> int:
-        """Keep one delivery until it is settled."""
+        """Keep one delivery until it is settled, and the share by which it came."""
         ...
 
     def release(self, client_id: str, tag: int, /) -> int:

@@ -8,6 +8,7 @@ route is made by asking it about every receiver.
 from __future__ import annotations
 
 from lockgate.hub.session import Session
+from lockgate.hub.shares import CONNECTED, READY, UNABLE, Share, rank
 from lockgate.hub.trie import Trie
 from lockgate.model.permission import Operation
 from lockgate.model.principal import Principal
@@ -21,7 +22,7 @@ MAX_TOPIC_CHARACTERS = 256
 """A grant on a longer topic is not remembered: devices choose their topics, and could fill the memory with them."""
 
 # What a route takes beside its topic, about, in bytes: itself, each receiver, each of the receiver's subscriptions.
-_ROUTE_BYTES = 256
+_ROUTE_BYTES = 512
 _TARGET_BYTES = 192
 _SUBSCRIPTION_BYTES = 24
 
@@ -45,13 +46,48 @@ class Target:
         return Target(self.session, foreign, self.qos) if foreign else None
 
 
+class SharedTarget:
+    """A share that hears a topic: one of `members`, those that may receive it, takes each message."""
+
+    __slots__ = ("members", "share")
+
+    def __init__(self, share: Share, members: list[Target]) -> None:
+        self.share = share
+        self.members = members
+
+    def pick(self, qos: int, is_moved: bool = False, is_connected: bool = False) -> Target | None:
+        """Give the member whose turn it is to take a message of this QoS, None when nobody can.
+
+        `is_moved` asks for one that surely has room, `is_connected` for one with a connection.
+        """
+        members, share = self.members, self.share
+        count = len(members)
+        best, chosen = UNABLE, -1
+        index = share.turn
+        for _ in range(count):
+            if index >= count:
+                index = 0
+            target = members[index]
+            fitness = rank(target.session, qos if qos < target.qos else target.qos, is_moved)
+            if fitness < best:
+                best, chosen = fitness, index
+                if fitness == READY:
+                    break
+            index += 1
+        if chosen < 0 or (is_connected and best > CONNECTED):
+            return None
+        share.turn = chosen + 1
+        return members[chosen]
+
+
 class Route:
     """Who hears one topic, as long as `epoch` is the memory's."""
 
-    __slots__ = ("epoch", "targets")
+    __slots__ = ("epoch", "shares", "targets")
 
-    def __init__(self, targets: list[Target], epoch: int) -> None:
+    def __init__(self, targets: list[Target], shares: list[SharedTarget], epoch: int) -> None:
         self.targets = targets
+        self.shares = shares
         self.epoch: int = epoch
 
 
@@ -73,6 +109,7 @@ class Memory:
         self._trie = trie
         self._policy_epoch: int = policy.epoch
         self._routes: dict[str, Route] = {}
+        self._below: dict[str, dict[str, None]] = {}
         self._route_bytes: int = 0
         self._grants: dict[str, Grants] = {}
         self._epoch: int = 0
@@ -114,22 +151,29 @@ class Memory:
         """Give who hears `topic`: remembered, or made now by asking the policy about each receiver."""
         route = self._routes.get(topic)
         if route is None or route.epoch != self._epoch:
-            route = Route(self._targets(topic), self._epoch)
+            route = Route(self._targets(topic), self._shared_targets(topic), self._epoch)
             self._route_bytes += _size_of(topic, route)  # one made anew counts twice: the bound comes sooner
             if len(self._routes) >= MAX_ROUTES or self._route_bytes > MAX_ROUTE_BYTES:
                 self._forget_all_routes()
             self._routes[topic] = route
+            self._below.setdefault(_first_levels(topic), {})[topic] = None
         return route
 
     def forget_routes(self, topic_filter: str) -> None:
         """Drop the routes that a subscription with this filter touches."""
-        if "+" in topic_filter or "#" in topic_filter:
-            self._epoch += 1
-        else:
+        if "+" not in topic_filter and "#" not in topic_filter:
             self._routes.pop(topic_filter, None)
+            return
+        first = _first_levels(topic_filter)
+        if "+" in first or "#" in first:
+            self._epoch += 1
+            return
+        for topic in self._below.pop(first, ()):  # such as a device's own tree: the others' routes stay
+            self._routes.pop(topic, None)
 
     def _forget_all_routes(self) -> None:
         self._routes.clear()
+        self._below.clear()
         self._route_bytes = 0
 
     def _targets(self, topic: str) -> list[Target]:
@@ -140,9 +184,28 @@ class Memory:
                 targets.append(Target(session, subscriptions, grant.max_qos))
         return targets
 
+    def _shared_targets(self, topic: str) -> list[SharedTarget]:
+        found: list[SharedTarget] = []
+        for share in self._trie.match_shares(topic):
+            members: list[Target] = []
+            for session, subscription in share.members.items():
+                grant = self._policy.authorize(session.principal, Operation.RECEIVE, topic)
+                if isinstance(grant, Grant):
+                    members.append(Target(session, [subscription], grant.max_qos))
+            if members:
+                found.append(SharedTarget(share, members))
+        return found
+
+
+def _first_levels(topic: str) -> str:
+    """Give the first two levels of a topic or a filter."""
+    return "/".join(topic.split("/", 2)[:2])
+
 
 def _size_of(topic: str, route: Route) -> int:
     size = _ROUTE_BYTES + 4 * len(topic)
     for target in route.targets:
         size += _TARGET_BYTES + _SUBSCRIPTION_BYTES * len(target.subscriptions)
+    for shared in route.shares:
+        size += _TARGET_BYTES + (_TARGET_BYTES + _SUBSCRIPTION_BYTES) * len(shared.members)
     return size

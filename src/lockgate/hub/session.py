@@ -7,7 +7,8 @@ delivery is `release`d when its receiver has it. When the door is lost, what is 
     deliver -> [queue] -> take -> [unsettled] -> settle                 QoS 1
                                   [unsettled] -> release -> settle      QoS 2
 
-A session that outlives its connection (`is_durable`) writes each of these steps to the store.
+A session that outlives its connection (`is_durable`) writes each of these steps to the store. Deliveries that came by a
+share may leave for another of its members when the client is gone: `hand_over`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from lockgate.hub.eviction import Eviction
 from lockgate.hub.ports import Outlet, SessionStore
 from lockgate.model.message import Message, size_of
 from lockgate.model.principal import Principal
@@ -24,6 +26,21 @@ from lockgate.model.session import Delivery, SessionRecord, Subscription, Will
 
 DRAIN_EVERY = 256
 MAX_TAG = 65_535
+UNLIMITED_BYTES = 1 << 62
+RESERVED_BYTES = 16_384
+"""What a connected session may hold even when the hub is full: those that read go on hearing."""
+FULL_QUEUE = "its queue was full"
+FULL_HUB = "the queues of all sessions together were full"
+
+
+class Waiting:
+    """What waits for all sessions together, queued or unsettled, in bytes, and how much may."""
+
+    __slots__ = ("bytes", "limit")
+
+    def __init__(self, limit: int = UNLIMITED_BYTES) -> None:
+        self.bytes: int = 0
+        self.limit: int = limit
 
 
 class Session:
@@ -33,9 +50,11 @@ class Session:
         principal: who opened it.
         expiry_seconds: how long it waits for its client after the connection ended; 0 ends with it.
         store: where a durable session writes its steps.
-        max_queued_messages: bound of the queue; the newest message is dropped when it is full.
-        max_queued_bytes: bound of what its messages hold, in bytes; likewise, and for `unsettled`.
+        max_queued_messages: bound of the queue.
+        max_queued_bytes: bound of what its messages hold, in bytes, and of what those in `unsettled` do.
         max_in_flight: bound of `unsettled`; a door may lower it (receive maximum).
+        drops_oldest: what goes when the queue is full: the oldest message, or the newest.
+        waiting: what waits for all sessions together; it bounds this one as well.
     """
 
     def __init__(
@@ -46,6 +65,8 @@ class Session:
         max_queued_messages: int,
         max_queued_bytes: int,
         max_in_flight: int,
+        drops_oldest: bool = False,
+        waiting: Waiting | None = None,
     ) -> None:
         self.principal = principal
         self.client_id: str = principal.client_id
@@ -64,19 +85,25 @@ class Session:
         self.max_in_flight: int = max_in_flight
         self.window: int = max_in_flight
         self.dropped: int = 0
+        self.drop_reason: str = FULL_QUEUE
+        self.has_shared: bool = False
         self.reviewed_epoch: int = -1
         self._store = store
         self._max_queued_messages: int = max_queued_messages
         self._max_queued_bytes: int = max_queued_bytes
         self._last_tag: int = 0
         self._queued_tags: set[int] = set()
+        self._eviction: Eviction | None = Eviction() if drops_oldest else None
+        self._waiting: Waiting = Waiting() if waiting is None else waiting
 
     def record(self) -> SessionRecord:
         """Give what the store keeps of the session itself."""
         return SessionRecord(self.principal, self.expiry_seconds, self.disconnected_at, self.will)
 
-    def deliver(self, message: Message, qos: int, is_retained: bool, identifiers: tuple[int, ...]) -> int:
-        """Put a message in line for this session.
+    def deliver(
+        self, message: Message, qos: int, is_retained: bool, identifiers: tuple[int, ...], share: str = ""
+    ) -> int:
+        """Put a message in line for this session; `share` is the text of the shared subscription by which it comes.
 
         Returns:
             The number of the commit that will hold it, 0 when none will, -1 when the queue was full or nobody is
@@ -85,22 +112,29 @@ class Session:
         outlet = self.outlet
         if outlet is None and (qos == 0 or not self.is_durable):
             return -1
-        if len(self.queue) >= self._max_queued_messages or self.queued_bytes >= self._max_queued_bytes:
+        size, hub = size_of(message), self._waiting
+        if (
+            len(self.queue) >= self._max_queued_messages
+            or self.queued_bytes >= self._max_queued_bytes
+            or hub.bytes + size > hub.limit
+        ):
             if outlet is not None:
                 outlet.drain()
-            if self.is_full:
-                self.dropped += 1
+            if not self._make_room(size):
                 return -1
         commit = 0
         if qos == 0:
-            self.queue.append(Delivery(message, 0, is_retained, identifiers))
+            self.queue.append(Delivery(message, 0, is_retained, identifiers, share=share))
         else:
             tag = self._next_tag()
             if self.is_durable:
-                commit = self._store.enqueue(self.client_id, tag, message, qos, is_retained, identifiers)
+                commit = self._store.enqueue(self.client_id, tag, message, qos, is_retained, identifiers, share)
             self._queued_tags.add(tag)
-            self.queue.append(Delivery(message, qos, is_retained, identifiers, tag, commit))
-        self.queued_bytes += size_of(message)
+            self.queue.append(Delivery(message, qos, is_retained, identifiers, tag, commit, share=share))
+        if share:
+            self.has_shared = True
+        self.queued_bytes += size
+        hub.bytes += size
         if outlet is not None:
             waiting = len(self.queue)
             if waiting == 1:
@@ -131,14 +165,18 @@ class Session:
                 return None
             queue.popleft()
             message = delivery.message
-            self.queued_bytes -= size_of(message)
+            size = size_of(message)
+            self.queued_bytes -= size
             if message.expires_at is not None and message.expires_at <= now:
+                self._waiting.bytes -= size
                 self.give_up(delivery)
                 continue
             if delivery.qos:
                 self._queued_tags.discard(delivery.tag)
                 self.unsettled[delivery.tag] = delivery
-                self.unsettled_bytes += size_of(message)
+                self.unsettled_bytes += size
+            else:
+                self._waiting.bytes -= size
             return delivery
         return None
 
@@ -146,7 +184,7 @@ class Session:
         """Drop a delivery that was taken out of the queue and will not be sent (expired, too large, not allowed)."""
         self._queued_tags.discard(delivery.tag)
         if self.unsettled.pop(delivery.tag, None) is not None:
-            self.unsettled_bytes -= size_of(delivery.message)
+            self._let_go(delivery)
         self.released.discard(delivery.tag)
         if delivery.tag and self.is_durable:
             self._store.settle(self.client_id, delivery.tag)
@@ -156,7 +194,7 @@ class Session:
         delivery = self.unsettled.pop(tag, None)
         if delivery is None:
             return False
-        self.unsettled_bytes -= size_of(delivery.message)
+        self._let_go(delivery)
         self.released.discard(tag)
         if self.is_durable:
             self._store.settle(self.client_id, tag)
@@ -211,7 +249,9 @@ class Session:
         barred = [delivery for delivery in self.queue if not may_receive(delivery.message.topic)]
         if barred:
             self.queue = deque(delivery for delivery in self.queue if may_receive(delivery.message.topic))
-            self.queued_bytes = sum(size_of(delivery.message) for delivery in self.queue)
+            size = sum(size_of(delivery.message) for delivery in barred)
+            self.queued_bytes -= size
+            self._waiting.bytes -= size
         if with_unsettled:
             barred += [
                 d for d in self.unsettled.values() if d.tag not in self.released and not may_receive(d.message.topic)
@@ -220,8 +260,38 @@ class Session:
             self.give_up(delivery)
         return len(barred)
 
+    def hand_over(self, place: Callable[[Delivery], bool], with_unsettled: bool = True) -> None:
+        """Offer each delivery that came by a share, in their order, to `place`; what that takes is no longer held here.
+
+        A QoS 2 delivery that may have been sent is not offered: another member could be a second receiver of it
+        [MQTT-4.8.2-5]. `with_unsettled` offers QoS 1 deliveries that were sent, to a connection that is gone.
+        """
+        if with_unsettled:
+            for delivery in list(self.unsettled.values()):
+                if delivery.share and delivery.qos == 1 and self._offer(delivery, place):
+                    del self.unsettled[delivery.tag]
+                    self.unsettled_bytes -= size_of(delivery.message)
+        kept: deque[Delivery] = deque()
+        queue, self.queue = self.queue, deque()
+        for delivery in queue:
+            may_go = delivery.share and not (delivery.qos == 2 and delivery.is_repeated)
+            if may_go and self._offer(delivery, place):
+                self._queued_tags.discard(delivery.tag)
+                self.queued_bytes -= size_of(delivery.message)
+            else:
+                kept.append(delivery)
+        kept.extend(self.queue)
+        self.queue = kept
+
+    def count_shared(self) -> int:
+        """Give how many of its deliveries came by a share."""
+        if not self.has_shared:
+            return 0
+        return sum(1 for d in self.queue if d.share) + sum(1 for d in self.unsettled.values() if d.share)
+
     def clear(self) -> None:
         """Let go of all that it holds: the session is over, whoever may still know it."""
+        self._waiting.bytes -= self.queued_bytes + self.unsettled_bytes
         self.subscriptions.clear()
         self.queue.clear()
         self._queued_tags.clear()
@@ -234,16 +304,55 @@ class Session:
     def restore(self, deliveries: tuple[Delivery, ...], released: frozenset[int], incoming: frozenset[int]) -> None:
         """Put back what the store kept: all deliveries wait again, in their order."""
         for delivery in deliveries:
+            size = size_of(delivery.message)
             if delivery.tag in released:
                 self.unsettled[delivery.tag] = delivery
-                self.unsettled_bytes += size_of(delivery.message)
+                self.unsettled_bytes += size
                 self.released.add(delivery.tag)
             else:
                 self.queue.append(delivery)
                 self._queued_tags.add(delivery.tag)
-                self.queued_bytes += size_of(delivery.message)
+                self.queued_bytes += size
+            self._waiting.bytes += size
+            if delivery.share:
+                self.has_shared = True
             self._last_tag = delivery.tag
         self.incoming.update(incoming)
+
+    def _let_go(self, delivery: Delivery) -> None:
+        size = size_of(delivery.message)
+        self.unsettled_bytes -= size
+        self._waiting.bytes -= size
+
+    def _offer(self, delivery: Delivery, place: Callable[[Delivery], bool]) -> bool:
+        size = size_of(delivery.message)
+        self._waiting.bytes -= size  # it may go where the room is that it takes here
+        if not place(delivery):
+            self._waiting.bytes += size
+            return False
+        if delivery.tag and self.is_durable:
+            self._store.settle(self.client_id, delivery.tag)
+        return True
+
+    def _is_hub_full(self, size: int) -> bool:
+        if self._waiting.bytes + size <= self._waiting.limit:
+            return False
+        return self.outlet is None or self.queued_bytes + self.unsettled_bytes + size > RESERVED_BYTES
+
+    def _make_room(self, size: int) -> bool:
+        """Say whether a message of `size` bytes finds room: now, or after older ones were dropped for it."""
+        eviction, hub = self._eviction, self._waiting
+        while self.is_full or self._is_hub_full(size):
+            self.drop_reason = FULL_QUEUE if self.is_full else FULL_HUB
+            self.dropped += 1
+            oldest = eviction.take_out(self.queue) if eviction is not None else None
+            if oldest is None:
+                return False
+            freed = size_of(oldest.message)
+            self.queued_bytes -= freed
+            hub.bytes -= freed
+            self.give_up(oldest)
+        return True
 
     def _next_tag(self) -> int:
         tag = self._last_tag

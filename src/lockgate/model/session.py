@@ -6,7 +6,7 @@ import msgspec
 
 from lockgate.model.message import Message
 from lockgate.model.principal import Principal
-from lockgate.model.topic import TopicFilter
+from lockgate.model.topic import SHARE_PREFIX, TopicFilter
 
 
 class Subscription(msgspec.Struct, frozen=True):
@@ -14,6 +14,7 @@ class Subscription(msgspec.Struct, frozen=True):
 
     `retain_handling`: 0 send retained messages, 1 only if the subscription is new, 2 never.
     `identifier`: the subscriber's own number for it, 0 for none.
+    `share`: the name under which it is shared with other sessions (section 4.8.2), "" when it is not.
     """
 
     filter: TopicFilter
@@ -22,6 +23,12 @@ class Subscription(msgspec.Struct, frozen=True):
     retain_as_published: bool = False
     retain_handling: int = 0
     identifier: int = 0
+    share: str = ""
+
+    @property
+    def text(self) -> str:
+        """Give what the subscriber asked for, and names it by: the filter, with its share in front."""
+        return f"{SHARE_PREFIX}{self.share}/{self.filter}" if self.share else self.filter
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):
@@ -29,7 +36,8 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
 
     `tag` names it until it is settled (1 to 65,535; 0 for QoS 0, which nobody settles); `qos` is what this
     subscriber gets; `is_retained` the RETAIN flag as the subscriber shall see it; `commit` the number of the store's
-    commit that holds it, 0 when it is not stored; `is_repeated` when it may have been sent before.
+    commit that holds it, 0 when it is not stored; `is_repeated` when it may have been sent before; `share` the text of
+    the shared subscription by which it came, "" when it came by none.
     """
 
     message: Message
@@ -39,6 +47,7 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     tag: int = 0
     commit: int = 0
     is_repeated: bool = False
+    share: str = ""
 
 
 class Will(msgspec.Struct, frozen=True):

@@ -17,6 +17,9 @@ TopicFilter = NewType("TopicFilter", str)
 
 MAX_TOPIC_BYTES = 65_535
 MAX_TOPIC_LEVELS = 32
+SHARE_PREFIX = "$share/"
+MAX_SHARE_BYTES = 1024
+"""Of a shared subscription's whole text: each of its deliveries is stored with it."""
 
 
 def topic_name(text: str) -> TopicName:
@@ -31,7 +34,7 @@ def topic_name(text: str) -> TopicName:
         raise TopicNameInvalid("a topic name needs at least one character")
     if "+" in text or "#" in text:
         raise TopicNameInvalid(f"a topic name must not hold the wildcards + or #: {text[:80]!r}")
-    problem = _shared_problem(text)
+    problem = _problem_of(text)
     if problem:
         raise TopicNameInvalid(f"{problem}: {text[:80]!r}")
     return TopicName(text)
@@ -45,7 +48,7 @@ def topic_filter(text: str) -> TopicFilter:
     """
     if not text:
         raise TopicFilterInvalid("a topic filter needs at least one character")
-    problem = _shared_problem(text)
+    problem = _problem_of(text)
     if problem:
         raise TopicFilterInvalid(f"{problem}: {text[:80]!r}")
     levels = text.split("/")
@@ -55,6 +58,30 @@ def topic_filter(text: str) -> TopicFilter:
         if "+" in level and level != "+":  # [MQTT-4.7.1-2]
             raise TopicFilterInvalid(f"+ must stand alone in its level: {text[:80]!r}")
     return TopicFilter(text)
+
+
+def split_share(text: str) -> tuple[str, TopicFilter]:
+    """Give the ShareName and the topic filter of what a subscriber asks for; the name is "" when it is not shared.
+
+    Source: MQTT 5.0 section 4.8.2: `$share/{ShareName}/{filter}`.
+
+    Raises:
+        TopicFilterInvalid: when the name is missing or holds a wildcard, or the filter is none.
+    """
+    if not text.startswith(SHARE_PREFIX):
+        return "", topic_filter(text)
+    name, slash, rest = text[len(SHARE_PREFIX) :].partition("/")
+    # [MQTT-4.8.2-1] at least one character; [MQTT-4.8.2-2] no wildcards, and a filter follows.
+    if not name or not slash:
+        raise TopicFilterInvalid(f"a shared subscription is $share/NAME/FILTER: {text[:80]!r}")
+    if "+" in name or "#" in name:
+        raise TopicFilterInvalid(f"a share's name must not hold the wildcards + or #: {text[:80]!r}")
+    problem = _problem_of(name)
+    if problem:
+        raise TopicFilterInvalid(f"{problem}: {text[:80]!r}")
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_SHARE_BYTES:
+        raise TopicFilterInvalid(f"a shared subscription has at most {MAX_SHARE_BYTES} bytes: {text[:80]!r}")
+    return name, topic_filter(rest)
 
 
 def filter_matches(pattern: str, topic: str) -> bool:
@@ -74,7 +101,7 @@ def filter_matches(pattern: str, topic: str) -> bool:
     return len(wanted) == len(levels)
 
 
-def _shared_problem(text: str) -> str:
+def _problem_of(text: str) -> str:
     if "\x00" in text:
         return "a topic must not hold the character NUL"
     if len(text) > MAX_TOPIC_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_TOPIC_BYTES:

@@ -69,7 +69,7 @@ class Batch:
 
     def _write_deliveries(self, connection: sqlite3.Connection) -> None:
         _drop(connection, "delivery", "sequence", _dropped(self.deliveries))
-        columns = "sequence, session, tag, message, qos, is_retained, identifiers"
+        columns = "sequence, session, tag, message, qos, is_retained, identifiers, share"
         rows = _kept(self.deliveries, lambda sequence, row: (sequence, *row))
         execute_rows(connection, f"INSERT INTO delivery ({columns})", rows)
         if self.released:

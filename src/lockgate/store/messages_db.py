@@ -120,27 +120,36 @@ class MessagesDb:
             return self._wrote()
 
     def save_subscription(self, client_id: str, subscription: Subscription, /) -> int:
-        """Keep one subscription, replacing one with the same filter."""
+        """Keep one subscription, replacing one with the same text."""
+        text = subscription.text
         with self._lock:
             index = self._index(client_id)
-            index.filters.add(subscription.filter)
-            self._committer.batch.subscriptions[index.id, subscription.filter] = subscription
-            return self._wrote(len(subscription.filter))
+            index.filters.add(text)
+            self._committer.batch.subscriptions[index.id, text] = subscription
+            return self._wrote(len(text))
 
-    def forget_subscription(self, client_id: str, topic_filter: str, /) -> int:
+    def forget_subscription(self, client_id: str, text: str, /) -> int:
         """Drop one subscription."""
         with self._lock:
             index = self._sessions.get(client_id)
-            if index is None or topic_filter not in index.filters:
+            if index is None or text not in index.filters:
                 return 0
-            index.filters.discard(topic_filter)
-            self._committer.batch.subscriptions[index.id, topic_filter] = None
+            index.filters.discard(text)
+            self._committer.batch.subscriptions[index.id, text] = None
             return self._wrote()
 
     # Deliveries
 
     def enqueue(
-        self, client_id: str, tag: int, message: Message, qos: int, is_retained: bool, identifiers: tuple[int, ...], /
+        self,
+        client_id: str,
+        tag: int,
+        message: Message,
+        qos: int,
+        is_retained: bool,
+        identifiers: tuple[int, ...],
+        share: str = "",
+        /,
     ) -> int:
         """Keep one delivery until it is settled; QoS 0 (tag 0) is not kept.
 
@@ -164,8 +173,8 @@ class MessagesDb:
             sequence = self._last_sequence
             index.deliveries[tag] = (sequence, kept)
             numbers = ",".join(map(str, identifiers))
-            self._committer.batch.deliveries[sequence] = (index.id, tag, kept.id, qos, is_retained, numbers)
-            return self._wrote(size)
+            self._committer.batch.deliveries[sequence] = (index.id, tag, kept.id, qos, is_retained, numbers, share)
+            return self._wrote(size + len(share))
 
     def release(self, client_id: str, tag: int, /) -> int:
         """Note that the receiver of a QoS 2 delivery has it."""
@@ -297,7 +306,7 @@ class MessagesDb:
         """Build the index of what the file holds."""
         for session in loaded:
             index = _Index(session.id)
-            index.filters.update(subscription.filter for subscription in session.stored.subscriptions)
+            index.filters.update(subscription.text for subscription in session.stored.subscriptions)
             index.incoming.update(session.stored.incoming)
             for delivery, (sequence, message_id) in zip(session.stored.deliveries, session.rows, strict=True):
                 message = delivery.message

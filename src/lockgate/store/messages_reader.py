@@ -151,8 +151,9 @@ class _Queue:
 
 def _load_queues(connection: sqlite3.Connection, messages: dict[int, Message], path: Path) -> defaultdict[int, _Queue]:
     queues: defaultdict[int, _Queue] = defaultdict(_Queue)
-    query = "SELECT sequence, session, tag, message, qos, is_retained, identifiers, is_released FROM delivery"
-    for sequence, session, tag, number, qos, is_retained, text, is_released in connection.execute(
+    query = "SELECT sequence, session, tag, message, qos, is_retained, identifiers, is_released, share FROM delivery"
+    shares: dict[str, str] = {}
+    for sequence, session, tag, number, qos, is_retained, text, is_released, share in connection.execute(
         f"{query} ORDER BY sequence"
     ):
         message = messages.get(number)
@@ -160,7 +161,10 @@ def _load_queues(connection: sqlite3.Connection, messages: dict[int, Message], p
             raise StoreDamaged(f"{path} is damaged: message {number} of delivery {sequence} is missing")
         identifiers = tuple(map(int, text.split(","))) if text else ()
         queue = queues[session]
-        queue.deliveries.append(Delivery(message, qos, bool(is_retained), identifiers, tag, is_repeated=True))
+        share = shares.setdefault(share, share)  # one text for all
+        queue.deliveries.append(
+            Delivery(message, qos, bool(is_retained), identifiers, tag, is_repeated=True, share=share)
+        )
         queue.rows.append((sequence, number))
         if is_released:
             queue.released.add(tag)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lockgate.hub.routes import Memory, Target
 from lockgate.hub.trie import Trie
@@ -118,3 +120,44 @@ def test_overlapping_subscriptions_make_one_target_capped_by_the_policy() -> Non
     assert local is not None
     assert (local.qos, local.identifiers) == (1, (6,))
     assert Target(one, [wide], 2).without_local() is None
+
+
+def test_a_wildcard_below_two_levels_touches_the_routes_under_them_alone() -> None:
+    world = World()
+    kept = world.memory.route("devices/one/x")
+    touched = {topic: world.memory.route(topic) for topic in ("devices/two", "devices/two/x")}
+    world.trie.insert(session("office"), subscription("devices/two/#"))
+    world.memory.forget_routes("devices/two/#")
+    assert world.memory.route("devices/one/x") is kept
+    for topic, before in touched.items():
+        assert world.memory.route(topic) is not before
+    assert world.hearers("devices/two") == ["office"]
+
+
+filters = st.lists(st.sampled_from(["a", "b", "+"]), min_size=1, max_size=3)
+
+
+@given(st.lists(st.tuples(filters, st.booleans(), st.sampled_from(["", "team"])), max_size=12))
+def test_a_remembered_route_is_what_a_fresh_look_finds(wanted: list[tuple[list[str], bool, str]]) -> None:
+    world = World()
+    topics = [f"{x}{y}{z}" for x in "ab" for y in ("", "/a", "/b") for z in ("", "/a")]
+    for number, (levels, is_deep, share) in enumerate(wanted):
+        text = TopicFilter("/".join([*levels, "#"] if is_deep else levels))
+        world.trie.insert(session(str(number)), Subscription(text, share=share))
+        world.memory.forget_routes(text)
+        for topic in topics:
+            route = world.memory.route(topic)
+            assert [t.session for t in route.targets] == list(world.trie.match(topic))
+            members = [[m.session for m in shared.members] for shared in route.shares]
+            assert members == [list(share.members) for share in world.trie.match_shares(topic)]
+
+
+def test_the_memory_is_bounded_by_the_members_of_shares_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lockgate.hub.routes.MAX_ROUTE_BYTES", 100_000)
+    world = World()
+    for number in range(100):
+        world.trie.insert(session(str(number)), Subscription(TopicFilter("#"), share="team"))
+    for number in range(50):
+        world.memory.route(str(number))
+        assert len(world.memory._routes) <= 5
+        assert len(world.memory._below) <= 5

@@ -5,13 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.hub.session import DRAIN_EVERY, MAX_TAG, Session
+from lockgate.hub.session import DRAIN_EVERY, MAX_TAG, RESERVED_BYTES, Session, Waiting
 from lockgate.model.message import Message
 from lockgate.model.session import Delivery
 from lockgate.model.topic import TopicName
 from tests.support.fakes import FakeOutlet, FakeStore, principal
 
 A = TopicName("a")
+STEPS = ("deliver", "deliver", "deliver", "take", "give up", "settle", "attach", "lose", "review", "hand over", "clear")
 
 
 def message(payload: bytes = b"x", expires_at: float | None = None) -> Message:
@@ -238,3 +239,107 @@ def test_whatever_happens_the_store_holds_what_is_unsettled_and_the_bounds_hold(
         assert session._queued_tags == set(waiting)
         assert session.queued_bytes == len(session.queue)
         assert len(session.unsettled) <= 3
+
+
+# What a full queue drops
+
+
+def bounded(
+    *, drops_oldest: bool, messages: int = 3, size: int = 10_000, expiry: float = 0.0, waiting: Waiting | None = None
+) -> tuple[Session, FakeStore]:
+    store = FakeStore()
+    session = Session(principal("s"), expiry, store, messages, size, 10, drops_oldest, waiting)
+    session.attach(FakeOutlet(), 10)
+    store.save_session(session.record())
+    return session, store
+
+
+def payloads(session: Session) -> list[bytes]:
+    return [delivery.message.payload for delivery in session.queue]
+
+
+def test_the_oldest_is_dropped_where_that_is_wanted_and_of_qos_0_first() -> None:
+    session, store = bounded(drops_oldest=True, expiry=60.0)
+    for name, qos in ((b"a", 1), (b"b", 0), (b"c", 2), (b"d", 1), (b"e", 2)):
+        assert session.deliver(message(name), qos, False, ()) == 0
+    assert (payloads(session), session.dropped) == ([b"c", b"d", b"e"], 2)
+    assert sorted(delivery.message.payload for delivery in store.deliveries.values()) == [b"c", b"d", b"e"]
+    assert session.drop_reason == "its queue was full"
+
+
+def test_a_queue_full_of_bytes_drops_as_many_of_the_oldest_as_it_must() -> None:
+    session, _ = bounded(drops_oldest=True, messages=100, size=10)
+    for size in (4, 4, 4, 1):
+        assert session.deliver(message(bytes(size)), 0, False, ()) == 0
+    assert ([len(each) for each in payloads(session)], session.queued_bytes, session.dropped) == ([4, 4, 1], 9, 1)
+
+
+def test_deliveries_that_may_have_been_sent_at_qos_2_are_not_dropped_for_newer_ones() -> None:
+    session, _ = bounded(drops_oldest=True, messages=1)
+    session.restore((Delivery(message(b"old"), 2, tag=7, is_repeated=True),), frozenset(), frozenset())
+    assert session.deliver(message(b"new"), 1, False, ()) == -1
+    assert (payloads(session), session.dropped) == ([b"old"], 1)
+
+
+def test_a_full_hub_drops_too_but_leaves_a_little_to_those_who_are_connected() -> None:
+    waiting = Waiting(20_000)
+    absent, _ = bounded(drops_oldest=False, messages=100, size=100_000, expiry=60.0, waiting=waiting)
+    reader, _ = bounded(drops_oldest=False, messages=100, size=100_000, waiting=waiting)
+    absent.outlet = None
+    assert absent.deliver(message(bytes(15_000)), 1, False, ()) == 0
+    assert absent.deliver(message(bytes(5_001)), 1, False, ()) == -1
+    assert absent.drop_reason == "the queues of all sessions together were full"
+    assert waiting.bytes == 15_000
+    assert reader.deliver(message(bytes(RESERVED_BYTES)), 1, False, ()) == 0
+    assert reader.deliver(message(b"x"), 0, False, ()) == -1
+    taken(reader)
+    assert reader.deliver(message(b"x"), 0, False, ()) == -1, "what is unsettled counts as well"
+    reader.settle(1)
+    assert reader.deliver(message(b"x"), 0, False, ()) == 0
+    assert (absent.dropped, reader.dropped) == (1, 2)
+
+
+def test_a_full_hub_drops_the_oldest_of_the_session_at_hand() -> None:
+    waiting = Waiting(10)
+    other, _ = bounded(drops_oldest=True, expiry=60.0, waiting=waiting)
+    session, _ = bounded(drops_oldest=True, expiry=60.0, waiting=waiting)
+    other.outlet = session.outlet = None
+    assert other.deliver(message(bytes(4)), 1, False, ()) == 0
+    assert [session.deliver(message(name * 3), 1, False, ()) for name in (b"a", b"b", b"c")] == [0, 0, 0]
+    assert (payloads(session), len(other.queue), waiting.bytes) == ([b"bbb", b"ccc"], 1, 10)
+
+
+@given(st.booleans(), st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 12)), max_size=60))
+def test_the_sum_of_what_waits_is_exact(drops_oldest: bool, steps: list[tuple[str, int]]) -> None:
+    waiting = Waiting(60)
+    sessions = [bounded(drops_oldest=drops_oldest, size=30, expiry=60.0, waiting=waiting)[0] for _ in range(2)]
+    for number, (what, size) in enumerate(steps):
+        session = sessions[number % 2]
+        apply(session, what, size, float(number))
+        assert waiting.bytes == sum(each.queued_bytes + each.unsettled_bytes for each in sessions)
+        for each in sessions:
+            assert each.queued_bytes == sum(len(d.message.payload) for d in each.queue)
+            assert each.unsettled_bytes == sum(len(d.message.payload) for d in each.unsettled.values())
+            assert len(each._queued_tags) == sum(1 for d in each.queue if d.qos)
+
+
+def apply(session: Session, what: str, size: int, now: float) -> None:
+    if what == "deliver":
+        share = "$share/team/a" if size % 2 else ""
+        session.deliver(message(bytes(size), now + 3 if size % 5 == 0 else None), size % 3, False, (), share)
+    elif what == "take":
+        session.take(now, 0)
+    elif what == "give up" and (delivery := session.take(now, 0)) is not None:
+        session.give_up(delivery)
+    elif what == "settle" and session.unsettled:
+        session.settle(next(iter(session.unsettled)))
+    elif what == "attach":
+        session.attach(FakeOutlet(), size % 3 + 1)
+    elif what == "lose":
+        session.outlet = None
+    elif what == "review":
+        session.review(lambda _: size % 2 == 0, True)
+    elif what == "hand over":
+        session.hand_over(lambda delivery: delivery.tag % 2 == 0, size % 2 == 0)
+    elif what == "clear" and size == 0:
+        session.clear()

@@ -68,3 +68,24 @@ def test_removing_one_filter_keeps_its_neighbours() -> None:
     assert not trie.remove(one, "a")
     assert list(trie.match("a/b")) == [two]
     assert list(trie.match("a/b/c")) == [one]
+
+
+def test_shares_are_found_beside_the_others_and_leave_nothing_behind() -> None:
+    trie, one, two = Trie(), session("one"), session("two")
+    plain, team = subscription("a/+"), Subscription(TopicFilter("a/+"), 1, share="team")
+    assert trie.match_shares("a/b") == []
+    for each in (one, two):
+        assert trie.insert(each, team)
+    assert trie.insert(one, plain)
+    assert not trie.insert(one, team)
+    assert trie.match("a/b") == {one: [plain]}
+    ((share),) = trie.match_shares("a/b")
+    assert (share.text, share.members) == ("$share/team/a/+", {one: team, two: team})
+    assert trie.match_shares("b") == []
+    assert (len(trie), trie.shared) == (3, 2)
+    assert trie.remove(one, "a/+")
+    assert not trie.remove(one, "a/+", "other")
+    for each in (one, two):
+        assert trie.remove(each, "a/+", "team")
+        assert not trie.remove(each, "a/+", "team")
+    assert (len(trie), trie.shared, trie._root.children) == (0, 0, {})

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.errors import TopicFilterInvalid, TopicNameInvalid
-from lockgate.model.topic import filter_matches, topic_filter, topic_name
+from lockgate.model.topic import (
+    MAX_SHARE_BYTES,
+    MAX_TOPIC_LEVELS,
+    filter_matches,
+    split_share,
+    topic_filter,
+    topic_name,
+)
 
 levels = st.sampled_from(["", "a", "b", "$x", "ä"])
 names = st.lists(levels, min_size=1, max_size=5).map("/".join).filter(bool)
@@ -91,3 +98,40 @@ def test_what_just_fits(text: str) -> None:
 def test_a_wildcard_in_the_wrong_place_is_refused(text: str) -> None:
     with pytest.raises(TopicFilterInvalid, match="must stand alone"):
         topic_filter(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "inner"),
+    [
+        ("$share/team/a", "team", "a"),
+        ("$share/team//a", "team", "/a"),
+        ("$share/t/+/#", "t", "+/#"),
+        ("$share", "", "$share"),
+        ("$shared/a/b", "", "$shared/a/b"),
+        ("a/$share/b", "", "a/$share/b"),
+        ("$share/t/" + "/".join("a" * MAX_TOPIC_LEVELS), "t", "/".join("a" * MAX_TOPIC_LEVELS)),
+    ],
+)
+def test_a_share_and_its_filter_are_split(text: str, name: str, inner: str) -> None:
+    assert split_share(text) == (name, inner)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$share/",
+        "$share//a",
+        "$share/team",
+        "$share/team/",
+        "$share/te+m/a",
+        "$share/#/a",
+        "$share/team/a#",
+        "$share/te\x00m/a",
+        "$share/team/" + "a" * MAX_SHARE_BYTES,
+        "a/#/b",
+        "",
+    ],
+)
+def test_what_is_no_shared_subscription_is_refused(text: str) -> None:
+    with pytest.raises(TopicFilterInvalid):
+        split_share(text)

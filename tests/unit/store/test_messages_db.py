@@ -90,18 +90,20 @@ def test_a_session_comes_back_with_all_that_belongs_to_it(db: HeldDb, path: Path
     one = message()
     subscription = Subscription(TopicFilter("a/+"), 2, True, True, 1, 99)
     db.save_session(record("c"))
+    shared = Subscription(TopicFilter("a/+"), 1, share="team")
     db.save_subscription("c", subscription)
+    db.save_subscription("c", shared)
     db.enqueue("c", 5, one, 2, True, (3, 99))
-    db.enqueue("c", 4, message(b"next"), 1, False, ())
+    db.enqueue("c", 4, message(b"next"), 1, False, (), "$share/team/a/+")
     db.release("c", 5)
     db.remember_incoming("c", 65_535)
     (found,) = reopened(db, path)
     assert found == StoredSession(
         record("c"),
-        (subscription,),
+        (shared, subscription),
         (
             Delivery(one, 2, True, (3, 99), 5, is_repeated=True),
-            Delivery(message(b"next"), 1, False, (), 4, is_repeated=True),
+            Delivery(message(b"next"), 1, False, (), 4, is_repeated=True, share="$share/team/a/+"),
         ),
         frozenset({5}),
         frozenset({65_535}),
