@@ -123,6 +123,8 @@ def _type_words(kind: object) -> str:
         if found.le is not None:
             return f"{what}, {found.ge or 0:,} to {found.le:,}"
         return f"{what}, at least {found.ge:,}" if found.ge is not None else what
+    if isinstance(found, msgspec.inspect.BoolType):
+        return "`true` or `false`"
     if isinstance(found, msgspec.inspect.StrType):
         return "text"
     if isinstance(found, msgspec.inspect.VarTupleType):
@@ -131,6 +133,8 @@ def _type_words(kind: object) -> str:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(each) for each in value)}]"
     return f'"{value}"' if isinstance(value, str) else str(value)

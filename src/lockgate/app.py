@@ -32,12 +32,15 @@ from lockgate.logs import configure_logging
 from lockgate.model.principal import Principal
 from lockgate.model.topic import TopicName
 from lockgate.net.context import TlsContexts
-from lockgate.net.link import NetLimits
+from lockgate.net.link import Link, NetLimits, StreamHandler
 from lockgate.net.listener import Listener
+from lockgate.net.streams import Census
+from lockgate.net.upgrade import UpgradeRules
+from lockgate.net.websocket import WebSocketLink, WebSocketRules
 from lockgate.policy import LAB_DEVICE, PolicyEngine
 from lockgate.registry.journal import Journal
 from lockgate.registry.registry import Registry
-from lockgate.settings import NetSettings, Settings
+from lockgate.settings import MqttSettings, NetSettings, Settings
 from lockgate.status import Status, sys_topics
 from lockgate.store.messages_db import MessagesDb
 from lockgate.store.registry_db import Change, ChangeKind
@@ -68,7 +71,9 @@ class Gate:
         self._settings = settings
         self._lab_port = lab_port
         self._loop = asyncio.get_running_loop()
-        self._contexts = TlsContexts(home.server_path, home.server_key_path, home.bundle_path)
+        paths = home.server_path, home.server_key_path, home.bundle_path
+        self._contexts = TlsContexts(*paths)
+        self._web_contexts = TlsContexts(*paths, spares_browsers=settings.mqtt.websocket_certificates == "devices")
         self._registry_db = home.registry(read_only=True)
         self._registry = Registry(self._registry_db)
         self._journal = Journal(settings.log.max_remembered_refusals)
@@ -125,12 +130,17 @@ class Gate:
     async def _open_doors(self) -> None:
         mqtt = self._settings.mqtt
         refused = partial(self._journal.tls_refused, "mqtt")
-        limits = _limits(self._settings.net)
-        secure = await Listener.open(mqtt.hosts, mqtt.port, self._mqtt.handler, self._contexts, limits, refused)
+        shared = _limits(self._settings.net), refused, Census()
+        secure = await Listener.open(mqtt.hosts, mqtt.port, self._mqtt.handler, self._contexts, *shared)
         self._listeners.append(secure)
         doors = [DoorFacts("mqtt", a.host, a.port, "tls") for a in secure.addresses]
+        if mqtt.websocket_enabled:
+            factory = _websocket_factory(self._mqtt.handler, mqtt, partial(self._journal.websocket_refused, "mqtt"))
+            web = await Listener.open(mqtt.hosts, mqtt.websocket_port, factory, self._web_contexts, *shared)
+            self._listeners.append(web)
+            doors += [DoorFacts("mqtt", a.host, a.port, "tls", "websocket") for a in web.addresses]
         if self._lab_port is not None:
-            lab = await Listener.open(LAB_HOSTS, self._lab_port, self._mqtt.lab_handler, None, limits, refused)
+            lab = await Listener.open(LAB_HOSTS, self._lab_port, self._mqtt.lab_handler, None, *shared)
             self._listeners.append(lab)
             doors += [DoorFacts("mqtt", a.host, a.port, "none") for a in lab.addresses]
             log.warning(Event.LAB_DOOR_OPENED, port=lab.port, warning="plaintext, for this machine only")
@@ -211,6 +221,7 @@ class Gate:
         if change.kind == ChangeKind.SERVER_CERTIFICATE:
             try:
                 self._contexts.reload()
+                self._web_contexts.reload()
             except LockgateError as error:
                 log.error(Event.UNEXPECTED_ERROR, error=str(error), fix=error.fix)
         elif change.kind == ChangeKind.DEVICE:
@@ -292,6 +303,20 @@ def _stop_at_eof(stop: asyncio.Event) -> None:
     if not os.read(sys.stdin.fileno(), 4096):
         asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
         stop.set()
+
+
+def _websocket_factory(
+    handler_factory: Callable[[], StreamHandler],
+    settings: MqttSettings,
+    on_refused: Callable[[Link, LockgateError], None],
+) -> Callable[[], StreamHandler]:
+    rules = WebSocketRules(
+        upgrade=UpgradeRules(origins=tuple(each.lower() for each in settings.websocket_origins)),
+        max_handshake_bytes=settings.websocket_max_handshake_bytes,
+        max_message_bytes=settings.max_packet_bytes,
+        max_first_message_bytes=min(settings.max_connect_bytes, settings.max_packet_bytes),
+    )
+    return lambda: WebSocketLink(handler_factory, rules, on_refused)
 
 
 def _limits(settings: NetSettings) -> NetLimits:

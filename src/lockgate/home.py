@@ -39,16 +39,21 @@ SETTINGS_TEXT = """\
 
 [mqtt]
 port = {port}
+websocket_port = {websocket_port}
 """
 
 
 class DoorFacts(msgspec.Struct, frozen=True):
-    """One open door, as `run/doors.json` and `lockgate up` tell of it; `protection` is "tls" or "none"."""
+    """One open door, as `run/doors.json` and `lockgate up` tell of it.
+
+    `protection` is "tls" or "none"; `transport`, under the protocol that gives the door its name, "tcp" or "websocket".
+    """
 
     door: str
     address: str
     port: int
     protection: str
+    transport: str = "tcp"
 
 
 class RunFacts(msgspec.Struct, frozen=True):
@@ -85,7 +90,7 @@ class Home:
             names: host names and addresses by which devices reach the hub; none takes what this machine has.
             now: unix seconds.
             actor: who does it, for the audit trail.
-            port: the port of MQTT over TLS.
+            port: the port of MQTT over TLS; MQTT over secure WebSocket gets the next one, or 0 as well.
 
         Raises:
             Conflict: there is something at `path` already.
@@ -113,7 +118,8 @@ class Home:
                 write_private(home.bundle_path, root.certificate_pem() + issuing.certificate_pem())
                 write_private(home.server_path, issuing.chain_pem(certificate))
                 write_private(home.server_key_path, private_key_to_pem(key))
-                write_private(home.settings_path, SETTINGS_TEXT.format(port=port).encode())
+                text = SETTINGS_TEXT.format(port=port, websocket_port=_port_beside(port))
+                write_private(home.settings_path, text.encode())
                 with home.registry() as registry:
                     registry.note_change(
                         ChangeKind.SERVER_CERTIFICATE, "server.crt", event=Event.HOME_CREATED, actor=actor, now=now
@@ -209,7 +215,8 @@ class Home:
     def hub_address(self) -> HubAddress:
         """Give where devices reach the hub: the preferred name of its certificate, and the port that is open or set."""
         running = self.running()
-        open_ports = [d.port for d in running.doors if d.protection == "tls"] if running is not None else []
+        doors = running.doors if running is not None else ()
+        open_ports = [d.port for d in doors if (d.protection, d.transport) == ("tls", "tcp")]
         port = open_ports[0] if open_ports else self.settings().mqtt.port
         if port == 0:
             raise Unavailable(
@@ -247,6 +254,10 @@ def default_names() -> tuple[str, ...]:
     machine = machine_addresses()
     preferred = next((name for name in machine.names if _resolves(name)), "localhost")
     return tuple(dict.fromkeys((preferred, *machine.names, *machine.addresses)))
+
+
+def _port_beside(port: int) -> int:
+    return port + 1 if 0 < port < 65_535 else 0
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -20,6 +20,9 @@ from lockgate.errors import InvalidSettings
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 Count = Annotated[int, Meta(ge=1)]
+_ORIGIN = r"\A(\*|null|[a-z][a-z0-9+.-]*://[^/\s]+)\Z"
+Origin = Annotated[str, Meta(pattern=_ORIGIN)]
+PATTERN_WORDS = {_ORIGIN: 'an origin as browsers write it, like "https://app.example", or "*"'}
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,6 +36,16 @@ class MqttSettings(_Section, frozen=True):
     """The addresses to listen on."""
     port: Port = 8883
     """MQTT over TLS; 0 picks a free one."""
+    websocket_enabled: bool = True
+    """Whether the door for MQTT over secure WebSocket is open: browsers need it, devices seldom."""
+    websocket_port: Port = 8884
+    """MQTT over secure WebSocket; 0 picks a free one."""
+    websocket_origins: tuple[Origin, ...] = ()
+    """Web pages that may connect, like "https://app.example"; pages of the hub's own host may, "*" lets all."""
+    websocket_certificates: Literal["devices", "all"] = "devices"
+    """Who is asked for a client certificate: not browsers (who offer HTTP by ALPN; Chromium gives up then), or all."""
+    websocket_max_handshake_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = 16_384
+    """The largest HTTP request taken that asks for a WebSocket."""
     on_refused_publish: Literal["close", "drop"] = "close"
     """What an MQTT 3.1.1 client gets for a PUBLISH that it may not make: 3.1.1 has no other answer."""
     connect_deadline_seconds: Seconds = 10.0
@@ -163,6 +176,8 @@ def _explain(problem: str) -> tuple[str, str]:
     """Turn msgspec's words into ours: the path as TOML writes it, and the nearest known key."""
     text, _, place = problem.partition(" - at `$")
     path = place.rstrip("`").lstrip(".")
+    for pattern, words in PATTERN_WORDS.items():
+        text = text.replace(f"`str` matching regex {pattern!r}", words)
     unknown = re.search(r"unknown field `([^`]*)`", text)
     if not unknown:
         return f"{path or 'the file'}: {text[0].lower()}{text[1:]}", "see docs/reference/settings.md"

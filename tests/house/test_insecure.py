@@ -27,6 +27,9 @@ SUGGESTIONS = re.compile(
     re.IGNORECASE,
 )
 
+# The hub does not ask a browser for its certificate; the browser's check of the hub is as it was.
+OTHER_WAY_ROUND = ("src/lockgate/net/context.py", "connection.set_verify(SSL.VERIFY_NONE)")
+
 
 def texts() -> Iterator[tuple[str, str]]:
     for place in PLACES:
@@ -41,7 +44,7 @@ def test_nothing_suggests_to_skip_the_check_of_the_hub() -> None:
         f"{name}:{number}: {line.strip()}"
         for name, text in texts()
         for number, line in enumerate(text.splitlines(), 1)
-        if SUGGESTIONS.search(line)
+        if SUGGESTIONS.search(line) and (name, line.strip()) != OTHER_WAY_ROUND
     ]
     assert found == []
 

@@ -104,7 +104,7 @@ def test_it_prints_each_door_and_keeps_doors_json_while_it_runs(home: Path) -> N
 
 def test_no_door_is_in_plaintext_unless_asked_for(hub: RunningHub) -> None:
     assert {door.protection for door in hub.doors} == {"tls"}
-    assert listening_ports(hub.pid) == {hub.port}
+    assert listening_ports(hub.pid) == {hub.port, hub.websocket_port}
     with socket.create_connection(("127.0.0.1", hub.port), 5) as plain:
         plain.sendall(wire.encode(Connect(4, "plain"), 4))
         answer = plain.recv(100)

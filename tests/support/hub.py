@@ -74,7 +74,12 @@ class RunningHub:
     @property
     def port(self) -> int:
         """The port of MQTT over TLS."""
-        return next(door.port for door in self.doors if door.protection == "tls")
+        return next(door.port for door in self.doors if (door.protection, door.transport) == ("tls", "tcp"))
+
+    @property
+    def websocket_port(self) -> int:
+        """The port of MQTT over secure WebSocket."""
+        return next(door.port for door in self.doors if door.transport == "websocket")
 
     @property
     def lab_port(self) -> int:

@@ -149,11 +149,18 @@ def test_what_runs_is_known_by_its_process(home: Home, monkeypatch: pytest.Monke
 def test_devices_are_told_the_open_port_or_else_the_set_one(home: Home) -> None:
     with pytest.raises(Unavailable, match="port is not known"):
         home.hub_address()
-    running(home, DoorFacts("mqtt", "::1", 1883, "none"), DoorFacts("mqtt", "::1", 4711, "tls"))
+    web = DoorFacts("mqtt", "::1", 4712, "tls", "websocket")
+    running(home, DoorFacts("mqtt", "::1", 1883, "none"), web, DoorFacts("mqtt", "::1", 4711, "tls"))
     assert (home.hub_address().host, home.hub_address().port) == ("hub.example", 4711)
     home.doors_path.unlink()
     home.settings_path.write_text("[mqtt]\nport = 9000\n")
     assert home.hub_address().port == 9000
+
+
+@pytest.mark.parametrize(("port", "beside"), [(8883, 8884), (9000, 9001), (0, 0), (65_535, 0)])
+def test_the_websocket_door_gets_the_port_beside(tmp_path: Path, port: int, beside: int) -> None:
+    made = Home.create(tmp_path / "home", ["hub.example"], NOW, "anna", port)
+    assert (made.settings().mqtt.port, made.settings().mqtt.websocket_port) == (port, beside)
 
 
 def test_one_hub_at_a_time_holds_the_home(home: Home) -> None:

@@ -41,6 +41,11 @@ def test_what_the_file_says_is_taken() -> None:
     assert settings.identity.lockout_seconds == 5.0
 
 
+def test_origins_are_taken_as_browsers_write_them() -> None:
+    text = '[mqtt]\nwebsocket_origins = ["https://app.example:8443", "capacitor://localhost", "null", "*"]'
+    assert len(parse_settings(text).mqtt.websocket_origins) == 4
+
+
 @pytest.mark.parametrize(
     ("text", "message", "fix"),
     [
@@ -54,6 +59,8 @@ def test_what_the_file_says_is_taken() -> None:
         ("[mqtt]\nport = 1979-05-27", "mqtt.port: expected `int`, got `date`", ""),
         ("[mqtt]\nhosts = [1]", "mqtt.hosts[0]: expected `str`", ""),
         ("[mqtt]\non_refused_publish = 'ignore'", "mqtt.on_refused_publish: invalid enum value 'ignore'", ""),
+        ("[mqtt]\nwebsocket_origins = ['https://x/']", "mqtt.websocket_origins[0]: expected an origin as", ""),
+        ("[mqtt]\nwebsocket_origins = ['x.example']", "mqtt.websocket_origins[0]: expected an origin as", ""),
         ("mqtt = 1", "mqtt: expected `object`, got `int`", ""),
         ("[net]\nhandshake_deadline_seconds = 0", "net.handshake_deadline_seconds: expected `float` > 0", ""),
         ("[net]\nhandshake_deadline_seconds = inf", "net.handshake_deadline_seconds: expected `float` <= ", ""),

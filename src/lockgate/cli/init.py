@@ -18,7 +18,13 @@ from lockgate.home import Home
     help="A name or address by which devices reach this hub; goes into its certificate. Repeat it for more; the first "
     "one is printed in command lines. Without it: host name, host.local, localhost and this machine's addresses.",
 )  # fmt: skip
-@click.option("--port", type=click.IntRange(0, 65_535), default=8883, show_default=True, help="Port of MQTT over TLS.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8883,
+    show_default=True,
+    help="Port of MQTT over TLS; MQTT over WebSocket gets the next one.",
+)
 @json_option
 def init(home: Path, names: tuple[str, ...], port: int, as_json: bool) -> None:
     """Make a home: settings, certificate authority, server certificate, databases.

@@ -114,7 +114,8 @@ def unit(home: Home, user: str) -> str:
     if not _USER.fullmatch(user):
         raise InvalidSettings(f"{user!r} is no name of a user", fix="name a user of this machine with --user")
     # Only a port below 1024 needs a capability; everything else about the network does not.
-    needs_low_port = 0 < home.settings().mqtt.port < 1024
+    mqtt = home.settings().mqtt
+    needs_low_port = 0 < mqtt.port < 1024 or (mqtt.websocket_enabled and 0 < mqtt.websocket_port < 1024)
     return UNIT.format(
         user=user,
         program=program,

@@ -43,7 +43,12 @@ def describe(doors: Sequence[DoorFacts], names: Sequence[str]) -> list[str]:
     """Say which doors are open, how each is protected, and by which addresses devices reach them."""
     lines = []
     for door in doors:
-        if door.protection == "tls":
+        if door.transport == "websocket":
+            lines.append(
+                f"[green]open[/]  MQTT over WebSocket on {_shown(door)} (wss://{_named(names)}:{door.port}/mqtt): "
+                "TLS 1.2 and 1.3, every client must prove who it is"
+            )
+        elif door.protection == "tls":
             lines.append(f"[green]open[/]  MQTT on {_shown(door)}: TLS 1.2 and 1.3, every client must prove who it is")
         else:
             lines.append(
@@ -56,6 +61,11 @@ def describe(doors: Sequence[DoorFacts], names: Sequence[str]) -> list[str]:
         lines.append(f"      this machine's addresses: {safe(found)}")
     lines.append(f"      the certificate is for: {safe(', '.join(names))}")
     return lines
+
+
+def _named(names: Sequence[str]) -> str:
+    first = names[0] if names else "localhost"
+    return safe(f"[{first}]" if ":" in first else first)
 
 
 def _shown(door: DoorFacts) -> str:

@@ -1,7 +1,8 @@
 """What the hub offers in a TLS handshake, and who it is: built from files, changed without a restart.
 
 TLS 1.2 and 1.3; for 1.2 only ECDHE with AEAD suites (RFC 9325 section 4.2). No compression, no renegotiation, never
-0-RTT (RFC 8446 section 8: replay). A client certificate is optional, but one that is shown must verify. Tickets are
+0-RTT (RFC 8446 section 8: replay). A client certificate is optional, but one that is shown must verify; a context that
+spares browsers does not ask them for one, because Chromium ends a WebSocket that does. Tickets are
 stateless, two per full TLS 1.3 handshake, for an hour, under keys that live as long as the context: a reload retires
 them. No session rests in the server's memory. Docs: ADR 0002.
 """
@@ -31,6 +32,7 @@ _TLS12_SUITES = (
 _OP_PRIORITIZE_CHACHA = 1 << 21  # openssl/ssl.h; pyOpenSSL has no name for it
 _TICKET_LIFETIME_SECONDS = 3600
 _MAX_CHAIN_DEPTH = 4
+_ALPN_HTTP = b"http/1.1"  # RFC 7301 section 6
 
 _PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
@@ -40,10 +42,18 @@ class TlsContext:
 
     __slots__ = ("certificate", "covered_names", "engine")
 
-    def __init__(self, chain: list[x509.Certificate], key: _PrivateKey, authorities: list[x509.Certificate]) -> None:
+    def __init__(
+        self,
+        chain: list[x509.Certificate],
+        key: _PrivateKey,
+        authorities: list[x509.Certificate],
+        spares_browsers: bool = False,
+    ) -> None:
         self.certificate = chain[0]
         self.covered_names = names_of(chain[0])
         self.engine = _engine_context(chain, key, authorities)
+        if spares_browsers:
+            self.engine.set_alpn_select_callback(_spare_browser)
 
     def covers(self, server_name: str) -> bool:
         """Say whether a client that asks for `server_name` will find it in the certificate (RFC 9525 section 6.3)."""
@@ -52,11 +62,18 @@ class TlsContext:
 
 
 class TlsContexts:
-    """The current context, taken at each accept; `reload` swaps in what the files hold now."""
+    """The current context, taken at each accept; `reload` swaps in what the files hold now.
 
-    def __init__(self, certificate_path: Path, key_path: Path, authorities_path: Path) -> None:
+    Args:
+        spares_browsers: do not ask clients that offer HTTP in the handshake (ALPN) for a certificate.
+    """
+
+    def __init__(
+        self, certificate_path: Path, key_path: Path, authorities_path: Path, spares_browsers: bool = False
+    ) -> None:
         self._paths = certificate_path, key_path, authorities_path
-        self.current = load_context(*self._paths)
+        self._spares_browsers = spares_browsers
+        self.current = load_context(*self._paths, spares_browsers)
 
     def reload(self) -> None:
         """Read the files again; live connections keep the context that they were made with.
@@ -64,10 +81,12 @@ class TlsContexts:
         Raises:
             InvalidSettings: when a file cannot be used; the current context then stays.
         """
-        self.current = load_context(*self._paths)
+        self.current = load_context(*self._paths, self._spares_browsers)
 
 
-def load_context(certificate_path: Path, key_path: Path, authorities_path: Path) -> TlsContext:
+def load_context(
+    certificate_path: Path, key_path: Path, authorities_path: Path, spares_browsers: bool = False
+) -> TlsContext:
     """Build a context from a PEM chain (leaf first), its PEM key and a PEM bundle of the CAs that clients may use.
 
     Raises:
@@ -82,7 +101,7 @@ def load_context(certificate_path: Path, key_path: Path, authorities_path: Path)
         )
     authorities = _load_certificates(authorities_path, "CA bundle")
     try:
-        return TlsContext(chain, key, authorities)
+        return TlsContext(chain, key, authorities, spares_browsers)
     except (SSL.Error, crypto.Error, ValueError) as error:
         raise InvalidSettings(f"the server certificate {certificate_path} cannot be used for TLS: {error}") from error
 
@@ -136,6 +155,15 @@ def _trust(context: SSL.Context, authorities: list[x509.Certificate]) -> None:
     # Without VERIFY_FAIL_IF_NO_PEER_CERT the certificate stays optional. For a server the engine itself checks the
     # extended key usage clientAuth.
     context.set_verify(SSL.VERIFY_PEER, _keep_verdict)
+
+
+def _spare_browser(connection: SSL.Connection, offered: list[bytes]) -> bytes | SSL._NoOverlappingProtocols:
+    # Called before the certificate request is made. Chromium has no dialogue for certificates in a WebSocket: asked
+    # for one, it gives up without a word. Devices' libraries offer no ALPN, or another name.
+    if _ALPN_HTTP not in offered:
+        return SSL.NO_OVERLAPPING_PROTOCOLS
+    connection.set_verify(SSL.VERIFY_NONE)
+    return _ALPN_HTTP
 
 
 def _keep_verdict(

@@ -18,7 +18,7 @@ from lockgate.net.context import TlsContexts
 from lockgate.net.failures import TlsFailure
 from lockgate.net.link import Address, NetLimits, StreamHandler
 from lockgate.net.ports import owner_of_port
-from lockgate.net.streams import Desk
+from lockgate.net.streams import Census, Desk
 
 _BACKLOG = 4096
 _PORT_ATTEMPTS = 8
@@ -49,6 +49,7 @@ class Listener:
         contexts: TlsContexts | None,
         limits: NetLimits,
         on_failure: Callable[[Address, TlsFailure], None],
+        census: Census | None = None,
     ) -> Listener:
         """Listen on every one of `hosts` (names or addresses) at `port`; 0 picks one free port for all.
 
@@ -56,13 +57,14 @@ class Listener:
             handler_factory: makes the handler of one connection, when its handshake is done.
             contexts: whence each new connection takes its TLS context; None for plain text.
             on_failure: told of each peer that did not get as far as a handler.
+            census: shared by listeners whose connections are limited together; None counts this one's alone.
 
         Raises:
             Unavailable: when the port is taken, naming its owner where /proc tells.
             InvalidSettings: when a host is not ours or the port may not be used.
         """
         sockets = bind([hosts] if isinstance(hosts, str) else list(hosts), port)
-        desk = Desk(handler_factory, contexts, limits, on_failure)
+        desk = Desk(handler_factory, contexts, limits, on_failure, census)
         addresses = tuple(Address(*each.getsockname()[:2]) for each in sockets)
         servers = [await desk.loop.create_server(desk.new_link, sock=each, backlog=_BACKLOG) for each in sockets]
         return cls(desk, servers, addresses)

@@ -28,6 +28,32 @@ log = structlog.get_logger()
 _FLUSH_BYTES = 65_536
 
 
+class Census:
+    """How many connections there are, and from where: shared by all listeners that have one limit together."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._per_network: Counter[str] = Counter()
+
+    def enter(self, network: str, limits: NetLimits) -> TlsFailure | None:
+        """Count one more, or say which limit refuses it."""
+        if self.total >= limits.max_connections:
+            return _too_many(f"the hub already has {limits.max_connections} connections", "max_connections")
+        if self._per_network[network] >= limits.max_connections_per_address:
+            text = f"{network} already has {limits.max_connections_per_address} connections"
+            return _too_many(text, "max_connections_per_address")
+        self.total += 1
+        self._per_network[network] += 1
+        return None
+
+    def leave(self, network: str) -> None:
+        """Count one less."""
+        self.total -= 1
+        self._per_network[network] -= 1
+        if not self._per_network[network]:
+            del self._per_network[network]
+
+
 class Desk:
     """What the links of one listener share: who is in, the limits, where failures go, one flush per loop turn."""
 
@@ -37,6 +63,7 @@ class Desk:
         contexts: TlsContexts | None,
         limits: NetLimits,
         on_failure: Callable[[Address, TlsFailure], None],
+        census: Census | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.handler_factory = handler_factory
@@ -47,7 +74,7 @@ class Desk:
         self.received_bytes = 0
         self.sent_bytes = 0
         self._on_failure = on_failure
-        self._per_host: Counter[str] = Counter()
+        self._census = census or Census()
         self._dirty: list[TlsLink] = []
 
     def new_link(self) -> PlainLink:
@@ -56,25 +83,17 @@ class Desk:
 
     def enter(self, link: PlainLink) -> TlsFailure | None:
         """Let `link` in, or say which limit refuses it."""
-        host, limits = network_of(link.peer.host), self.limits
-        if len(self.links) >= limits.max_connections:
-            return _too_many(f"this door already has {limits.max_connections} connections", "max_connections")
-        if self._per_host[host] >= limits.max_connections_per_address:
-            text = f"{host} already has {limits.max_connections_per_address} connections"
-            return _too_many(text, "max_connections_per_address")
-        self.links.add(link)
-        self.accepted += 1
-        self._per_host[host] += 1
-        return None
+        refusal = self._census.enter(network_of(link.peer.host), self.limits)
+        if refusal is None:
+            self.links.add(link)
+            self.accepted += 1
+        return refusal
 
     def leave(self, link: PlainLink) -> None:
         """Forget `link`."""
         if link in self.links:
             self.links.remove(link)
-            host = network_of(link.peer.host)
-            self._per_host[host] -= 1
-            if not self._per_host[host]:
-                del self._per_host[host]
+            self._census.leave(network_of(link.peer.host))
 
     def report(self, peer: Address, failure: TlsFailure) -> None:
         """Tell the listener's owner that `peer` was refused or gave up."""

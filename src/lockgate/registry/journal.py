@@ -19,7 +19,7 @@ from lockgate.events import Event
 from lockgate.model.principal import Principal
 from lockgate.model.refusal import Refusal
 from lockgate.net.failures import TlsFailure, TlsRefused, add_name_fix, describe
-from lockgate.net.link import Address
+from lockgate.net.link import Address, Link
 from lockgate.net.tls import Protection
 from lockgate.pki.certificates import device_name_of
 from lockgate.registry.refusals import RefusalLog
@@ -92,6 +92,14 @@ class Journal:
         if failure.server_name is not None:
             evidence["server name asked for"] = failure.server_name
         self._refuse(Event.CLIENT_REFUSED, TlsRefused(failure), Peer(door, address), device, False, evidence)
+
+    def websocket_refused(self, door: str, link: Link, error: LockgateError) -> None:
+        """Note a peer that did not get through the WebSocket before the door; its certificate, if any, is verified."""
+        certificate = link.peer_certificate
+        evidence = {} if certificate is None else {"certificate": describe(certificate)}
+        device = "" if certificate is None else device_name_of(certificate) or ""
+        peer = Peer(door, link.peer, "", link.protection)
+        self._refuse(Event.CLIENT_REFUSED, error, peer, device, False, {**error.evidence, **evidence})
 
     def uncovered_name(self, name: str, peer: Peer) -> None:
         """Note that a client asked for a host name that the server certificate lacks: it will not trust the hub."""

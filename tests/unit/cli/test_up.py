@@ -30,7 +30,8 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, int | None, bool]]:
         home: Home, lab_port: int | None, on_open: Callable[[tuple[DoorFacts, ...]], None], until_eof: bool
     ) -> None:
         ran.append((home.path, lab_port, until_eof))
-        on_open((DoorFacts("mqtt", "127.0.0.1", 8883, "tls"), DoorFacts("mqtt", "::1", 1883, "none")))
+        web = DoorFacts("mqtt", "0.0.0.0", 8884, "tls", "websocket")
+        on_open((DoorFacts("mqtt", "127.0.0.1", 8883, "tls"), DoorFacts("mqtt", "::1", 1883, "none"), web))
 
     monkeypatch.setattr(room, "run_gate", run)
     return ran
@@ -40,6 +41,7 @@ def test_up_says_each_door_with_its_protection(lockgate: CommandLine, ran: list[
     out = lockgate.does("up", "--lab-port", "1883").out
     assert ran == [(lockgate.home, 1883, False)]
     assert "MQTT on 127.0.0.1:8883: TLS 1.2 and 1.3" in out
+    assert "MQTT over WebSocket on 0.0.0.0:8884 (wss://hub.example:8884/mqtt): TLS 1.2 and 1.3" in out
     assert "MQTT on [::1]:1883: NO ENCRYPTION, NO IDENTITY" in out
     assert "the certificate is for: hub.example, 127.0.0.1" in out
 
@@ -50,7 +52,13 @@ def test_up_as_json_is_one_line(lockgate: CommandLine, ran: list[object]) -> Non
     assert done.out.count("\n") == 1
     facts = done.json()
     assert facts["names"] == ["hub.example", "127.0.0.1"]
-    assert facts["doors"][1] == {"door": "mqtt", "address": "::1", "port": 1883, "protection": "none"}
+    assert facts["doors"][1] == {
+        "door": "mqtt",
+        "address": "::1",
+        "port": 1883,
+        "protection": "none",
+        "transport": "tcp",
+    }
 
 
 @pytest.mark.parametrize("reachable", [("192.0.2.1", "fd00::1"), ()])
@@ -61,6 +69,11 @@ def test_a_door_on_all_addresses_says_which_they_are(
     monkeypatch.setattr(kind, "reachable", property(lambda _self: reachable))
     lines = room.describe([DoorFacts("mqtt", "0.0.0.0", 8883, "tls"), DoorFacts("mqtt", "hub", 1, "tls")], ["x"])
     assert any((", ".join(reachable) or "none but loopback") in line for line in lines)
+
+
+def test_an_address_in_a_url_stands_in_brackets() -> None:
+    line = room.describe([DoorFacts("mqtt", "::1", 8884, "tls", "websocket")], ["2001:db8::7"])[0]
+    assert "(wss://[2001:db8::7]:8884/mqtt)" in line
 
 
 # It does not start, and says why

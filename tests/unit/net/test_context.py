@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,29 @@ def test_key_of_a_kind_that_cannot_sign_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(InvalidSettings, match="X25519PrivateKey"):
         TlsContexts(certificate, key, authorities)
+
+
+@pytest.mark.parametrize(
+    ("offered", "is_asked", "selected"),
+    [((), True, None), (("mqtt",), True, None), (("h2", "http/1.1"), False, "http/1.1")],
+)
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_browsers_are_spared_the_question_for_a_certificate(
+    tmp_path: Path, version: ssl.TLSVersion, offered: tuple[str, ...], is_asked: bool, selected: str | None
+) -> None:
+    contexts = TlsContexts(*_write_home(tmp_path), spares_browsers=True)
+    contexts.reload()
+    client = client_context(HUB_CA, HUB_CA.issue("sensor"), version=version)
+    if offered:
+        client.set_alpn_protocols(list(offered))
+    pair = Pair(contexts.current, client).shake_hands()
+    assert pair.stream.is_established
+    assert (pair.stream.peer_certificate() is not None) is is_asked
+    assert pair.client.selected_alpn_protocol() == selected
+
+
+def test_elsewhere_whoever_has_a_certificate_is_asked_for_it(tmp_path: Path) -> None:
+    client = client_context(HUB_CA, HUB_CA.issue("sensor"))
+    client.set_alpn_protocols(["http/1.1"])
+    pair = Pair(TlsContexts(*_write_home(tmp_path)).current, client).shake_hands()
+    assert pair.stream.peer_certificate() is not None

@@ -19,7 +19,9 @@ from lockgate.net.tls import Protection
 from lockgate.pki.authority import Authority
 from lockgate.registry import journal as room
 from lockgate.registry.journal import Journal, Peer
+from tests.support.fakes import FakeLink, FakeLoop
 from tests.support.registry import EC_KEY, NOW
+from tests.support.websocket import Room
 
 HOST = Address("192.0.2.7", 40_000)
 PEER = Peer("mqtt", HOST, "sensor/1", Protection("TLSv1.3", "TLS_AES_256_GCM_SHA384"))
@@ -113,6 +115,20 @@ def test_a_peer_refused_by_tls_is_described_as_unverified(journal: Journal) -> N
     assert named.evidence["certificate (unverified)"].startswith("'sensor'")
     assert named.evidence["server name asked for"] == "hub.example"
     assert (bare.device, bare.reason) == ("", "not TLS")
+
+
+def test_a_peer_refused_by_the_websocket_is_told_of_with_its_certificate(journal: Journal) -> None:
+    link = FakeLink(FakeLoop(0.0), Room())
+    error = LockgateError("no", reason="origin not allowed", evidence={"origin": "https://evil.example"})
+    journal.websocket_refused("mqtt", link, error)
+    authority = Authority.create_root(now=NOW).create_issuing(now=NOW)
+    link.peer = Address("192.0.2.8", 1)
+    link.peer_certificate = authority.issue_device("sensor", EC_KEY.public_key(), now=NOW)
+    journal.websocket_refused("mqtt", link, error)
+    bare, named = written(journal).refusals
+    assert (bare.device, bare.address, bare.evidence) == ("", "192.0.2.7", {"origin": "https://evil.example"})
+    assert (named.device, named.address) == ("sensor", "192.0.2.8")
+    assert named.evidence["certificate"].startswith("'sensor'")
 
 
 def test_a_name_that_the_certificate_lacks_comes_with_the_command_that_adds_it(

@@ -103,7 +103,7 @@ class Stage:
         port = 8883 if _is_free(8883) else 0
         self.home = Home.create(self.folder / "home", ("localhost", "127.0.0.1", "::1"), time.time(), ACTOR, port=port)
         with self.home.settings_path.open("a") as settings:  # under [mqtt]: a demonstration is for this machine alone
-            settings.write('hosts = ["127.0.0.1", "::1"]\n')
+            settings.write('hosts = ["127.0.0.1", "::1"]\nwebsocket_enabled = false\n')
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "lockgate", "up", "--home", str(self.home.path), "--json", "--until-eof"]
