@@ -20,6 +20,7 @@ HOT_ROOMS = [
     "src/lockgate/adapters/mqtt/wire_fields.py",
     "src/lockgate/adapters/mqtt/wire_properties.py",
     "src/lockgate/adapters/mqtt/wire_session.py",
+    "src/lockgate/adapters/mqtt/aliases.py",
     "src/lockgate/adapters/mqtt/protocol.py",
     "src/lockgate/adapters/mqtt/mapping.py",
     "src/lockgate/adapters/mqtt/server.py",

@@ -56,6 +56,12 @@ class MqttSettings(_Section, frozen=True):
     """The largest packet taken from a client; larger ones end the connection."""
     receive_maximum: Annotated[int, Meta(ge=1, le=65_535)] = 1024
     """How many QoS 1 and 2 messages a client may have in flight towards the hub."""
+    topic_alias_maximum: Annotated[int, Meta(ge=0, le=65_535)] = 32
+    """How many topic aliases a 5.0 client may make, and get: devices speak on few topics; 0 grants none."""
+    max_user_properties: Annotated[int, Meta(ge=0, le=65_535)] = 64
+    """How many user properties a packet may have; more of them end the connection. Each costs memory and time."""
+    server_reference: Annotated[str, Meta(max_length=1024)] = ""
+    """Another hub that 5.0 clients are told of when this one stops or is full, as "host:port"; "" for none."""
     max_keep_alive_seconds: Annotated[int, Meta(ge=0, le=65_535)] = 0
     """The longest keep-alive granted to a 5.0 client (Server Keep Alive); 0 grants what was asked for."""
 

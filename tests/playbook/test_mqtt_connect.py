@@ -28,7 +28,9 @@ from lockgate.model.topic import topic_name
 from lockgate.settings import HubSettings, IdentitySettings, MqttSettings, Settings
 from tests.support.playbook import START, Playbook
 
-GRANTED = Properties(receive_maximum=1024, maximum_packet_size=1_048_576, shared_subscription_available=0)
+GRANTED = Properties(
+    receive_maximum=1024, maximum_packet_size=1_048_576, topic_alias_maximum=32, shared_subscription_available=0
+)
 
 
 def test_a_5_0_client_is_told_what_the_hub_grants() -> None:
@@ -372,3 +374,53 @@ def test_a_password_never_stands_in_what_is_noted() -> None:
     hub.link().sends(Connect(V5, "sensor", user_name="sensor", password=b"hunter2")).takes(Connack)
     assert "hunter2" not in str(hub.refusals())
     assert "hunter2" not in repr(Connect(V5, "sensor", password=b"hunter2", properties=NO_PROPERTIES))
+
+
+def test_who_asks_for_it_is_told_a_topic_for_responses_that_it_may_use() -> None:
+    hub = Playbook(rules=())
+    client = hub.link().sends(Connect(V5, "sensor", properties=Properties(request_response_information=1)))
+    topic = client.takes(Connack).properties.response_information
+    assert topic == "devices/sensor/response"
+    client.subscribes(SubscriptionRequest(f"{topic}/#")).gets(Suback(1, (0,)))
+    not_asked = hub.link().sends(Connect(V5, "other", properties=Properties(request_response_information=0)))
+    assert not_asked.takes(Connack).properties.response_information is None
+
+
+def test_a_will_that_is_not_the_text_it_is_said_to_be_is_refused() -> None:
+    will = WillPacket("a", b"\xff", properties=Properties(payload_format_indicator=1))
+    client = Playbook().link().sends(Connect(V5, "sensor", will=will))
+    client.gets(Connack(ReasonCode.PAYLOAD_FORMAT_INVALID)).is_closed()
+
+
+# Another server
+
+
+REFERENCE = Settings(mqtt=MqttSettings(server_reference="other.example:8883"), hub=HubSettings(max_sessions=1))
+OTHER = Properties(server_reference="other.example:8883")
+
+
+def test_a_hub_that_stops_sends_5_0_clients_to_the_other_one() -> None:
+    hub = Playbook(REFERENCE)
+    client = hub.client("sensor")
+    hub.stops()
+    client.gets(Disconnect(ReasonCode.USE_ANOTHER_SERVER, OTHER)).is_closed()
+
+
+@pytest.mark.parametrize(
+    ("version", "answer"), [(V5, Connack(ReasonCode.USE_ANOTHER_SERVER, False, OTHER)), (V311, Connack(3))]
+)
+def test_a_hub_that_is_full_sends_5_0_clients_to_the_other_one(version: int, answer: Connack) -> None:
+    hub = Playbook(REFERENCE)
+    hub.client("sensor")
+    hub.link(version).sends(Connect(version, "one-too-many")).gets(answer).is_closed()
+
+
+def test_a_client_with_a_wrong_credential_is_not_sent_elsewhere() -> None:
+    hub = Playbook(REFERENCE)
+    hub.authenticator.refusals["sensor"] = AuthenticationFailed()
+    hub.link().sends(Connect(V5, "sensor")).gets(Connack(ReasonCode.BAD_USER_NAME_OR_PASSWORD)).is_closed()
+
+
+def test_a_client_that_takes_no_connack_as_large_as_it_must_be_is_refused() -> None:
+    client = Playbook().link().sends(Connect(V5, "sensor", properties=Properties(maximum_packet_size=10)))
+    client.gets(Connack(ReasonCode.PACKET_TOO_LARGE)).is_closed()

@@ -21,7 +21,7 @@ from lockgate.adapters.mqtt.packets import (
     SubscriptionRequest,
 )
 from lockgate.model.permission import Operation, Rule
-from lockgate.model.topic import topic_name
+from lockgate.model.topic import TopicName, topic_name
 from lockgate.settings import HubSettings, MqttSettings, Settings
 from tests.support.playbook import Playbook
 
@@ -198,8 +198,8 @@ def test_a_client_that_lost_its_right_to_receive_hears_nothing_more() -> None:
 # Limits
 
 
-def test_topic_aliases_and_subscription_identifiers_from_a_client_end_the_connection() -> None:
-    hub = Playbook()
+def test_topic_aliases_that_were_not_granted_and_subscription_identifiers_end_the_connection() -> None:
+    hub = Playbook(Settings(mqtt=MqttSettings(topic_alias_maximum=0)))
     alias = hub.client("one").publishes("a", properties=Properties(topic_alias=1))
     alias.gets(Disconnect(ReasonCode.TOPIC_ALIAS_INVALID)).is_closed()
     identifier = hub.client("two").publishes("a", properties=Properties(subscription_identifiers=(1,)))
@@ -336,6 +336,62 @@ def test_a_retained_message_says_to_each_subscriber_how_long_it_still_lives() ->
     hub.passes(0.3)
     late = hub.client("late").subscribes(SubscriptionRequest("a"))
     late.gets(Suback(1, (0,)))
+
+
+# Topic aliases
+
+
+def test_a_client_may_name_a_topic_by_its_alias() -> None:
+    hub = Playbook()
+    office = hub.subscriber("office", "#", 1)
+    sensor = hub.client("sensor")
+    sensor.publishes("a/b", b"1", properties=Properties(topic_alias=1))
+    sensor.publishes("a/c", b"2", properties=Properties(topic_alias=2))
+    for alias in (2, 1):
+        sensor.sends(Publish(TopicName(""), b"3", properties=Properties(topic_alias=alias, content_type="x")))
+    x = Properties(content_type="x")
+    a_b, a_c = topic_name("a/b"), topic_name("a/c")
+    office.gets(
+        Publish(a_b, b"1"), Publish(a_c, b"2"), Publish(a_c, b"3", properties=x), Publish(a_b, b"3", properties=x)
+    )
+
+
+def test_an_alias_ends_with_its_connection() -> None:
+    hub = Playbook()
+    hub.client("sensor").publishes("a", properties=Properties(topic_alias=1)).is_cut()
+    again = hub.client("sensor").sends(Publish(TopicName(""), b"x", properties=Properties(topic_alias=1)))
+    again.gets(Disconnect(ReasonCode.PROTOCOL_ERROR)).is_closed()
+
+
+def test_a_client_that_takes_aliases_hears_a_long_topic_once() -> None:
+    hub = Playbook()
+    taker = hub.client("taker", properties=Properties(topic_alias_maximum=1))
+    taker.subscribes(SubscriptionRequest("#")).gets(Suback(1, (0,)))
+    other = hub.subscriber("other")
+    sensor = hub.client("sensor")
+    for topic in ("devices/sensor/a", "devices/sensor/a", "devices/sensor/b"):
+        sensor.publishes(topic)
+    first, second = topic_name("devices/sensor/a"), topic_name("devices/sensor/b")
+    alias = Properties(topic_alias=1)
+    taker.gets(
+        Publish(first, b"x", properties=alias), Publish(TopicName(""), b"x", properties=alias), Publish(second, b"x")
+    )
+    other.gets(Publish(first, b"x"), Publish(first, b"x"), Publish(second, b"x"))
+
+
+# Payload format
+
+
+@pytest.mark.parametrize(("qos", "answer"), [(1, Puback(1, 0x99)), (2, Pubrec(1, 0x99))])
+def test_a_payload_that_is_not_the_text_it_is_said_to_be_is_refused(qos: int, answer: Puback | Pubrec) -> None:
+    hub = Playbook()
+    office = hub.subscriber("office", "a")
+    text = Properties(payload_format_indicator=1)
+    sensor = hub.client("sensor").publishes("a", b"\xff", qos, properties=text).gets(answer)
+    sensor.publishes("a", b"\xff", properties=text).is_open()
+    assert [(refusal.reason, refusal.count) for refusal in hub.refusals()] == [("payload format invalid", 2)]
+    sensor.publishes("a", "é".encode(), properties=text)
+    office.gets_publish("a", "é".encode(), properties=text)
 
 
 # Acknowledged means stored

@@ -55,7 +55,9 @@ def test_each_filter_gets_its_own_code() -> None:
     )
     client.gets(Suback(1, (2, 1, 0x87, 0x87, 0x8F, 0x9E, 0, 0x97)))
     assert len(hub.refusals()) == 5
-    assert len(client.reasons) == 1
+    (reason,) = client.reasons
+    assert reason.startswith("filter 3: not authorized")
+    assert "filter 8: too many subscriptions" in reason
 
 
 def test_3_1_1_has_one_code_for_every_refusal() -> None:
@@ -75,6 +77,17 @@ def test_unsubscribe_says_what_was_there() -> None:
     office.sends(Unsubscribe(2, ("a", "b"))).gets(Unsuback(2, (0, ReasonCode.NO_SUBSCRIPTION_EXISTED)))
     hub.client("sensor").publishes("a")
     office.gets_nothing()
+
+
+def test_what_is_no_filter_cannot_be_unsubscribed() -> None:
+    office = Playbook().subscriber("office", "a")
+    office.sends(Unsubscribe(2, ("a/#/b", "a"))).gets(Unsuback(2, (ReasonCode.TOPIC_FILTER_INVALID, 0)))
+    assert office.reasons[0].startswith("filter 1: ")
+
+
+def test_more_filters_to_unsubscribe_than_there_is_sense_in_end_the_connection() -> None:
+    office = Playbook().client("office").sends(Unsubscribe(2, ("a",) * 1001))
+    office.gets(Disconnect(ReasonCode.QUOTA_EXCEEDED)).is_closed()
 
 
 def test_unsubscribe_in_3_1_1_has_no_codes() -> None:

@@ -29,6 +29,7 @@ HOT_ROOMS = (
     "lockgate.adapters.mqtt.wire_fields",
     "lockgate.adapters.mqtt.wire_properties",
     "lockgate.adapters.mqtt.wire_session",
+    "lockgate.adapters.mqtt.aliases",
     "lockgate.adapters.mqtt.protocol",
     "lockgate.adapters.mqtt.mapping",
     "lockgate.adapters.mqtt.server",

@@ -41,6 +41,8 @@ from lockgate.model.session import Delivery, Subscription, Will
 from lockgate.model.topic import topic_filter, topic_name
 from lockgate.settings import MqttSettings
 
+MAX_REASONS = 10
+"""So many refused topic filters of one packet are told of one by one."""
 NEVER = 0xFFFF_FFFF
 """A session expiry interval that means: never."""
 
@@ -107,6 +109,40 @@ def connack_code(error: LockgateError, version: int) -> int:
     return 5
 
 
+def refusal(error: LockgateError, version: int, text: str, settings: MqttSettings) -> tuple[int, Properties]:
+    """Give the code and the properties of a CONNACK that refuses; `text` says why.
+
+    Where there is another hub (`mqtt.server_reference`), a 5.0 client that this one has no room for is sent there.
+    """
+    if version != V5:
+        return connack_code(error, version), NO_PROPERTIES
+    if settings.server_reference and isinstance(error, Unavailable | QuotaExceeded):
+        return _elsewhere(text, settings)
+    return connack_code(error, version), Properties(reason_string=text)
+
+
+def goodbye(error: LockgateError, text: str, settings: MqttSettings) -> tuple[int, Properties]:
+    """Give the code and the properties of the DISCONNECT with which the hub ends a connection."""
+    if not isinstance(error, Unavailable):
+        return reason_code(error, PacketType.DISCONNECT), Properties(reason_string=text)
+    if settings.server_reference:
+        return _elsewhere(text, settings)
+    return ReasonCode.SERVER_SHUTTING_DOWN, Properties(reason_string=text)
+
+
+def _elsewhere(text: str, settings: MqttSettings) -> tuple[int, Properties]:
+    # Sections 4.11 and 3.14.2.2.5; "another server", for it is not known that this one is gone for good.
+    return ReasonCode.USE_ANOTHER_SERVER, Properties(reason_string=text, server_reference=settings.server_reference)
+
+
+def reasons(texts: list[str]) -> Properties:
+    """Give the one reason string of an answer to many topic filters."""
+    if not texts:
+        return NO_PROPERTIES
+    shown = "; ".join(texts[:MAX_REASONS])
+    return Properties(reason_string=f"{shown}; and {len(texts) - MAX_REASONS} more" if texts[MAX_REASONS:] else shown)
+
+
 def suback_code(error: LockgateError, version: int) -> int:
     """Give the code that refuses one topic filter."""
     return reason_code(error, PacketType.SUBACK) if version == V5 else SUBACK_FAILURE
@@ -123,10 +159,35 @@ def _code(error: LockgateError) -> ReasonCode:
     return ReasonCode.UNSPECIFIED_ERROR
 
 
+def unsuback_code(error: LockgateError) -> int:
+    """Give the code for one topic filter that cannot be dropped."""
+    return reason_code(error, PacketType.UNSUBACK)
+
+
+def check_payload(payload: bytes, properties: Properties) -> None:
+    """Make sure that a payload is text where its sender says so (sections 3.1.3.2.3 and 3.3.2.3.2).
+
+    Raises:
+        MqttError: PAYLOAD_FORMAT_INVALID.
+    """
+    if properties.payload_format_indicator != 1:
+        return
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        text = f"a payload of {len(payload)} bytes is said to be text and is not well-formed UTF-8"
+        raise MqttError(ReasonCode.PAYLOAD_FORMAT_INVALID, text) from None
+
+
 def to_message(publish: Publish, principal: Principal, now: float) -> Message:
-    """Give the message that a PUBLISH carries. `now` in unix seconds."""
+    """Give the message that a PUBLISH carries. `now` in unix seconds.
+
+    Raises:
+        MqttError: when its payload is not the text that it is said to be.
+    """
     if publish.properties is NO_PROPERTIES:
         return Message(publish.topic, publish.payload, publish.qos, publish.retain, None, None, principal.device)
+    check_payload(publish.payload, publish.properties)
     return Message(
         publish.topic,
         publish.payload,
@@ -143,7 +204,9 @@ def to_will(will: WillPacket, principal: Principal) -> Will:
 
     Raises:
         TopicNameInvalid: when its topic is none.
+        MqttError: when its payload is not the text that it is said to be.
     """
+    check_payload(will.payload, will.properties)
     message = Message(
         topic_name(will.topic),
         will.payload,
@@ -197,18 +260,24 @@ def granted_keep_alive(connect: Connect, limit_seconds: int) -> int:
 
 
 def connack_properties(
-    connect: Connect, client_id: str, expiry_seconds: float, keep_alive_seconds: int, settings: MqttSettings
+    connect: Connect, principal: Principal, expiry_seconds: float, keep_alive_seconds: int, settings: MqttSettings
 ) -> Properties:
-    """Give what a CONNACK tells: the hub's limits, and what was granted otherwise than asked for (section 3.2.2.3)."""
+    """Give what a CONNACK tells: the hub's limits, and what was granted otherwise than asked for (section 3.2.2.3).
+
+    The response information is a topic that the client may use, by the rule built in for every device.
+    """
     if connect.version != V5:
         return NO_PROPERTIES
     asked = connect.properties.session_expiry_interval or 0
     granted = math.floor(expiry_seconds)
+    wants_response = connect.properties.request_response_information == 1  # [MQTT-3.1.2-28]
     return Properties(
         session_expiry_interval=granted if granted != asked else None,
         receive_maximum=settings.receive_maximum,
         maximum_packet_size=settings.max_packet_bytes,
-        assigned_client_identifier=None if connect.client_id else client_id,
+        topic_alias_maximum=settings.topic_alias_maximum or None,
+        response_information=f"devices/{principal.device}/response" if wants_response else None,
+        assigned_client_identifier=None if connect.client_id else principal.client_id,
         server_keep_alive=keep_alive_seconds if keep_alive_seconds != connect.keep_alive_seconds else None,
         shared_subscription_available=0,
     )

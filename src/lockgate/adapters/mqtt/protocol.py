@@ -2,7 +2,8 @@
 
 Theory of operation. A connection begins AWAITING_CONNECT. The first packet must be CONNECT; the protocol then is
 AWAITING_VERDICT and decodes nothing further until the driver says `accept` or `refuse`. Once CONNECTED it answers by
-itself what needs no decision (PINGREQ, PUBACK, PUBREC, PUBREL, PUBCOMP) and gives the rest to the driver.
+itself what needs no decision (PINGREQ, PUBACK, PUBREC, PUBREL, PUBCOMP) and gives the rest to the driver. Topic
+aliases stay in here: the driver sees whole topics.
 
     AWAITING_CONNECT --CONNECT--> AWAITING_VERDICT --accept--> CONNECTED --DISCONNECT, error, time--> CLOSED
             |                            |
@@ -23,10 +24,12 @@ from enum import IntEnum
 import msgspec
 
 from lockgate.adapters.mqtt import wire
+from lockgate.adapters.mqtt.aliases import IncomingAliases, OutgoingAliases, with_alias
 from lockgate.adapters.mqtt.packets import (
     NO_PROPERTIES,
     V5,
     V311,
+    Auth,
     Connack,
     Connect,
     Disconnect,
@@ -43,6 +46,7 @@ from lockgate.adapters.mqtt.packets import (
     ReasonCode,
     Suback,
     Subscribe,
+    Unsuback,
     Unsubscribe,
 )
 from lockgate.hub import Session
@@ -50,7 +54,10 @@ from lockgate.settings import MqttSettings
 
 KEEP_ALIVE_GRACE = 1.5
 UNLIMITED_BYTES = 268_435_460
+ANSWERS = (Connack, Puback, Pubrec, Pubrel, Pubcomp, Suback, Unsuback, Disconnect, Auth)
 REQUESTS = (Publish, Subscribe, Unsubscribe, Disconnect)
+
+UNKNOWN_ID = Properties(reason_string="no message is known under this packet identifier")
 
 
 class State(IntEnum):
@@ -80,11 +87,14 @@ class MqttProtocol:
         self._gathered: bytearray = bytearray()
         self._needed_bytes: int = 0
         self._max_packet_bytes: int = settings.max_connect_bytes
+        self._max_users: int = settings.max_user_properties
         self._out: list[bytes] = []
         self._waiting: deque[tuple[int, Packet]] = deque()
         self._committed: int = 0
         self._unanswered: set[int] = set()
         self._is_terse: bool = False
+        self._aliases: IncomingAliases | None = None
+        self._own_aliases: OutgoingAliases | None = None
         self._started_at: float = now
         self._heard_at: float = now
         self._keep_alive_seconds: float = 0.0
@@ -107,13 +117,15 @@ class MqttProtocol:
         position = 0
         try:
             while self.state is State.CONNECTED or self.state is State.AWAITING_CONNECT:
-                found = wire.decode(data, position, self.version, self._max_packet_bytes)
+                found = wire.decode(data, position, self.version, self._max_packet_bytes, self._max_users)
                 if found is None:
                     # Gather the rest, and look again when the packet is whole, not at every piece of it.
                     self._needed_bytes = wire.packet_size(data, position, self._max_packet_bytes)
                     break
                 packet, position = found
                 if isinstance(packet, Publish):
+                    if packet.properties is not NO_PROPERTIES:
+                        packet = self._checked(packet)
                     if self._accept_publish(packet):
                         packets.append(packet)
                 elif self._take_in(packet):
@@ -146,8 +158,10 @@ class MqttProtocol:
         self._write(Connack(code, False, properties))
         self.state = State.CLOSED
 
-    def send(self, packet: Packet) -> bool:
-        """Send a packet; say whether it fits what the client takes (Maximum Packet Size) [MQTT-3.1.2-24]."""
+    def send(self, packet: Publish) -> bool:
+        """Send a PUBLISH; say whether it fits what the client takes (Maximum Packet Size) [MQTT-3.1.2-24]."""
+        if self._own_aliases is not None and self._send_with_alias(packet, self._own_aliases):
+            return True
         data = wire.encode(packet, self.version or V311)
         if len(data) > self.max_send_bytes:
             return False
@@ -274,6 +288,9 @@ class MqttProtocol:
         self.state = State.AWAITING_VERDICT
         if connect.properties.maximum_packet_size is not None:
             self.max_send_bytes = connect.properties.maximum_packet_size
+        maximum = min(connect.properties.topic_alias_maximum or 0, self._settings.topic_alias_maximum)
+        if maximum:  # [MQTT-3.1.2-27]
+            self._own_aliases = OutgoingAliases(maximum)
         self._is_terse = connect.properties.request_problem_information == 0
         if connect.properties.authentication_method is not None:
             raise MqttError(ReasonCode.BAD_AUTHENTICATION_METHOD, "this hub offers no enhanced authentication")
@@ -285,8 +302,6 @@ class MqttProtocol:
         session = self._session
         if session is None:
             raise MqttError(ReasonCode.PROTOCOL_ERROR, "the first packet must be CONNECT")
-        if publish.properties is not NO_PROPERTIES:
-            _check_publish(publish.properties)
         if publish.qos == 0:
             return True
         tag, unanswered = publish.packet_id, self._unanswered
@@ -305,6 +320,42 @@ class MqttProtocol:
         unanswered.add(tag)
         return True
 
+    def _checked(self, publish: Publish) -> Publish:
+        """Check the properties of a PUBLISH; give it with its whole topic."""
+        if publish.properties.subscription_identifiers:  # [MQTT-3.3.4-6]
+            raise MqttError(ReasonCode.PROTOCOL_ERROR, "a client's PUBLISH carries no subscription identifier")
+        if publish.properties.topic_alias is None:
+            return publish
+        if self._aliases is None:
+            self._aliases = IncomingAliases(self._settings.topic_alias_maximum)
+        return self._aliases.resolve(publish)
+
+    def _send_with_alias(self, publish: Publish, aliases: OutgoingAliases) -> bool:
+        """Send a PUBLISH with an alias, if there is one for its topic and it fits; say whether it went."""
+        topic = publish.topic
+        alias = aliases.find(topic)
+        is_new = alias == 0
+        if is_new:
+            alias = aliases.offer(topic)
+            if alias == 0:
+                return False
+        data = wire.encode_publish(
+            topic if is_new else "",
+            publish.payload,
+            publish.qos,
+            publish.retain,
+            publish.dup,
+            publish.packet_id,
+            with_alias(publish.properties, alias),
+            V5,
+        )
+        if len(data) > self.max_send_bytes:
+            return False
+        if is_new:
+            aliases.keep(topic, alias)  # only what was sent is known to the client
+        self._out.append(data)
+        return True
+
     def _received(self, session: Session, packet: Pubrec) -> None:
         if packet.code >= ReasonCode.UNSPECIFIED_ERROR:  # the receiver refused it: that settles it
             session.settle(packet.packet_id)
@@ -312,13 +363,16 @@ class MqttProtocol:
         commit = session.release(packet.packet_id)
         is_unknown = commit < 0 and self.version == V5
         code = ReasonCode.PACKET_IDENTIFIER_NOT_FOUND if is_unknown else ReasonCode.SUCCESS
-        self.answer(Pubrel(packet.packet_id, code), commit)
+        self.answer(Pubrel(packet.packet_id, code, UNKNOWN_ID if is_unknown else NO_PROPERTIES), commit)
 
     def _released(self, session: Session, packet: Pubrel) -> None:
         known = packet.packet_id in session.incoming
         commit = session.receive_release(packet.packet_id)
-        code = ReasonCode.SUCCESS if known or self.version != V5 else ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
-        self.answer(Pubcomp(packet.packet_id, code), commit)
+        if known or self.version != V5:
+            self.answer(Pubcomp(packet.packet_id), commit)
+        else:
+            code = ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
+            self.answer(Pubcomp(packet.packet_id, code, UNKNOWN_ID), commit)
 
     def _send_answer(self, packet: Packet) -> None:
         if isinstance(packet, Puback | Pubrec):
@@ -334,20 +388,19 @@ class MqttProtocol:
         if len(data) > self.max_send_bytes:  # a reason string is the first to go [MQTT-3.4.2-2]
             data = wire.encode(_without_reason(packet), self.version or V311)
             if len(data) > self.max_send_bytes:  # what still does not fit counts as sent [MQTT-3.1.2-25]
+                if isinstance(packet, Connack) and not packet.code:
+                    self._cannot_welcome(len(data))
                 return
         self._out.append(data)
 
-
-def _check_publish(properties: Properties) -> None:
-    if properties.topic_alias is not None:  # we offered none: Topic Alias Maximum is 0 [MQTT-3.3.2-9]
-        raise MqttError(ReasonCode.TOPIC_ALIAS_INVALID, "this hub offers no topic aliases")
-    if properties.subscription_identifiers:  # [MQTT-3.3.4-6]
-        raise MqttError(ReasonCode.PROTOCOL_ERROR, "a client's PUBLISH carries no subscription identifier")
+    def _cannot_welcome(self, size: int) -> None:
+        """Refuse a client that takes no packet large enough to hold what it must be told."""
+        self.state = State.AWAITING_VERDICT
+        text = f"a CONNACK of {size} bytes is above the client's Maximum Packet Size of {self.max_send_bytes}"
+        self.fail(MqttError(ReasonCode.PACKET_TOO_LARGE, text))
 
 
 def _without_reason(packet: Packet) -> Packet:
-    if not isinstance(packet, Connack | Puback | Pubrec | Suback | Disconnect):
+    if not isinstance(packet, ANSWERS) or packet.properties.reason_string is None:
         return packet
-    if packet.properties.reason_string is None:
-        return packet
-    return msgspec.structs.replace(packet, properties=NO_PROPERTIES)
+    return msgspec.structs.replace(packet, properties=msgspec.structs.replace(packet.properties, reason_string=None))

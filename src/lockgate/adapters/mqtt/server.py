@@ -20,7 +20,6 @@ from lockgate.adapters.mqtt import mapping
 from lockgate.adapters.mqtt.admission import Admission, Admissions, Verdict
 from lockgate.adapters.mqtt.mapping import reason_code
 from lockgate.adapters.mqtt.packets import (
-    NO_PROPERTIES,
     V5,
     Connect,
     Disconnect,
@@ -42,6 +41,7 @@ from lockgate.events import Event
 from lockgate.hub import Hub, Opened, Receipt, Session, SessionStore
 from lockgate.identity import Authenticator
 from lockgate.model.principal import Principal
+from lockgate.model.topic import topic_filter
 from lockgate.net.link import Link
 from lockgate.registry.journal import Journal, Peer
 from lockgate.settings import Settings
@@ -54,7 +54,7 @@ UNREAD_BUFFERS = 2
 """A client that does not read is not read either once this many times its write buffer waits for it: answers, too."""
 DELIVERIES_PER_WRITE = 512
 FILTERS_PER_PACKET = 1000
-"""A SUBSCRIBE may ask for so many, or for as many as a session may hold: 1 MiB has room for 250,000."""
+"""A packet may name so many, or as many as a session may hold: 1 MiB has room for 250,000."""
 
 
 class MqttDoor:
@@ -225,13 +225,12 @@ class MqttConnection:
         if self._is_over:
             return
         self.session = None
-        text = error.reason
         if self._principal is not None:
             self._door.journal.ended(error, self._principal, self._peer())
-        if self._protocol.state is State.AWAITING_VERDICT:
-            version = self._protocol.version
-            self._protocol.refuse(mapping.connack_code(error, version), Properties(reason_string=text))
-        self._protocol.disconnect(self._end_code(error), Properties(reason_string=text))
+        protocol, settings = self._protocol, self._door.settings.mqtt
+        if protocol.state is State.AWAITING_VERDICT:
+            protocol.refuse(*mapping.refusal(error, protocol.version, error.reason, settings))
+        protocol.disconnect(*mapping.goodbye(error, error.reason, settings))
         self._finish()
 
     # Sending
@@ -403,9 +402,12 @@ class MqttConnection:
         self._protocol.accept(
             session,
             opened.is_present,
-            mapping.connack_properties(connect, session.client_id, session.expiry_seconds, keep_alive, settings),
+            mapping.connack_properties(connect, session.principal, session.expiry_seconds, keep_alive, settings),
             keep_alive,
         )
+        if self._protocol.failure is not None:
+            self._failed(self._protocol.failure)
+            return
         now = door.wall_clock()
         self._hub.review(session, with_unsettled=True)
         for delivery in opened.resend:
@@ -421,8 +423,8 @@ class MqttConnection:
 
     def _refuse(self, connect: Connect, error: LockgateError, principal: Principal | None = None) -> None:
         reference = self._note(error, self._door.authenticator.shown_name(connect.user_name or ""), principal)
-        code = mapping.connack_code(error, connect.version)
-        self._protocol.refuse(code, _reason(error, reference) if connect.version == V5 else NO_PROPERTIES)
+        text = _reason(error, reference)
+        self._protocol.refuse(*mapping.refusal(error, connect.version, text, self._door.settings.mqtt))
         self._finish()
 
     # PUBLISH
@@ -430,7 +432,11 @@ class MqttConnection:
     def _on_publish(self, publish: Publish) -> None:
         principal = self._principal
         assert principal is not None
-        message = mapping.to_message(publish, principal, self._door.wall_clock())
+        try:
+            message = mapping.to_message(publish, principal, self._door.wall_clock())
+        except MqttError as error:
+            self._refuse_publish(publish, error, principal)
+            return
         if publish.qos < 2:
             outcome = self._hub.publish(principal, message)
             if isinstance(outcome, Receipt):
@@ -455,7 +461,7 @@ class MqttConnection:
         reference = self._note(error, principal=principal)
         if self._protocol.version == V5:
             code = reason_code(error, PacketType.PUBACK)
-            self._protocol.acknowledge(publish, code, 0, _reason(error, reference))
+            self._protocol.acknowledge(publish, code, 0, Properties(reason_string=_reason(error, reference)))
         elif self._door.settings.mqtt.on_refused_publish == "close":  # 3.1.1 has no other answer [MQTT-3.3.5-2]
             self._protocol.disconnect(0)
             self._finish()
@@ -465,29 +471,22 @@ class MqttConnection:
     # SUBSCRIBE, UNSUBSCRIBE, DISCONNECT
 
     def _on_subscribe(self, subscribe: Subscribe) -> None:
-        limit = max(FILTERS_PER_PACKET, self._door.settings.hub.max_subscriptions)
-        if len(subscribe.requests) > limit:
-            text = f"a SUBSCRIBE asks for {len(subscribe.requests)} filters; the most is {limit}"
-            error = MqttError(ReasonCode.QUOTA_EXCEEDED, text)
-            self._protocol.fail(error)
-            self._failed(error)
+        if self._are_too_many(len(subscribe.requests)):
             return
         identifiers = subscribe.properties.subscription_identifiers
         codes: list[int] = []
         commit = 0
-        properties = NO_PROPERTIES
+        texts: list[str] = []
         for request in subscribe.requests:
             try:
                 code, number = self._subscribe(request, identifiers[0] if identifiers else 0)
                 commit = max(commit, number)
             except LockgateError as error:
                 code = mapping.suback_code(error, self._protocol.version)
-                reference = self._note(error, principal=self._principal)
-                properties = _reason(error, reference)
+                reason = _reason(error, self._note(error, principal=self._principal))
+                texts.append(f"filter {len(codes) + 1}: {reason}")
             codes.append(code)
-        if self._protocol.version != V5:
-            properties = NO_PROPERTIES
-        self._protocol.answer(Suback(subscribe.packet_id, tuple(codes), properties), commit)
+        self._protocol.answer(Suback(subscribe.packet_id, tuple(codes), mapping.reasons(texts)), commit)
 
     def _subscribe(self, request: SubscriptionRequest, identifier: int) -> tuple[int, int]:
         assert self.session is not None
@@ -500,13 +499,33 @@ class MqttConnection:
 
     def _on_unsubscribe(self, unsubscribe: Unsubscribe) -> None:
         assert self.session is not None
+        if self._are_too_many(len(unsubscribe.filters)):
+            return
         codes: list[int] = []
         commit = 0
+        texts: list[str] = []
         for text in unsubscribe.filters:
-            was_there, number = self._hub.unsubscribe(self.session, text)
-            codes.append(ReasonCode.SUCCESS if was_there else ReasonCode.NO_SUBSCRIPTION_EXISTED)
-            commit = max(commit, number)
-        self._protocol.answer(Unsuback(unsubscribe.packet_id, tuple(codes)), commit)
+            code: int = ReasonCode.SUCCESS
+            try:
+                was_there, number = self._hub.unsubscribe(self.session, topic_filter(text))
+                if not was_there:
+                    code = ReasonCode.NO_SUBSCRIPTION_EXISTED
+                commit = max(commit, number)
+            except LockgateError as error:
+                code = mapping.unsuback_code(error)
+                reason = _reason(error, self._note(error, principal=self._principal))
+                texts.append(f"filter {len(codes) + 1}: {reason}")
+            codes.append(code)
+        self._protocol.answer(Unsuback(unsubscribe.packet_id, tuple(codes), mapping.reasons(texts)), commit)
+
+    def _are_too_many(self, filters: int) -> bool:
+        """Break off with a client that names more topic filters in one packet than there is sense in."""
+        limit = max(FILTERS_PER_PACKET, self._door.settings.hub.max_subscriptions)
+        if filters > limit:
+            error = MqttError(ReasonCode.QUOTA_EXCEEDED, f"a packet names {filters} topic filters; the most is {limit}")
+            self._protocol.fail(error)
+            self._failed(error)
+        return filters > limit
 
     def _on_disconnect(self, disconnect: Disconnect) -> None:
         session = self.session
@@ -541,17 +560,12 @@ class MqttConnection:
         error = LockgateError("an unexpected error", reason="unspecified error")
         reference = self._note(error, principal=self._principal)
         log.exception(Event.UNEXPECTED_ERROR, reference=reference, client_id=self._client_id)
-        properties = _reason(error, reference)
+        properties = Properties(reason_string=_reason(error, reference))
         if self._protocol.state is State.AWAITING_VERDICT and self._protocol.version == V5:
             self._protocol.refuse(ReasonCode.UNSPECIFIED_ERROR, properties)
         self._protocol.disconnect(ReasonCode.UNSPECIFIED_ERROR, properties)
         if not self._is_over:
             self._finish()
-
-    def _end_code(self, error: LockgateError) -> int:
-        if isinstance(error, Unavailable):
-            return ReasonCode.SERVER_SHUTTING_DOWN
-        return reason_code(error, PacketType.DISCONNECT)
 
     def _note(self, error: LockgateError, user_name: str = "", principal: Principal | None = None) -> str:
         # Identity says NotAuthorized only of somebody who has proven who it is: its evidence names the device.
@@ -564,5 +578,5 @@ class MqttConnection:
         return Peer("mqtt", self.link.peer, self._client_id, self.link.protection)
 
 
-def _reason(error: LockgateError, reference: str) -> Properties:
-    return Properties(reason_string=f"{error.reason} (reference {reference})")
+def _reason(error: LockgateError, reference: str) -> str:
+    return f"{error.reason} (reference {reference})"

@@ -34,7 +34,14 @@ from lockgate.adapters.mqtt.packets import (
     Unsuback,
     Unsubscribe,
 )
-from lockgate.adapters.mqtt.wire_fields import Cursor, decode_text, encode_variable, malformed, protocol_error
+from lockgate.adapters.mqtt.wire_fields import (
+    MAX_VARIABLE,
+    Cursor,
+    decode_text,
+    encode_variable,
+    malformed,
+    protocol_error,
+)
 from lockgate.adapters.mqtt.wire_properties import decode_properties, encode_properties
 from lockgate.adapters.mqtt.wire_session import (
     check_code,
@@ -109,7 +116,9 @@ def packet_size(data: bytes, position: int, max_packet_bytes: int) -> int:
     return end - position if end else 0
 
 
-def decode(data: bytes, position: int, version: int, max_packet_bytes: int) -> tuple[Packet, int] | None:
+def decode(
+    data: bytes, position: int, version: int, max_packet_bytes: int, max_pairs: int = MAX_VARIABLE
+) -> tuple[Packet, int] | None:
     """Give the packet that begins at `position` and the position behind it; None when more bytes are needed.
 
     Args:
@@ -117,6 +126,7 @@ def decode(data: bytes, position: int, version: int, max_packet_bytes: int) -> t
         position: where the packet begins.
         version: 4 or 5, what CONNECT agreed on; a CONNECT is read whatever it says.
         max_packet_bytes: the largest packet to take, its fixed header included.
+        max_pairs: how many user properties a packet (or its will) may have; likewise subscription identifiers.
 
     Raises:
         MqttError: with the reason code that names what is wrong.
@@ -127,10 +137,10 @@ def decode(data: bytes, position: int, version: int, max_packet_bytes: int) -> t
     first = data[position]
     kind = first >> 4
     if kind == _PUBLISH:
-        return _decode_publish(data, first, start, end, version), end
+        return _decode_publish(data, first, start, end, version, max_pairs), end
     if _PUBACK <= kind <= _PUBCOMP:
-        return _decode_ack(data, kind, start, end, version), end
-    return _decode_session_packet(data, kind, start, end, version), end
+        return _decode_ack(data, kind, start, end, version, max_pairs), end
+    return _decode_session_packet(data, kind, start, end, version, max_pairs), end
 
 
 def encode(packet: Packet, version: int) -> bytes:
@@ -250,7 +260,7 @@ def _fixed_header(data: bytes, position: int, max_packet_bytes: int) -> tuple[in
     raise malformed("the remaining length has more than four bytes")
 
 
-def _decode_publish(data: bytes, first: int, at: int, end: int, version: int) -> Publish:
+def _decode_publish(data: bytes, first: int, at: int, end: int, version: int, max_pairs: int) -> Publish:
     qos = first >> 1 & 3
     if qos == 3:  # [MQTT-3.3.1-4]
         raise malformed("a PUBLISH has both QoS bits set")
@@ -277,7 +287,7 @@ def _decode_publish(data: bytes, first: int, at: int, end: int, version: int) ->
         if at < end and data[at] == 0:
             at += 1
         else:
-            cursor = Cursor(data, at, end)
+            cursor = Cursor(data, at, end, max_pairs)
             properties = decode_properties(cursor, _PUBLISH)
             at = cursor.at
     topic = _decode_topic(raw) if raw else _aliased_topic(properties)
@@ -308,7 +318,7 @@ def _learn_topic(raw: bytes) -> TopicName:
     return topic
 
 
-def _decode_ack(data: bytes, kind: int, at: int, end: int, version: int) -> Packet:
+def _decode_ack(data: bytes, kind: int, at: int, end: int, version: int, max_pairs: int) -> Packet:
     size = end - at
     if size < 2:
         raise malformed("an acknowledgement ends before its packet identifier")
@@ -323,7 +333,7 @@ def _decode_ack(data: bytes, kind: int, at: int, end: int, version: int) -> Pack
         code = data[at + 2]
         check_code(code, kind, version)
         if size > 3:
-            cursor = Cursor(data, at + 3, end)
+            cursor = Cursor(data, at + 3, end, max_pairs)
             properties = decode_properties(cursor, kind)
             cursor.finish()
     if kind == _PUBACK:
@@ -335,8 +345,8 @@ def _decode_ack(data: bytes, kind: int, at: int, end: int, version: int) -> Pack
     return Pubcomp(packet_id, code, properties)
 
 
-def _decode_session_packet(data: bytes, kind: int, at: int, end: int, version: int) -> Packet:
-    cursor = Cursor(data, at, end)
+def _decode_session_packet(data: bytes, kind: int, at: int, end: int, version: int, max_pairs: int) -> Packet:
+    cursor = Cursor(data, at, end, max_pairs)
     packet = _read_session_packet(cursor, kind, version)
     cursor.finish()
     return packet

@@ -46,12 +46,14 @@ class Cursor:
         data: bytes that hold the packet and perhaps more.
         at: where the next field begins.
         end: where the packet ends; nothing behind it is touched.
+        max_pairs: how many user properties may stand in one place.
     """
 
-    def __init__(self, data: bytes, at: int, end: int) -> None:
+    def __init__(self, data: bytes, at: int, end: int, max_pairs: int = MAX_VARIABLE) -> None:
         self.data: bytes = data
         self.at: int = at
         self.end: int = end
+        self.max_pairs: int = max_pairs
 
     def take(self, size: int) -> int:
         """Step over `size` bytes and give the index of the first.

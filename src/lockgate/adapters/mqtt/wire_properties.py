@@ -147,7 +147,8 @@ def decode_properties(cursor: Cursor, place: int) -> Properties:
 
     Raises:
         MqttError: MALFORMED_PACKET when a property is unknown, not legal in this packet or cut off; PROTOCOL_ERROR
-            or the property's own code when it is there twice or its value is out of range.
+            or the property's own code when it is there twice or its value is out of range; QUOTA_EXCEEDED when there
+            are more user properties than `cursor.max_pairs`.
     """
     length = cursor.variable()
     if length == 0:
@@ -172,6 +173,10 @@ def decode_properties(cursor: Cursor, place: int) -> Properties:
             raise protocol_error(f"the property {rule.field} is there twice")
         else:
             values[rule.field] = _value(cursor, rule)
+        if len(users) > cursor.max_pairs or len(identifiers) > cursor.max_pairs:
+            raise MqttError(
+                ReasonCode.QUOTA_EXCEEDED, f"{_name(place)} has more than {cursor.max_pairs} user properties"
+            )
     cursor.end = packet_end
     if identifiers:
         values["subscription_identifiers"] = tuple(identifiers)

@@ -51,7 +51,12 @@ said = st.builds(
     user_properties=st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=3).map(tuple),
 )
 publishes = st.builds(
-    Publish, topic=topics, payload=st.binary(max_size=20), qos=st.integers(0, 2), retain=st.booleans(), properties=said
+    Publish,
+    topic=topics,
+    payload=st.text(max_size=20).map(str.encode),
+    qos=st.integers(0, 2),
+    retain=st.booleans(),
+    properties=said,
 )
 
 

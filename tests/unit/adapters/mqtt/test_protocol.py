@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -34,7 +36,7 @@ from lockgate.adapters.mqtt.packets import (
 from lockgate.adapters.mqtt.protocol import MqttProtocol, State
 from lockgate.hub import Session
 from lockgate.model.message import Message
-from lockgate.model.topic import topic_name
+from lockgate.model.topic import TopicName, topic_name
 from lockgate.settings import MqttSettings
 from tests.support.fakes import FakeOutlet, FakeStore, principal
 
@@ -210,7 +212,8 @@ def test_what_a_client_does_not_send_is_a_protocol_error(packet: Packet) -> None
 @pytest.mark.parametrize(
     ("properties", "code"),
     [
-        (Properties(topic_alias=1), ReasonCode.TOPIC_ALIAS_INVALID),
+        (Properties(topic_alias=1), None),
+        (Properties(topic_alias=33), ReasonCode.TOPIC_ALIAS_INVALID),
         (Properties(subscription_identifiers=(1,)), ReasonCode.PROTOCOL_ERROR),
         (Properties(content_type="x"), None),
     ],
@@ -267,7 +270,9 @@ def test_a_refused_qos_2_message_is_over_with_its_pubrec() -> None:
 def test_releasing_an_unknown_packet_id_is_answered(version: int, code: int) -> None:
     protocol, _ = connected(version)
     protocol.receive_data(data(Pubrel(3), Pubrec(4), version=version), 0.0)
-    assert sent(protocol) == [Pubcomp(3, code), Pubrel(4, code)]
+    packets = sent(protocol)
+    reason = Properties(reason_string="no message is known under this packet identifier") if code else NO_PROPERTIES
+    assert packets == [Pubcomp(3, code, reason), Pubrel(4, code, reason)]
 
 
 def test_the_receive_maximum_counts_what_is_not_settled_and_binds_5_0_only() -> None:
@@ -356,8 +361,77 @@ def test_a_client_that_wants_no_reasons_gets_them_only_where_the_standard_lets_u
     protocol.answer(Puback(1, 0x87, reason), 0)
     protocol.answer(Puback(2, 0x87), 0)
     protocol.answer(Pubcomp(3), 0)
+    protocol.answer(Pubcomp(4, 0x92, reason), 0)
+    protocol.answer(Unsuback(5, (0x8F,), reason), 0)
     protocol.disconnect(0x87, reason)
-    assert sent(protocol) == [Puback(1, 0x87), Puback(2, 0x87), Pubcomp(3), Disconnect(0x87, reason)]
+    bare = [Puback(1, 0x87), Puback(2, 0x87), Pubcomp(3), Pubcomp(4, 0x92), Unsuback(5, (0x8F,))]
+    assert sent(protocol) == [*bare, Disconnect(0x87, reason)]
+
+
+def test_a_client_that_takes_no_connack_as_large_as_it_must_be_is_refused() -> None:
+    protocol = MqttProtocol(LIMITS, 0.0)
+    protocol.receive_data(data(Connect(V5, "", properties=Properties(maximum_packet_size=20))), 0.0)
+    protocol.accept(new_session(), False, Properties(assigned_client_identifier="x" * 20), 0)
+    assert sent(protocol) == [Connack(ReasonCode.PACKET_TOO_LARGE)]
+    assert (protocol.state, code_of(protocol)) == (State.CLOSED, ReasonCode.PACKET_TOO_LARGE)
+
+
+def test_a_goodbye_too_large_for_the_client_loses_its_reason_and_nothing_else() -> None:
+    protocol, _ = connected(properties=Properties(maximum_packet_size=30))
+    protocol.disconnect(0x9C, Properties(reason_string="x" * 30, server_reference="other:8883"))
+    assert sent(protocol) == [Disconnect(0x9C, Properties(server_reference="other:8883"))]
+
+
+# Topic aliases
+
+
+def with_alias(topic: str, alias: int, **words: Any) -> Publish:
+    return Publish(TopicName(topic), b"", properties=Properties(topic_alias=alias), **words)
+
+
+def test_the_driver_sees_whole_topics() -> None:
+    protocol, _ = connected()
+    assert protocol.receive_data(data(with_alias("a", 32), with_alias("", 32)), 0.0) == [Publish(A, b"")] * 2
+
+
+def test_a_repeated_qos_2_message_may_still_tell_an_alias() -> None:
+    protocol, _ = connected()
+    protocol.receive_data(data(Publish(A, b"", 2, packet_id=1)), 0.0)
+    known = with_alias("b", 1, qos=2, packet_id=1, dup=True)
+    assert protocol.receive_data(data(known, with_alias("", 1)), 0.0) == [Publish(TopicName("b"), b"")]
+
+
+def test_an_alias_is_known_to_the_client_only_when_its_packet_was_sent() -> None:
+    protocol, _ = connected(properties=Properties(topic_alias_maximum=5, maximum_packet_size=30))
+    long = TopicName("t" * 20)
+    assert not protocol.send(Publish(long, b"x" * 20))
+    assert protocol.send(Publish(long, b"x" * 5)), "with a new alias it would be too large"
+    assert protocol.send(Publish(long, b""))
+    assert not protocol.send(Publish(long, b"x" * 30))
+    assert protocol.send(Publish(long, b"x" * 20)), "without its topic it fits"
+    assert sent(protocol) == [
+        Publish(long, b"x" * 5),
+        msgspec.structs.replace(with_alias(long, 1)),
+        msgspec.structs.replace(with_alias("", 1), payload=b"x" * 20),
+    ]
+
+
+def test_the_hub_makes_no_more_aliases_than_its_own_limit() -> None:
+    protocol = MqttProtocol(MqttSettings(topic_alias_maximum=1), 0.0)
+    protocol.receive_data(data(Connect(V5, "sensor", properties=Properties(topic_alias_maximum=65_535))), 0.0)
+    protocol.accept(new_session(), False, NO_PROPERTIES, 0)
+    for topic in ("topic/one", "topic/two"):
+        protocol.send(Publish(TopicName(topic), b""))
+    assert sent(protocol)[1:] == [with_alias("topic/one", 1), Publish(TopicName("topic/two"), b"")]
+
+
+def test_more_user_properties_than_the_hub_takes_end_the_connection() -> None:
+    protocol, _ = connected()
+    users = (("a", "b"),) * 65
+    protocol.receive_data(data(Publish(A, b"", properties=Properties(user_properties=users[:64]))), 0.0)
+    assert protocol.failure is None
+    protocol.receive_data(data(Publish(A, b"", properties=Properties(user_properties=users))), 0.0)
+    assert code_of(protocol) is ReasonCode.QUOTA_EXCEEDED
 
 
 # Commits

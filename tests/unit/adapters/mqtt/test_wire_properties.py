@@ -24,6 +24,15 @@ SAMPLES: dict[int, tuple[str, Any]] = {
 PLACES = (WILL, *(int(kind) for kind in PacketType if kind not in (PacketType.PINGREQ, PacketType.PINGRESP)))
 
 
+def test_more_user_properties_than_allowed_are_refused_before_they_are_all_read() -> None:
+    users = Properties(user_properties=(("a", "b"),) * 3)
+    raw = encode_properties(users, PacketType.PUBLISH)
+    assert decode_properties(Cursor(raw, 0, len(raw), 3), PacketType.PUBLISH) == users
+    with pytest.raises(MqttError) as caught:
+        decode_properties(Cursor(raw, 0, len(raw), 2), PacketType.PUBLISH)
+    assert caught.value.code is ReasonCode.QUOTA_EXCEEDED
+
+
 def block(content: str) -> bytes:
     raw = bytes.fromhex(content)
     return bytes((len(raw),)) + raw
