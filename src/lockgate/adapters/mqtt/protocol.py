@@ -106,7 +106,8 @@ class MqttProtocol:
 
         Call it again with b"" after `accept`: what followed the CONNECT waits in the buffer.
         """
-        self._heard_at = now
+        if not data:
+            self._heard_at = now  # the verdict took its time: the client's silence meanwhile does not count
         if self._gathered:
             self._gathered += data
             if len(self._gathered) < self._needed_bytes:
@@ -123,6 +124,7 @@ class MqttProtocol:
                     self._needed_bytes = wire.packet_size(data, position, self._max_packet_bytes)
                     break
                 packet, position = found
+                self._heard_at = now  # whole packets count, not their bytes [MQTT-3.1.2-22]
                 if isinstance(packet, Publish):
                     if packet.properties is not NO_PROPERTIES:
                         packet = self._checked(packet)

@@ -382,6 +382,23 @@ def test_a_goodbye_too_large_for_the_client_loses_its_reason_and_nothing_else() 
     assert sent(protocol) == [Disconnect(0x9C, Properties(server_reference="other:8883"))]
 
 
+def test_bytes_that_never_become_a_packet_do_not_keep_a_connection_alive() -> None:
+    protocol, _ = connected(keep_alive_seconds=10)
+    whole = data(Publish(A, b"x" * 30))
+    for second, byte in enumerate(whole[:20]):
+        protocol.receive_data(bytes([byte]), float(second))
+        protocol.handle_timer(float(second))
+    assert code_of(protocol) is ReasonCode.KEEP_ALIVE_TIMEOUT
+
+
+def test_the_time_that_the_verdict_took_is_not_the_clients_silence() -> None:
+    protocol = MqttProtocol(LIMITS, 0.0)
+    protocol.receive_data(data(Connect(V5, "sensor")), 0.0)
+    protocol.accept(new_session(), False, NO_PROPERTIES, 10)
+    protocol.receive_data(b"", 8.0)
+    assert protocol.next_timer() == 23.0
+
+
 # Topic aliases
 
 
