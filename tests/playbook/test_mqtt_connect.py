@@ -28,9 +28,7 @@ from lockgate.model.topic import topic_name
 from lockgate.settings import HubSettings, IdentitySettings, MqttSettings, Settings
 from tests.support.playbook import START, Playbook
 
-GRANTED = Properties(
-    receive_maximum=1024, maximum_packet_size=1_048_576, topic_alias_maximum=32, shared_subscription_available=0
-)
+GRANTED = Properties(receive_maximum=1024, maximum_packet_size=1_048_576, topic_alias_maximum=32)
 
 
 def test_a_5_0_client_is_told_what_the_hub_grants() -> None:

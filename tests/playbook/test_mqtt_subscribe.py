@@ -42,7 +42,7 @@ def test_each_filter_gets_its_own_code() -> None:
         Rule("everyone", Operation.RECEIVE, "a/#", max_qos=1),
         Rule("everyone", Operation.RECEIVE, "a/secret", Effect.DENY),
     )
-    hub = Playbook(Settings(hub=HubSettings(max_subscriptions=3)), rules)
+    hub = Playbook(Settings(hub=HubSettings(max_subscriptions=4)), rules)
     client = hub.client("office").subscribes(
         SubscriptionRequest("devices/office/x", 2),
         SubscriptionRequest("a/b", 2),
@@ -50,14 +50,16 @@ def test_each_filter_gets_its_own_code() -> None:
         SubscriptionRequest("#"),
         SubscriptionRequest("a/#/b"),
         SubscriptionRequest("$share/g/a/b"),
+        SubscriptionRequest("$share/g/a/secret"),
+        SubscriptionRequest("$share/+/a"),
         SubscriptionRequest("a/c", 0),
         SubscriptionRequest("a/one-too-many"),
     )
-    client.gets(Suback(1, (2, 1, 0x87, 0x87, 0x8F, 0x9E, 0, 0x97)))
-    assert len(hub.refusals()) == 5
+    client.gets(Suback(1, (2, 1, 0x87, 0x87, 0x8F, 0, 0x87, 0x8F, 0, 0x97)))
+    assert sum(refusal.count for refusal in hub.refusals()) == 6
     (reason,) = client.reasons
     assert reason.startswith("filter 3: not authorized")
-    assert "filter 8: too many subscriptions" in reason
+    assert "filter 10: too many subscriptions" in reason
 
 
 def test_3_1_1_has_one_code_for_every_refusal() -> None:

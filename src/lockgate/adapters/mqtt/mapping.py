@@ -38,7 +38,7 @@ from lockgate.errors import (
 from lockgate.model.message import Message, MessageProperties
 from lockgate.model.principal import Principal
 from lockgate.model.session import Delivery, Subscription, Will
-from lockgate.model.topic import topic_filter, topic_name
+from lockgate.model.topic import split_share, topic_name
 from lockgate.settings import MqttSettings
 
 MAX_REASONS = 10
@@ -225,15 +225,17 @@ def to_subscription(request: SubscriptionRequest, identifier: int) -> Subscripti
     """Give the subscription that a SUBSCRIBE asks for.
 
     Raises:
-        TopicFilterInvalid: when its filter is none.
+        TopicFilterInvalid: when its filter is none, or its share has no proper name.
     """
+    share, wanted = split_share(request.filter)
     return Subscription(
-        topic_filter(request.filter),
+        wanted,
         request.qos,
         request.no_local,
         request.retain_as_published,
         request.retain_handling,
         identifier,
+        share,
     )
 
 
@@ -279,7 +281,6 @@ def connack_properties(
         response_information=f"devices/{principal.device}/response" if wants_response else None,
         assigned_client_identifier=None if connect.client_id else principal.client_id,
         server_keep_alive=keep_alive_seconds if keep_alive_seconds != connect.keep_alive_seconds else None,
-        shared_subscription_available=0,
     )
 
 

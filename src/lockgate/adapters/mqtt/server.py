@@ -270,7 +270,7 @@ class MqttConnection:
 
     def _note_dropped(self, session: Session) -> None:
         count, session.dropped = session.dropped, 0
-        self._door.journal.dropped(session.client_id, "", "its queue was full", count)
+        self._door.journal.dropped(session.client_id, "", session.drop_reason, count)
 
     def committed(self, number: int, now: float) -> None:
         """Commit `number` is durable: answers and deliveries that waited for it go."""
@@ -490,8 +490,6 @@ class MqttConnection:
 
     def _subscribe(self, request: SubscriptionRequest, identifier: int) -> tuple[int, int]:
         assert self.session is not None
-        if request.filter.startswith("$share/"):
-            raise MqttError(ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, "this hub offers no shared subscriptions")
         wanted = mapping.to_subscription(request, identifier)
         granted = self._hub.subscribe(self.session, wanted, self._door.wall_clock(), is_replayed_later=True)
         self._door.replay_soon()

@@ -120,6 +120,8 @@ def test_a_will_is_a_message_with_a_delay_and_a_life() -> None:
 def test_a_subscription_request_keeps_its_options() -> None:
     request = SubscriptionRequest("a/#", 1, True, True, 2)
     assert mapping.to_subscription(request, 7) == Subscription(TopicFilter("a/#"), 1, True, True, 2, 7)
+    shared = mapping.to_subscription(SubscriptionRequest("$share/team/a/#", 1), 0)
+    assert shared == Subscription(TopicFilter("a/#"), 1, share="team")
     with pytest.raises(TopicFilterInvalid):
         mapping.to_subscription(SubscriptionRequest("a/#/b"), 0)
 
