@@ -158,6 +158,7 @@ class _Walk:
         self.fields: list[Field] = []
         self.version = version
         self._cursor = Cursor(data, 0, len(data))
+        self._noted = 0
         self._offset = offset
 
     @property
@@ -170,11 +171,12 @@ class _Walk:
 
     def note(self, start: int, name: str, meaning: str, *bits: Bits) -> None:
         data = self._cursor.data[start : self._cursor.at]
+        self._noted = self._cursor.at
         self.fields.append(Field(self._offset + start, data, name, meaning, bits))
 
     def leftover(self, meaning: str) -> None:
         cursor = self._cursor
-        start = cursor.at
+        start = self._noted  # and not where the cursor stopped: a length may have been read of what is not there
         if start < cursor.end:
             cursor.at = cursor.end
             self.note(start, "bytes", meaning)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lockgate.adapters.mqtt import wire
@@ -38,6 +38,7 @@ def test_the_fields_of_a_legal_packet_are_all_of_its_bytes_in_their_order(case: 
 
 
 @given(st.binary(max_size=200), st.sampled_from([V5, V311, None]))
+@example(b"\x10\x02\x00\x01", V5)
 def test_any_bytes_are_laid_open_whole_or_named_wrong(data: bytes, version: int | None) -> None:
     found = dissect(data, version)
     assert b"".join(each.data for packet in found for each in packet.fields) == data
