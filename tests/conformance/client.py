@@ -99,6 +99,7 @@ class Peer:
         self._buffer = b""
         self._last_id = 0
         self._is_at_end = False
+        self._takes_bytes = 1 << 28
 
     # Saying
 
@@ -112,6 +113,9 @@ class Peer:
     def send_connect(self, client_id: Text = "", **words: Any) -> None:
         """Send a CONNECT with what the address shows; `words` are those of `codec.connect`."""
         self.client_id = client_id
+        properties = words.get("properties", {})
+        if isinstance(properties, dict):
+            self._takes_bytes = int(properties.get("maximum_packet_size", self._takes_bytes))
         words.setdefault("user", self._address.user)
         words.setdefault("password", self._address.password)
         self.send_raw(codec.connect(self.version, client_id, **words))
@@ -194,6 +198,8 @@ class Peer:
             found = codec.next_frame(self._buffer)
             if found is not None:
                 kind, flags, body, size = found
+                if size > self._takes_bytes:  # [MQTT-3.1.2-24]
+                    raise Wrong(f"a packet of {size} bytes came to a client that takes {self._takes_bytes}")
                 self._buffer = self._buffer[size:]
                 return codec.decode(kind, flags, body, self.version)
             if self._is_at_end:
