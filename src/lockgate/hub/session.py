@@ -152,7 +152,7 @@ class Session:
         """Take the next delivery to send, or None when there is none, or none may go yet.
 
         A QoS 2 delivery waits until its tag is stored (`committed`), or a crash could send it twice under two tags.
-        Messages that expired before `now` (unix seconds) are given up on the way.
+        Messages that expired before `now` (unix seconds) are given up on the way, unless they were sent before.
         """
         queue = self.queue
         while queue:
@@ -167,7 +167,7 @@ class Session:
             message = delivery.message
             size = size_of(message)
             self.queued_bytes -= size
-            if message.expires_at is not None and message.expires_at <= now:
+            if message.expires_at is not None and message.expires_at <= now and not delivery.was_sent:  # [MQTT-4.3.3-7]
                 self._waiting.bytes -= size
                 self.give_up(delivery)
                 continue
@@ -237,7 +237,7 @@ class Session:
             del self.unsettled[delivery.tag]
             self.unsettled_bytes -= size_of(delivery.message)
             self._queued_tags.add(delivery.tag)
-            self.queue.appendleft(msgspec.structs.replace(delivery, is_repeated=True))
+            self.queue.appendleft(msgspec.structs.replace(delivery, is_repeated=True, was_sent=True))
             self.queued_bytes += size_of(delivery.message)
         return list(self.unsettled.values())
 

@@ -36,8 +36,8 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
 
     `tag` names it until it is settled (1 to 65,535; 0 for QoS 0, which nobody settles); `qos` is what this
     subscriber gets; `is_retained` the RETAIN flag as the subscriber shall see it; `commit` the number of the store's
-    commit that holds it, 0 when it is not stored; `is_repeated` when it may have been sent before; `share` the text of
-    the shared subscription by which it came, "" when it came by none.
+    commit that holds it, 0 when it is not stored; `is_repeated` when it may have been sent before, `was_sent` when it
+    surely was; `share` the text of the shared subscription by which it came, "" when it came by none.
     """
 
     message: Message
@@ -48,6 +48,7 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     commit: int = 0
     is_repeated: bool = False
     share: str = ""
+    was_sent: bool = False
 
 
 class Will(msgspec.Struct, frozen=True):

@@ -185,6 +185,19 @@ def test_a_smaller_window_sends_what_is_too_much_back_to_the_head_of_the_queue()
     assert [delivery.tag for delivery in taken(session)] == [3, 5]
 
 
+def test_what_was_sent_and_waits_again_for_a_smaller_window_expires_no_more() -> None:
+    session, _ = opened(60.0)
+    for payload in (b"one", b"two"):
+        session.deliver(message(payload, 10.0), 2, False, ())
+    taken(session)
+    session.deliver(message(b"not sent", 10.0), 2, False, ())
+    session.attach(FakeOutlet(), 1)
+    session.settle(1)
+    assert [delivery.message.payload for delivery in taken(session, now=20.0)] == [b"two"]
+    session.settle(2)
+    assert taken(session, now=20.0) == []
+
+
 def test_restored_deliveries_wait_again_and_released_ones_are_under_way() -> None:
     session, _ = opened(60.0)
     deliveries = tuple(Delivery(message(), 2, tag=tag, is_repeated=True) for tag in (7, 8, 9))
