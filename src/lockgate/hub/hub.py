@@ -478,7 +478,9 @@ class Hub:
             session.disconnected_at = now
             outlet.end(SessionTakenOver(f"{session.client_id} connected anew"))
         will = session.will
-        if clean_start or session.expiry_seconds <= 0:
+        lost_at = session.disconnected_at
+        # Its time may be up and the timer not there yet [MQTT-4.1.0-2].
+        if clean_start or (lost_at is not None and lost_at + session.expiry_seconds <= now):
             self._fire_will(session, now)
             self._discard(session)
         elif will is not None and will.delay_seconds <= 0:  # MQTT 5.0 section 3.1.3.2.2

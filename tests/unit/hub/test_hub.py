@@ -242,6 +242,15 @@ def test_take_over_ends_the_older_connection_and_keeps_the_session() -> None:
     assert clean.session is not first
 
 
+def test_a_session_whose_time_is_up_is_gone_before_the_timer_looks() -> None:
+    world = World()
+    for later, is_present in ((9.9, True), (10.0, False)):
+        session = world.opens("office", "a", expiry=10.0)
+        world.hub.disconnect(session, AuthenticationFailed(), NOW)
+        opened = world.hub.open_session(principal("office"), FakeOutlet(), False, 0.0, None, 10, NOW + later)
+        assert opened.is_present == is_present
+
+
 def test_disconnect_leaves_the_session_waiting_and_end_does_not() -> None:
     world = World()
     session = world.opens("office", "a", expiry=60.0)
