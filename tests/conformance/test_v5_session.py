@@ -182,7 +182,7 @@ def test_order_holds_through_a_reconnect(hub: Hub) -> None:
 
 def _payloads(peer: Peer, count: int) -> list[bytes]:
     """Give the payloads of the next messages, each acknowledged, whatever comes between them."""
-    payloads = []
+    payloads: list[bytes] = []
     while len(payloads) < count:
         packet = peer.receive()
         if isinstance(packet, Publish):
