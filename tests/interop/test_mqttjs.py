@@ -102,6 +102,35 @@ def test_properties_of_5_0_pass_through(devices: Devices) -> None:
     assert came == {name: value for name, value in properties.items() if name != "messageExpiryInterval"}
 
 
+def test_topic_aliases_both_ways(devices: Devices) -> None:
+    topics = [f"meeting/js/aliases/{number % 2}" for number in range(6)]
+    takes: dict[str, object] = {"properties": {"topicAliasMaximum": 2}}
+    makes: dict[str, object] = {"autoAssignTopicAlias": True}
+    with (
+        NodeClient(devices("x509", "ear"), options=takes) as ear,
+        NodeClient(devices("x509", "mouth"), options=makes) as mouth,
+    ):
+        ear.connected()
+        ear.subscribe("meeting/js/aliases/+", 1)
+        assert mouth.connected()["properties"]["topicAliasMaximum"] == 32
+        for topic in topics:
+            mouth.publish(topic, "hello", 1)
+        came = [ear.message() for _ in topics]
+    assert [message["topic"] for message in came] == topics
+    assert [message["properties"]["topicAlias"] for message in came] == [1, 2] * 3
+
+
+def test_response_topic_offered_to_a_client_is_its_own(devices: Devices) -> None:
+    asks: dict[str, object] = {"properties": {"requestResponseInformation": True}}
+    with NodeClient(devices("x509", "asker"), options=asks) as asker, NodeClient(devices("password", "mouth")) as mouth:
+        topic = asker.connected()["properties"]["responseInformation"]
+        assert asker.subscribe(topic, 1)["granted"] == [1]
+        mouth.connected()
+        assert mouth.publish(topic, "not yours", 1)["event"] == "published refused"
+        asker.publish(topic, "mine", 1)
+        assert asker.message()["payload"] == "mine"
+
+
 def test_lock_file_pins_every_package_by_hash_and_names_no_address() -> None:
     lock = json.loads(Path(SCRIPT.parent / "package-lock.json").read_text())
     packages = {name: facts for name, facts in lock["packages"].items() if name}

@@ -471,6 +471,30 @@ def test_nothing_is_delivered_or_sent_again_before_the_connack() -> None:
     resumed(Publish(A, b"1", 1, dup=True, packet_id=1), Publish(A, b"2"), client=office)
 
 
+def test_what_may_no_longer_be_received_is_not_sent_again_even_if_that_changed_before_the_connack() -> None:
+    hub = Playbook()
+    office = keeps(hub, qos=1)
+    hub.client("sensor").publishes("a", qos=1)
+    office.is_cut()
+    hub.store.holds = True
+    office = comes_back(hub)
+    hub.rules.change(*hub.rules.rules, Rule("everyone", Operation.RECEIVE, "a", Effect.DENY))
+    hub.commits()
+    resumed(client=office)
+
+
+def test_a_client_that_reads_again_before_its_connack_is_still_not_read() -> None:
+    hub = Playbook()
+    hub.store.holds = True
+    office = comes_back(hub)
+    office.handler.pause_writing()
+    office.handler.resume_writing()
+    assert not office.wire.is_reading
+    hub.commits()
+    assert office.takes(Connack).code == 0
+    office.is_open()
+
+
 def test_a_clean_start_is_told_when_the_session_that_it_dropped_is_gone_for_good() -> None:
     hub = Playbook()
     keeps(hub).is_cut()
