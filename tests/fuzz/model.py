@@ -1,7 +1,6 @@
-"""What a hub must do, in the fewest words: sessions, their queues and what is in flight. It imports nothing of lockgate.
+"""What a hub must do, in the fewest words: sessions, their queues, what is in flight. It imports nothing of lockgate.
 
-A packet is written as a tuple: ("publish", topic, payload, qos, retain, identifier), ("pubrel", identifier) and so on.
-Source: MQTT 5.0 sections 3.3.4, 4.3, 4.4, 4.6 and 4.7.
+Source: MQTT 5.0 sections 3.1.2.11, 3.3.4, 4.3, 4.4, 4.6 and 4.7.
 """
 
 from __future__ import annotations
@@ -26,6 +25,11 @@ class Item:
     payload: bytes
     qos: int
     retain: bool = False
+    expires_at: float | None = None
+    burst: int = 0
+    """Retained messages that one subscription asked for come in any order among themselves: one number, not 0."""
+    tag: int = 0
+    """The packet identifier that it must have, 0 when it has none yet."""
 
 
 @dataclass
@@ -35,6 +39,7 @@ class ModelSession:
     expiry: float
     is_connected: bool = True
     lost_at: float = 0.0
+    will: Item | None = None
     subs: dict[str, Sub] = field(default_factory=dict)
     queue: list[Item] = field(default_factory=list)
     flying: dict[int, Item] = field(default_factory=dict)
@@ -54,36 +59,46 @@ class Model:
         self.now = 0.0
         self.sessions: dict[str, ModelSession] = {}
         self.retained: dict[str, Item] = {}
+        self._bursts = 0
 
-    def connect(self, name: str, is_clean: bool, expiry: float) -> bool:
-        """Open a session; say whether one was there."""
+    def connect(self, name: str, is_clean: bool, expiry: float, will: Item | None) -> bool:
+        """Open a session, taking over one that is connected; say whether one was there."""
         session = self.sessions.get(name)
-        if session is not None and (is_clean or (session.is_connected and session.expiry <= 0)):
-            session = None
+        if session is not None and session.is_connected:
+            self.lose(name)
+        session = None if is_clean else self.sessions.get(name)
         is_present = session is not None
         if session is None:
             session = self.sessions[name] = ModelSession(expiry)
         session.is_connected = True
         session.expiry = expiry
+        session.will = will
         return is_present
 
-    def lose(self, name: str) -> None:
-        """Lose a connection."""
+    def lose(self, name: str, is_clean: bool = False) -> None:
+        """Lose a connection; its will goes out unless the client said goodbye."""
         session = self.sessions[name]
         session.is_connected = False
         session.lost_at = self.now
+        will, session.will = session.will, None
+        if will is not None and not is_clean:
+            self.publish(name, will)
         if session.expiry <= 0:
             del self.sessions[name]
 
     def crash(self) -> None:
         """Stop and start the hub: what was to last is there, what was in flight waits again, at the head."""
-        for name in list(self.sessions):
-            session = self.sessions[name]
-            if session.is_connected:
-                self.lose(name)
-            waiting = [item for tag, item in session.flying.items() if tag not in session.released]
-            session.queue = waiting + session.queue
+        was_connected = [name for name, session in self.sessions.items() if session.is_connected]
+        self.sessions = {name: session for name, session in self.sessions.items() if session.expiry > 0}
+        for session in self.sessions.values():
+            session.is_connected = False
+            fresh = {tag: item for tag, item in session.flying.items() if tag not in session.released}
+            waiting = [replace(item, tag=tag, burst=0) for tag, item in fresh.items()]
+            session.queue = waiting + [item for item in session.queue if item.qos]
             session.flying = {tag: item for tag, item in session.flying.items() if tag in session.released}
+        for name in was_connected:
+            if name in self.sessions:
+                self.lose(name)
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass; sessions whose time is up are gone."""
@@ -96,12 +111,14 @@ class Model:
         """Add a subscription; its retained messages join the queue."""
         session = self.sessions[name]
         session.subs[topic_filter] = sub
+        self._bursts += 1
         for item in self.retained.values():
-            if takes_in(topic_filter, item.topic):
-                session.queue.append(replace(item, qos=min(item.qos, sub.qos), retain=True))
+            if takes_in(topic_filter, item.topic) and not self._is_expired(item):
+                session.queue.append(replace(item, qos=min(item.qos, sub.qos), retain=True, burst=self._bursts))
 
-    def publish(self, sender: str, item: Item) -> None:
-        """Bring a message in."""
+    def publish(self, sender: str, item: Item) -> int:
+        """Bring a message in; give how many sessions hear it."""
+        heard = 0
         if item.retain and item.payload:
             self.retained[item.topic] = item
         elif item.retain:
@@ -117,13 +134,27 @@ class Model:
                 keeps = item.retain and any(sub.keeps_retain for sub in matching)
                 if session.is_connected or (qos and session.expiry > 0):
                     session.queue.append(replace(item, qos=qos, retain=keeps))
+                    heard += 1
+        return heard
 
-    def next_item(self, name: str) -> Item | None:
-        """Give what is sent next, None when nothing may be."""
+    def next_items(self, name: str) -> list[Item]:
+        """Give what may be sent next: one item, several where the order is open, none when nothing may be sent."""
         session = self.sessions[name]
+        while session.queue and self._is_expired(session.queue[0]):
+            session.queue.pop(0)
         if not session.queue or (session.queue[0].qos and len(session.flying) >= self.window):
-            return None
-        return session.queue.pop(0)
+            return []
+        head = session.queue[0]
+        found = [head]
+        for item in session.queue[1:]:
+            if not head.burst or item.burst != head.burst:
+                break
+            if not self._is_expired(item):
+                found.append(item)
+        return found
+
+    def _is_expired(self, item: Item) -> bool:
+        return item.expires_at is not None and item.expires_at <= self.now
 
 
 def takes_in(topic_filter: str, topic: str) -> bool:
