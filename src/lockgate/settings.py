@@ -20,7 +20,7 @@ from lockgate.errors import InvalidSettings
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 Count = Annotated[int, Meta(ge=1)]
-_ORIGIN = r"\A(\*|null|[a-z][a-z0-9+.-]*://[^/\s]+)\Z"
+_ORIGIN = r"\A(\*|null|[a-z][a-z0-9+.-]*://[^/\s]*)\Z"
 Origin = Annotated[str, Meta(pattern=_ORIGIN)]
 PATTERN_WORDS = {_ORIGIN: 'an origin as browsers write it, like "https://app.example", or "*"'}
 

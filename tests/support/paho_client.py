@@ -6,7 +6,7 @@ import queue
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import paho.mqtt.client as paho
@@ -62,10 +62,18 @@ class PahoClient:
         clean: begin anew (clean session, clean start).
         expiry_seconds: how long the session shall wait (5.0).
         will: its will.
+        transport: what lies under MQTT; the login's port must fit.
     """
 
     def __init__(
-        self, login: Login, version: int = V5, *, clean: bool = True, expiry_seconds: int = 0, will: Will | None = None
+        self,
+        login: Login,
+        version: int = V5,
+        *,
+        clean: bool = True,
+        expiry_seconds: int = 0,
+        will: Will | None = None,
+        transport: Literal["tcp", "websockets"] = "tcp",
     ) -> None:
         self._login = login
         self._version = version
@@ -78,7 +86,7 @@ class PahoClient:
         is_clean: dict[str, Any] = {"clean_session": clean} if version == V311 else {}
         client = paho.Client(
             CallbackAPIVersion.VERSION2, login.client_id, protocol=MQTTProtocolVersion(version),
-            reconnect_on_failure=False, **is_clean,
+            transport=transport, reconnect_on_failure=False, **is_clean,
         )  # fmt: skip
         client.tls_set(
             str(login.ca),

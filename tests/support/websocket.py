@@ -13,7 +13,7 @@ from websockets.typing import Origin, Subprotocol
 from websockets.uri import parse_uri
 
 from lockgate.errors import LockgateError
-from lockgate.net.link import Link
+from lockgate.net.link import Link, StreamHandler
 from lockgate.net.websocket import WebSocketLink, WebSocketRules
 from tests.support.fakes import FakeLink, FakeLoop
 
@@ -65,6 +65,8 @@ class WebPeer:
         url: where to.
         origin: what a browser says of its page.
         subprotocols: what the client offers.
+        handler: the door's; a `Room` without.
+        loop: on which the link ends.
     """
 
     def __init__(
@@ -74,11 +76,13 @@ class WebPeer:
         url: str = URL,
         origin: str | None = None,
         subprotocols: Sequence[str] = ("mqtt",),
+        handler: StreamHandler | None = None,
+        loop: FakeLoop | None = None,
     ) -> None:
         self.refused: list[LockgateError] = []
         self.room = Room()
-        self.loop = FakeLoop(0.0)
-        self.hub = WebSocketLink(lambda: self.room, rules or WebSocketRules(), self._note)
+        self.loop = loop or FakeLoop(0.0)
+        self.hub = WebSocketLink(lambda: handler or self.room, rules or WebSocketRules(), self._note)
         self.wire = FakeLink(self.loop, self.hub)
         self.client = ClientProtocol(
             parse_uri(url),

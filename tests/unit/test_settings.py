@@ -42,7 +42,7 @@ def test_what_the_file_says_is_taken() -> None:
 
 
 def test_origins_are_taken_as_browsers_write_them() -> None:
-    text = '[mqtt]\nwebsocket_origins = ["https://app.example:8443", "capacitor://localhost", "null", "*"]'
+    text = '[mqtt]\nwebsocket_origins = ["https://app.example:8443", "capacitor://localhost", "file://", "*"]'
     assert len(parse_settings(text).mqtt.websocket_origins) == 4
 
 

@@ -2,7 +2,7 @@
 
 Source: RFC 6455 section 4.2. The origin is looked at because browsers show a client certificate by themselves: without
 the check any page in the world could open a connection as the device whose certificate the browser holds (section
-10.2; known as cross-site WebSocket hijacking). Programs send no Origin, and may do without.
+10.2; known as cross-site WebSocket hijacking). Programs send no Origin or the hub's own, and both may connect.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lockgate.errors import LockgateError, Step
 
 _VERSION = "13"  # RFC 6455 section 4.1
 _MAX_SHOWN = 200
-_PLAIN_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-]{1,253}(:[0-9]{1,5})?\Z")
+_PLAIN_ORIGIN = re.compile(r"(https?://[A-Za-z0-9.\-]{1,253}(:[0-9]{1,5})?|file://)\Z")  # some devices say file://
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PLAIN_MQTT = 0x10
 

@@ -129,6 +129,7 @@ def test_the_fix_names_the_setting_and_the_origin_only_if_that_is_harmless_to_pa
         'add "https://evil.example:1" to mqtt.websocket_origins'
         in refusal(request(Origin="https://evil.example:1")).fix
     )
+    assert 'add "file://"' in refusal(request(Origin="file://")).fix
     for odd in ('https://x"] port=1', "*", "null"):
         assert odd not in refusal(request(Origin=odd)).fix
 
