@@ -53,6 +53,13 @@ ANSWERS: dict[type[Ack], int] = {Puback: PUBACK, Pubrec: PUBREC, Pubrel: PUBREL,
 P = TypeVar("P", bound=Packet)
 
 
+def handshake(qos: int) -> list[type[Ack]]:
+    """Give what a publisher is answered with."""
+    if qos == 2:
+        return [Pubrec, Pubcomp]
+    return [Puback] if qos else []
+
+
 @dataclass(frozen=True)
 class Address:
     """Where a hub is, and what one shows there by default. `ca` makes it TLS."""
@@ -148,6 +155,24 @@ class Peer:
             self.send_ack(Pubrel, packet_id)
             assert self.expect(Pubcomp).packet_id == packet_id
 
+    def publish_and_hear(self, topic: Text, payload: bytes = b"", **words: Any) -> Publish:
+        """Publish to this peer's own subscription; give the message, which must be the next to come."""
+        packet_id = self.send_publish(topic, payload, **words)
+        needed = handshake(words.get("qos", 0))
+        found: list[Publish] = []
+        while needed or not found:
+            packet = self.receive()
+            if needed and isinstance(packet, needed[0]) and packet.packet_id == packet_id:
+                if isinstance(packet, Pubrec):
+                    self.send_ack(Pubrel, packet_id)
+                del needed[0]
+            else:
+                self._take(packet, found)
+        heard = found.pop(0)
+        assert not found, f"more than one message came: {found}"
+        assert (heard.topic, heard.payload) == (topic, payload), f"another message came: {heard}"
+        return heard
+
     def send_ack(self, kind: type[Ack], packet_id: int, code: int | None = None, **words: Any) -> None:
         """Send a PUBACK, PUBREC, PUBREL or PUBCOMP."""
         self.send_raw(codec.ack(self.version, ANSWERS[kind], packet_id, code, **words))
@@ -204,15 +229,41 @@ class Peer:
                 return codec.decode(kind, flags, body, self.version)
             if self._is_at_end:
                 return None
-            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-            try:
-                data = self._socket.recv(65_536)
-            except TimeoutError:
-                raise Wrong(f"nothing came within {seconds:g} s") from None
-            except OSError:
-                data = b""
-            self._buffer += data
-            self._is_at_end = not data
+            self._read(deadline)
+
+    def _read(self, deadline: float) -> None:
+        self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+        try:
+            data = self._socket.recv(65_536)
+        except TimeoutError:
+            raise Wrong("nothing came in time, and the connection is open") from None
+        except OSError:
+            data = b""
+        self._buffer += data
+        self._is_at_end = not data
+
+    def receive_raw(self) -> bytes:
+        """Give the next packet as it came, b"" when the server has closed."""
+        while (found := codec.next_frame(self._buffer)) is None and not self._is_at_end:
+            self._read(time.monotonic() + WAIT_SECONDS)
+        size = 0 if found is None else found[3]
+        raw, self._buffer = self._buffer[:size], self._buffer[size:]
+        return raw
+
+    def expect_publish_answers(self, topic: Text) -> list[Packet]:
+        """Publish at QoS 1 and 2 where nobody listens; give what came beside the answers."""
+        beside: list[Packet] = []
+        for qos in (1, 2):
+            packet_id = self.send_publish(topic, b"x", qos=qos)
+            for kind in handshake(qos):
+                packet = self.receive()
+                while not isinstance(packet, kind) or packet.packet_id != packet_id:
+                    assert packet is not None, "the server closed the connection"
+                    beside.append(packet)
+                    packet = self.receive()
+                if isinstance(packet, Pubrec):
+                    self.send_ack(Pubrel, packet_id)
+        return beside
 
     def expect(self, kind: type[P], seconds: float = WAIT_SECONDS, **fields: Any) -> P:
         """Give the next packet, which must be of this kind and have these fields."""
@@ -271,35 +322,52 @@ class Peer:
         self.expect(Pingresp)
 
     def expect_silence(self, qos: int = 0) -> None:
-        """See that no message is on its way: the next one to come is one that this peer sends itself now.
+        """See that no message is on its way; see `gather`."""
+        found = self.gather(qos)
+        assert not found, f"expected silence, got {found}"
 
-        Publishers that have their answer are ahead of this in every queue. `qos` is that of the messages that must
-        not come, for a server that orders by QoS.
+    def gather(self, qos: int = 0) -> list[Publish]:
+        """Give all messages on their way, acknowledged: those before one that this peer sends itself now.
+
+        Publishers that have their answer are ahead of it in every queue. `qos` is that of the fence: for a server
+        that orders by QoS, what may come should have the same.
         """
         fence = self.hub.topic("fence/" + secrets.token_hex(4))
-        self.subscribe(fence, qos=qos)
-        packet_id = self.send_publish(fence, b"fence", qos=qos)
-        first: dict[int, list[type[Ack]]] = {1: [Puback], 2: [Pubrec]}
-        answers = first.get(qos, [])
-        message: Publish | None = None
-        while message is None or answers:
+        found: list[Publish] = []
+        subscribe_id = self.send_subscribe((fence, qos))
+        self._acknowledge_until(Suback, subscribe_id, found)
+        publish_id = self.send_publish(fence, b"fence", qos=qos)
+        needed = handshake(qos)
+        while needed or not (found and found[-1].topic == fence):
             packet = self.receive()
-            if answers and isinstance(packet, answers[0]) and packet.packet_id == packet_id:
-                answers = []
+            if needed and isinstance(packet, needed[0]) and packet.packet_id == publish_id:
                 if isinstance(packet, Pubrec):
-                    self.send_ack(Pubrel, packet_id)
-                    answers = [Pubcomp]
+                    self.send_ack(Pubrel, publish_id)
+                del needed[0]
             else:
-                assert isinstance(packet, Publish), f"expected silence, got {packet}"
-                assert packet.topic == fence, f"expected silence, got {packet}"
-                message = packet
-        if message.qos == 1:
-            self.send_ack(Puback, message.packet_id)
-        elif message.qos == 2:
-            self.send_ack(Pubrec, message.packet_id)
-            self.expect(Pubrel)
-            self.send_ack(Pubcomp, message.packet_id)
-        self.unsubscribe(fence)
+                self._take(packet, found)
+        found.pop()
+        unsubscribe_id = self.next_id()
+        self.send_raw(codec.unsubscribe(self.version, unsubscribe_id, [fence]))
+        self._acknowledge_until(Unsuback, unsubscribe_id, found)
+        return found
+
+    def _acknowledge_until(self, kind: type[Suback | Unsuback], packet_id: int, found: list[Publish]) -> None:
+        while True:
+            packet = self.receive()
+            if isinstance(packet, kind):
+                assert packet.packet_id == packet_id
+                return
+            self._take(packet, found)
+
+    def _take(self, packet: Packet | None, found: list[Publish]) -> None:
+        if isinstance(packet, Pubrel):
+            self.send_ack(Pubcomp, packet.packet_id)
+            return
+        assert isinstance(packet, Publish), f"expected messages, got {packet}"
+        found.append(packet)
+        if packet.qos:
+            self.send_ack(Puback if packet.qos == 1 else Pubrec, packet.packet_id)
 
 
 class Hub:
