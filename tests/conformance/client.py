@@ -107,6 +107,7 @@ class Peer:
         self._last_id = 0
         self._is_at_end = False
         self._takes_bytes = 1 << 28
+        self._aside: list[Packet] = []
 
     # Saying
 
@@ -186,7 +187,7 @@ class Peer:
     def subscribe(self, *filters: Text, qos: int = 0, options: int = 0, **words: Any) -> Suback:
         """Subscribe to all filters with the same options (`options` beside the QoS), and expect them granted."""
         packet_id = self.send_subscribe(*((name, options | qos) for name in filters), **words)
-        suback = self.expect(Suback)
+        suback = self._expect_among_messages(Suback)
         assert suback.packet_id == packet_id
         assert suback.codes == (qos,) * len(filters), f"not granted: {suback}"
         return suback
@@ -195,7 +196,7 @@ class Peer:
         """Unsubscribe, and expect the answer."""
         packet_id = self.next_id()
         self.send_raw(codec.unsubscribe(self.version, packet_id, filters, **words))
-        unsuback = self.expect(Unsuback)
+        unsuback = self._expect_among_messages(Unsuback)
         assert unsuback.packet_id == packet_id
         return unsuback
 
@@ -218,6 +219,8 @@ class Peer:
 
     def receive(self, seconds: float = WAIT_SECONDS) -> Packet | None:
         """Give the next packet; None when the server has closed; an error when neither comes."""
+        if self._aside:
+            return self._aside.pop(0)
         deadline = time.monotonic() + seconds
         while True:
             found = codec.next_frame(self._buffer)
@@ -272,6 +275,15 @@ class Peer:
         assert isinstance(packet, kind), f"expected {kind.__name__}, got {packet}"
         for name, value in fields.items():
             assert getattr(packet, name) == value, f"expected {name} = {value!r} in {packet}"
+        return packet
+
+    def _expect_among_messages(self, kind: type[P]) -> P:
+        """Give the next packet of this kind; messages before it are set aside: they may come first [MQTT-3.8.4-1]."""
+        aside: list[Packet] = []
+        while isinstance(packet := self.receive(), Publish):
+            aside.append(packet)
+        self._aside = aside + self._aside
+        assert isinstance(packet, kind), f"expected {kind.__name__}, got {packet}"
         return packet
 
     def expect_connack(self, code: int = 0, **fields: Any) -> Connack:
@@ -332,7 +344,7 @@ class Peer:
         Publishers that have their answer are ahead of it in every queue. `qos` is that of the fence: for a server
         that orders by QoS, what may come should have the same.
         """
-        fence = self.hub.topic("fence/" + secrets.token_hex(4))
+        fence = f"conformance-fence/{self.hub.prefix}/{secrets.token_hex(4)}"
         found: list[Publish] = []
         subscribe_id = self.send_subscribe((fence, qos))
         self._acknowledge_until(Suback, subscribe_id, found)

@@ -306,6 +306,16 @@ def test_a_lab_client_gets_a_session_of_its_own() -> None:
     device.is_open()
 
 
+def test_a_lab_client_without_a_name_is_told_one_that_finds_its_session_again() -> None:
+    hub = Playbook()
+    first = hub.link(is_lab=True).sends(Connect(V5, "", properties=Properties(session_expiry_interval=60)))
+    name = first.takes(Connack).properties.assigned_client_identifier
+    assert name
+    assert set(hub.hub.sessions) == {f"lab/{name}"}
+    again = hub.link(is_lab=True).sends(Connect(V5, name, clean_start=False))
+    assert again.takes(Connack).session_present
+
+
 def test_a_host_name_that_the_certificate_lacks_is_noted() -> None:
     hub = Playbook()
     client = hub.link()

@@ -10,10 +10,11 @@ from lockgate.model.topic import TopicName
 class MessageProperties(msgspec.Struct, frozen=True, gc=False):
     """What a publisher may say about a payload beside the payload itself.
 
-    Source: MQTT 5.0 section 3.3.2.3; CoAP's Content-Format and AMQP's properties map onto the same words.
+    None is: nothing was said. Source: MQTT 5.0 section 3.3.2.3; CoAP's Content-Format and AMQP's properties map onto
+    the same words.
     """
 
-    payload_is_text: bool = False
+    payload_is_text: bool | None = None
     content_type: str | None = None
     response_topic: str | None = None
     correlation_data: bytes | None = None

@@ -24,6 +24,7 @@ from lockgate.errors import LockgateError, Unavailable
 from lockgate.identity import Authenticator, Credentials
 from lockgate.model.principal import Principal
 from lockgate.net.link import Link, network_of
+from lockgate.policy import LAB_DEVICE
 
 SHARES_OF_CHECKS = 4
 """No address takes more than one of so many shares of the waiting password checks."""
@@ -110,8 +111,8 @@ class Admission:
         """Judge a CONNECT."""
         if self._is_lab:
             # Lab sessions have names of their own: none can take over a device's.
-            client_id = f"lab/{connect.client_id[:MAX_LAB_NAME] or secrets.token_hex(8)}"
-            self._on_verdict(Principal("lab", client_id, "lab"))
+            client_id = f"{LAB_DEVICE}/{connect.client_id[:MAX_LAB_NAME] or secrets.token_hex(8)}"
+            self._on_verdict(Principal(LAB_DEVICE, client_id, "lab"))
             return
         link, admissions = self._link, self._admissions
         credentials = Credentials(

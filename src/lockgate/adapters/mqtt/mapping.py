@@ -39,6 +39,7 @@ from lockgate.model.message import Message, MessageProperties
 from lockgate.model.principal import Principal
 from lockgate.model.session import Delivery, Subscription, Will
 from lockgate.model.topic import split_share, topic_name
+from lockgate.policy import LAB_DEVICE
 from lockgate.settings import MqttSettings
 
 MAX_REASONS = 10
@@ -266,7 +267,8 @@ def connack_properties(
 ) -> Properties:
     """Give what a CONNACK tells: the hub's limits, and what was granted otherwise than asked for (section 3.2.2.3).
 
-    The response information is a topic that the client may use, by the rule built in for every device.
+    The response information is a topic that the client may use, by the rule built in for every device. A client of the
+    lab port is not told the prefix that keeps its session apart.
     """
     if connect.version != V5:
         return NO_PROPERTIES
@@ -279,7 +281,7 @@ def connack_properties(
         maximum_packet_size=settings.max_packet_bytes,
         topic_alias_maximum=settings.topic_alias_maximum or None,
         response_information=f"devices/{principal.device}/response" if wants_response else None,
-        assigned_client_identifier=None if connect.client_id else principal.client_id,
+        assigned_client_identifier=None if connect.client_id else principal.client_id.removeprefix(f"{LAB_DEVICE}/"),
         server_keep_alive=keep_alive_seconds if keep_alive_seconds != connect.keep_alive_seconds else None,
     )
 
@@ -321,8 +323,9 @@ class Outgoing:
 def _message_properties(properties: Properties) -> MessageProperties | None:
     if properties is NO_PROPERTIES:
         return None
+    indicator = properties.payload_format_indicator
     return MessageProperties(
-        payload_is_text=properties.payload_format_indicator == 1,
+        payload_is_text=None if indicator is None else indicator == 1,
         content_type=properties.content_type,
         response_topic=properties.response_topic,
         correlation_data=properties.correlation_data,
@@ -338,7 +341,7 @@ def _publish_properties(delivery: Delivery, now: float) -> Properties:
     said = said or MessageProperties()
     left = None if message.expires_at is None else max(1, round(message.expires_at - now))  # [MQTT-3.3.2-6]
     return Properties(
-        payload_format_indicator=1 if said.payload_is_text else None,
+        payload_format_indicator=None if said.payload_is_text is None else int(said.payload_is_text),  # [MQTT-3.3.2-4]
         message_expiry_interval=left,
         content_type=said.content_type,
         response_topic=said.response_topic,

@@ -43,7 +43,7 @@ topics = st.text(st.characters(codec="utf-8", exclude_characters="+#\0"), min_si
 texts = st.none() | st.text(max_size=5)
 said = st.builds(
     Properties,
-    payload_format_indicator=st.none() | st.just(1),
+    payload_format_indicator=st.sampled_from([None, 0, 1]),
     message_expiry_interval=st.none() | st.integers(1, 0xFFFF_FFFF),
     content_type=texts,
     response_topic=texts,
