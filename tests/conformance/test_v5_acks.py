@@ -7,7 +7,8 @@ import pytest
 from tests.conformance import codec
 from tests.conformance.client import Hub
 from tests.conformance.codec import Pingresp, Puback, Pubcomp, Publish, Pubrec, Pubrel
-from tests.conformance.marks import statement
+from tests.conformance.conftest import Own
+from tests.conformance.marks import needs_lockgate, statement
 
 PUBACK_CODES = {0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99}
 PUBREC_CODES = PUBACK_CODES
@@ -97,3 +98,18 @@ def test_no_acknowledgement_is_larger_than_the_client_takes(hub: Hub) -> None:
         kinds.add(type(packet))
     assert kinds <= {Puback, Pubrec, Pubrel, Pubcomp}
     assert kinds
+
+
+@needs_lockgate
+@statement("5.0", "MQTT-3.4.2-2", "MQTT-3.5.2-2")
+@pytest.mark.parametrize("qos", [1, 2])
+def test_a_reason_string_is_left_out_when_it_does_not_fit(hub: Hub, own: Own, qos: int) -> None:
+    """A refusal has to be provoked; here by a topic that the device may not use."""
+    kind = Puback if qos == 1 else Pubrec
+    for limit in (LIMIT * 100, LIMIT):
+        peer = hub.open(address=own.address)
+        properties = {"maximum_packet_size": limit}
+        peer.connect(own.user, user=own.user, password=own.password, properties=properties)
+        peer.send_publish("forbidden", qos=qos)
+        answer = peer.expect(kind, code=0x87)
+        assert ("reason_string" in answer.properties) == (limit > LIMIT)

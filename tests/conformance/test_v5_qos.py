@@ -8,7 +8,8 @@ import pytest
 
 from tests.conformance.client import Hub
 from tests.conformance.codec import Puback, Pubcomp, Publish, Pubrec, Pubrel
-from tests.conformance.marks import statement
+from tests.conformance.conftest import Own
+from tests.conformance.marks import needs_lockgate, statement
 
 EXPIRY_SECONDS = 1
 
@@ -140,6 +141,21 @@ def test_publish_gets_its_pubrec_and_pubrel_its_pubcomp(hub: Hub) -> None:
     for packet_id in reversed(identifiers):
         peer.send_ack(Pubrel, packet_id)
         peer.expect(Pubcomp, packet_id=packet_id)
+
+
+@needs_lockgate
+@statement("5.0", "MQTT-4.3.3-9")
+def test_after_a_pubrec_that_refuses_the_same_identifier_is_a_new_message(hub: Hub, own: Own) -> None:
+    """A refusal has to be provoked; here by a topic that the device may not use."""
+    peer = hub.open(address=own.address)
+    peer.connect(own.user, user=own.user, password=own.password)
+    peer.subscribe("kettle/#", qos=2)
+    peer.send_publish("forbidden", qos=2, packet_id=7)
+    peer.expect(Pubrec, packet_id=7, code=0x87)
+    peer.send_publish("kettle/new", b"new", qos=2, packet_id=7)
+    answers = [peer.receive(), peer.receive()]
+    assert Pubrec(7) in answers
+    assert [packet.payload for packet in answers if isinstance(packet, Publish)] == [b"new"]
 
 
 @statement("5.0", "MQTT-4.3.3-10")
