@@ -49,7 +49,7 @@ class MqttSettings(_Section, frozen=True):
     on_refused_publish: Literal["close", "drop"] = "close"
     """What an MQTT 3.1.1 client gets for a PUBLISH that it may not make: 3.1.1 has no other answer."""
     connect_deadline_seconds: Seconds = 10.0
-    """How long a connection may take to send its CONNECT."""
+    """How long a connection may take to send its CONNECT, and again until that is decided over and stored."""
     max_connect_bytes: Annotated[int, Meta(ge=1024, le=268_435_460)] = 65_536
     """The largest CONNECT taken: it comes from somebody who has proven nothing yet."""
     max_packet_bytes: Annotated[int, Meta(ge=1024, le=268_435_460)] = 1_048_576
@@ -58,6 +58,8 @@ class MqttSettings(_Section, frozen=True):
     """How many QoS 1 and 2 messages a client may have in flight towards the hub."""
     topic_alias_maximum: Annotated[int, Meta(ge=0, le=65_535)] = 32
     """How many topic aliases a 5.0 client may make, and get: devices speak on few topics; 0 grants none."""
+    max_topic_alias_characters: Count = 131_072
+    """How long the topics behind the aliases of one connection may be together, each way; one topic may have 65,535."""
     max_user_properties: Annotated[int, Meta(ge=0, le=65_535)] = 64
     """How many user properties a packet may have; more of them end the connection. Each costs memory and time."""
     server_reference: Annotated[str, Meta(max_length=1024)] = ""

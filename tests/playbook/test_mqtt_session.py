@@ -554,6 +554,20 @@ def test_a_hub_that_stops_refuses_whom_it_has_not_welcomed_yet() -> None:
     office.gets(Connack(ReasonCode.SERVER_UNAVAILABLE)).is_closed()
 
 
+@pytest.mark.parametrize(("version", "code"), [(V5, ReasonCode.SERVER_BUSY), (V311, 3)])
+def test_a_client_whose_connect_cannot_be_stored_in_time_is_told_and_has_no_will(version: int, code: int) -> None:
+    hub = Playbook()
+    ear = hub.subscriber("ear", "gone")
+    hub.store.holds = True
+    office = hub.link(version).sends(Connect(version, "office", clean_start=False, properties=HOUR, will=WILL))
+    hub.passes(9)
+    office.gets_nothing()
+    hub.passes(1)
+    office.gets(Connack(code)).is_closed()
+    hub.commits()
+    ear.gets_nothing()
+
+
 def test_a_release_said_again_on_a_new_connection_waits_for_the_first_forgetting() -> None:
     hub = Playbook()
     sensor = hub.client("sensor", clean_start=False, properties=HOUR).publishes("b", qos=2)

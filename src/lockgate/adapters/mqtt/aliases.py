@@ -16,8 +16,6 @@ import msgspec
 from lockgate.adapters.mqtt.packets import NO_PROPERTIES, MqttError, Properties, Publish, ReasonCode
 from lockgate.model.topic import TopicName
 
-MAX_ALIASED_CHARACTERS: Final = 131_072
-"""All topics that one direction of a connection has aliases for, together: they stay as long as it lasts."""
 MIN_TOPIC_CHARACTERS: Final = 8
 """An alias takes three bytes of properties: below this it is not worth its memory."""
 
@@ -27,10 +25,12 @@ class IncomingAliases:
 
     Args:
         maximum: the highest number granted to it in CONNACK; 0 grants none.
+        max_characters: how long the topics may be together: they stay as long as the connection lasts.
     """
 
-    def __init__(self, maximum: int) -> None:
+    def __init__(self, maximum: int, max_characters: int) -> None:
         self._maximum: int = maximum
+        self._max_characters: int = max_characters
         self._topics: dict[int, TopicName] = {}
         self._characters: int = 0
 
@@ -51,10 +51,10 @@ class IncomingAliases:
         topic = publish.topic
         if topic:
             self._characters += len(topic) - (0 if known is None else len(known))
-            if self._characters > MAX_ALIASED_CHARACTERS:
+            if self._characters > self._max_characters:
                 raise MqttError(
                     ReasonCode.QUOTA_EXCEEDED,
-                    f"the topics with an alias are longer than {MAX_ALIASED_CHARACTERS} characters together",
+                    f"the topics with an alias have more than {self._max_characters} characters together",
                 )
             self._topics[alias] = topic
         elif known is None:  # section 3.3.4
@@ -72,10 +72,12 @@ class OutgoingAliases:
 
     Args:
         maximum: the highest number that it may use [MQTT-3.1.2-26].
+        max_characters: as for `IncomingAliases`; what is beyond it gets no alias.
     """
 
-    def __init__(self, maximum: int) -> None:
+    def __init__(self, maximum: int, max_characters: int) -> None:
         self._maximum: int = maximum
+        self._max_characters: int = max_characters
         self._numbers: dict[str, int] = {}
         self._characters: int = 0
 
@@ -89,7 +91,7 @@ class OutgoingAliases:
         if (
             len(self._numbers) >= self._maximum
             or size < MIN_TOPIC_CHARACTERS
-            or self._characters + size > MAX_ALIASED_CHARACTERS
+            or self._characters + size > self._max_characters
         ):
             return 0
         return len(self._numbers) + 1

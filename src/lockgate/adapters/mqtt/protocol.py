@@ -7,7 +7,7 @@ aliases stay in here: the driver sees whole topics.
 
     AWAITING_CONNECT --CONNECT--> AWAITING_VERDICT --accept--> CONNECTED --DISCONNECT, error, time--> CLOSED
             |                            |
-            +--any other, time, error----+--refuse--------------------------------------------------> CLOSED
+            +--any other, time, error----+--refuse, time--------------------------------------------> CLOSED
 
 Answers that promise storage (PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK) wait for their commit: `committed` lets
 them go, in their order. When something is wrong, `failure` says what, and the goodbye (if the version has one) is
@@ -57,6 +57,8 @@ UNLIMITED_BYTES = 268_435_460
 ANSWERS = (Connack, Puback, Pubrec, Pubrel, Pubcomp, Suback, Unsuback, Disconnect, Auth)
 REQUESTS = (Publish, Subscribe, Unsubscribe, Disconnect)
 
+RETURN_CODES = {ReasonCode.CLIENT_IDENTIFIER_NOT_VALID: 2, ReasonCode.SERVER_BUSY: 3}
+"""What a 3.1.1 client is told (its section 3.2.2.3) when its CONNECT fails in here."""
 UNKNOWN_ID = Properties(reason_string="no message is known under this packet identifier")
 
 
@@ -216,8 +218,8 @@ class MqttProtocol:
             self.refuse(1)  # 3.1.1 section 3.1.2.2: a return code that every version understands
         elif self.state is State.AWAITING_VERDICT and self.version == V5:
             self.refuse(error.code, Properties(reason_string=str(error)))
-        elif self.state is State.AWAITING_VERDICT and error.code is ReasonCode.CLIENT_IDENTIFIER_NOT_VALID:
-            self.refuse(2)
+        elif self.state is State.AWAITING_VERDICT and error.code in RETURN_CODES:
+            self.refuse(RETURN_CODES[error.code])
         self.disconnect(error.code, Properties(reason_string=str(error)))
 
     # What goes out, and time
@@ -240,6 +242,8 @@ class MqttProtocol:
         """Give the monotonic second at which `handle_timer` wants to be called, None for never."""
         if self.state is State.AWAITING_CONNECT:
             return self._started_at + self._settings.connect_deadline_seconds
+        if self.state is State.AWAITING_VERDICT:
+            return self._heard_at + self._settings.connect_deadline_seconds
         if self.state is State.CONNECTED and self._keep_alive_seconds:
             return self._heard_at + self._keep_alive_seconds
         return None
@@ -252,6 +256,9 @@ class MqttProtocol:
         if self.state is State.AWAITING_CONNECT:
             seconds = self._settings.connect_deadline_seconds
             self.fail(MqttError(ReasonCode.PROTOCOL_ERROR, f"no CONNECT came within {seconds:g} s"))
+        elif self.state is State.AWAITING_VERDICT:
+            seconds = self._settings.connect_deadline_seconds
+            self.fail(MqttError(ReasonCode.SERVER_BUSY, f"a CONNECT could not be decided over within {seconds:g} s"))
         else:
             limit = self._keep_alive_seconds
             self.fail(
@@ -292,7 +299,7 @@ class MqttProtocol:
             self.max_send_bytes = connect.properties.maximum_packet_size
         maximum = min(connect.properties.topic_alias_maximum or 0, self._settings.topic_alias_maximum)
         if maximum:  # [MQTT-3.1.2-27]
-            self._own_aliases = OutgoingAliases(maximum)
+            self._own_aliases = OutgoingAliases(maximum, self._settings.max_topic_alias_characters)
         self._is_terse = connect.properties.request_problem_information == 0
         if connect.properties.authentication_method is not None:
             raise MqttError(ReasonCode.BAD_AUTHENTICATION_METHOD, "this hub offers no enhanced authentication")
@@ -329,7 +336,8 @@ class MqttProtocol:
         if publish.properties.topic_alias is None:
             return publish
         if self._aliases is None:
-            self._aliases = IncomingAliases(self._settings.topic_alias_maximum)
+            settings = self._settings
+            self._aliases = IncomingAliases(settings.topic_alias_maximum, settings.max_topic_alias_characters)
         return self._aliases.resolve(publish)
 
     def _send_with_alias(self, publish: Publish, aliases: OutgoingAliases) -> bool:

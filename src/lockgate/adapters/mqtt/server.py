@@ -292,6 +292,7 @@ class MqttConnection:
         """Close the connection if its time is up."""
         self._protocol.handle_timer(now)
         if self._protocol.failure is not None and not self._is_over:
+            self._send_will = self._send_will and self._joining is None  # who was not let in has none to send
             self._failed(self._protocol.failure)
 
     def _flush(self) -> None:

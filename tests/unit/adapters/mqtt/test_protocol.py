@@ -528,11 +528,13 @@ def test_waiting_for_the_disk_is_no_silence_of_the_client() -> None:
     assert protocol.next_timer() == 24.0
 
 
-def test_without_keep_alive_and_before_the_verdict_no_time_runs() -> None:
+def test_without_keep_alive_no_time_runs_but_the_verdict_has_its_deadline() -> None:
     protocol, _ = connected(keep_alive_seconds=0)
     assert protocol.next_timer() is None
     protocol.handle_timer(1e9)
     assert protocol.state is State.CONNECTED
     waiting = MqttProtocol(LIMITS, 0.0)
-    waiting.receive_data(data(Connect(V5, "sensor")), 0.0)
-    assert waiting.next_timer() is None
+    waiting.receive_data(data(Connect(V5, "sensor")), 1.0)
+    assert waiting.next_timer() == 6.0
+    waiting.handle_timer(6.0)
+    assert code_of(waiting) is ReasonCode.SERVER_BUSY
