@@ -74,9 +74,11 @@ class Gate:
         paths = home.server_path, home.server_key_path, home.bundle_path
         self._contexts = TlsContexts(*paths)
         self._web_contexts = TlsContexts(*paths, spares_browsers=settings.mqtt.websocket_certificates == "devices")
+        home.bring_up_to_date()
         self._registry_db = home.registry(read_only=True)
         self._registry = Registry(self._registry_db)
         self._journal = Journal(settings.log.max_remembered_refusals)
+        is_new = not home.messages_path.exists()
         self._store = MessagesDb(
             home.messages_path,
             settings.store.durability,
@@ -84,6 +86,8 @@ class Gate:
             on_failure=self._on_store_failure,
             max_waiting_bytes=settings.store.max_waiting_bytes,
         )
+        if is_new:
+            log.warning(Event.STORE_CREATED, path=str(home.messages_path), warning="no sessions, no retained messages")
         self._authenticator = Authenticator(self._registry, settings.identity)
         self._hub = Hub(PolicyEngine(self._registry), self._store, settings.hub, self._report, self._journal.dropped)
         self._workers = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="lockgate-hash")
@@ -258,7 +262,7 @@ class Gate:
         self._loop.call_soon_threadsafe(self._mqtt.committed, number)
 
     def _on_store_failure(self, error: Exception) -> None:
-        log.error(Event.STORE_FAILED, error=str(error), path=str(self._home.messages_path))
+        log.error(Event.STORE_FAILED, error=str(error), fix=getattr(error, "fix", ""))
 
     def _report(self, error: LockgateError, principal: Principal) -> None:
         self._journal.will_refused(error, principal)

@@ -37,5 +37,6 @@ class Event(StrEnum):
 
     CHANGE_APPLIED = "change.applied"
     LOG_LINES_DROPPED = "log_lines.dropped"
+    STORE_CREATED = "store.created"
     STORE_FAILED = "store.failed"
     UNEXPECTED_ERROR = "error.caught"

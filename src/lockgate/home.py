@@ -158,6 +158,20 @@ class Home:
         """Open the registry's database."""
         return RegistryDb(self.registry_path, read_only)
 
+    def bring_up_to_date(self) -> None:
+        """Look the whole registry over before the hub starts, and bring an older one up to date.
+
+        Raises:
+            StoreDamaged: it is damaged; nothing was changed.
+            InvalidSettings: it is not there.
+        """
+        if not self.registry_path.exists():
+            raise InvalidSettings(
+                f"{self.registry_path} is missing: it holds all devices and rules",
+                fix="restore it from a backup, or make a new home with lockgate init --home ANOTHER",
+            )
+        RegistryDb(self.registry_path, check="whole").close()
+
     def authority(self) -> Authority:
         """Read the issuing CA with its key: for the command line, never for the gate."""
         try:

@@ -116,7 +116,7 @@ def test_what_waits_for_a_blocked_device_waits_on_and_for_a_revoked_one_it_is_go
 
 def sessions_of(hub: RunningHub, path: Path) -> set[str] | None:
     """Give the client ids in messages.db once the revoked device's is gone; it is read beside the hub."""
-    connection = open_database(path, "messages", read_only=True, is_checked=False)
+    connection = open_database(path, "messages", read_only=True, check="none")
     try:
         names = {each.stored.record.principal.client_id for each in load_sessions(connection, path)}
     finally:

@@ -158,7 +158,7 @@ class Cut(msgspec.Struct):
     blocked: dict[str, bool]
 
 
-def cuts(story: Story, folder: Path, count: int, seed: int) -> Iterator[Cut]:
+def cuts(story: Story, durability: Durability, folder: Path, count: int, seed: int) -> Iterator[Cut]:
     """Cut the power at `count` moments, and open what is left."""
     chance = random.Random(seed)
     disk = Disk(story.before)
@@ -172,16 +172,16 @@ def cuts(story: Story, folder: Path, count: int, seed: int) -> Iterator[Cut]:
         left = folder / f"cut-{moment}"
         disk.cut(left, chance, next_one)
         try:
-            yield read(left, next_one.time_ns - 1)
+            yield read(left, durability, next_one.time_ns - 1)
         except BaseException as error:
             error.add_note(f"seed {seed}, entry {moment} of {len(story.entries)}; the files: {left}")
             raise
         shutil.rmtree(left)
 
 
-def read(folder: Path, at_ns: int) -> Cut:
+def read(folder: Path, durability: Durability, at_ns: int) -> Cut:
     """Open the files as the hub does at its start."""
-    db = MessagesDb(folder / "messages.db")
+    db = MessagesDb(folder / "messages.db", durability)
     sessions = {each.record.principal.client_id: each for each in db.load()}
     retained = {str(message.topic): message.payload for message in db.retained()}
     db.close()
@@ -286,7 +286,7 @@ def check_words(words: list[Word], found: dict[str, bool], at_ns: int) -> None:
 def endure_cuts(story: Story, folder: Path, count: int) -> None:
     seed = random.randrange(1_000_000)
     acknowledged = []
-    for cut in cuts(story, folder, count, seed):
+    for cut in cuts(story, "fsync", folder, count, seed):
         check_nothing_is_lost(story, cut)
         check_incoming(story, cut)
         check_last_words(story, cut)
@@ -347,7 +347,7 @@ def test_without_fsync_a_power_cut_takes_only_the_end_and_the_file_is_sound(
 ) -> None:
     story = story_of(durability, stories, tmp_path_factory)
     lost = 0
-    for cut in cuts(story, tmp_path, count, random.randrange(1_000_000)):
+    for cut in cuts(story, durability, tmp_path, count, random.randrange(1_000_000)):
         check_only_the_latest_is_lost(story, cut, is_waited=durability == "os")
         lost += bool(promised(story.sent, cut.at_ns) - set(cut.queues.get("sink/two", [])))
     assert lost, "the cuts are real: without fsync something acknowledged is lost"

@@ -33,7 +33,7 @@ class RunningHub:
     """A home in `folder` with a hub that runs on free ports; `with` starts and stops it.
 
     Args:
-        folder: an empty or new folder; the home is `folder/home`.
+        folder: an empty or new folder; the home is `folder/home`, made unless it is there.
         lab: open the lab door too.
         names: the names in the server certificate.
         settings: text to put after `[mqtt] port = 0` in lockgate.toml.
@@ -58,7 +58,8 @@ class RunningHub:
         self._lab = lab
         folder.mkdir(parents=True, exist_ok=True)
         options = [word for name in names for word in ("--name", name)]
-        self.lockgate("init", "--port", "0", *options)
+        if not self.home.exists():
+            self.lockgate("init", "--port", "0", *options)
         with (self.home / "lockgate.toml").open("a") as file:
             file.write(settings)
 

@@ -2,11 +2,14 @@
 
 Writes of the same row overwrite each other here, so that what is made and dropped again before the commit never
 reaches the disk. A value of None means: drop the row.
+
+Rows that acknowledgements stand on carry a checksum: SQLite notices a broken page, but not a flipped bit in a value.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -19,11 +22,17 @@ from lockgate.store.sqlite import execute_rows
 
 MAX_REFUSALS = 10_000
 MESSAGE_COLUMNS = "topic, payload, qos, retain, properties, expires_at, publisher"
+DELIVERY_COLUMNS = "sequence, session, tag, message, qos, is_retained, identifiers, share"
 TAG_BITS = 16
 
 _pack = msgspec.msgpack.Encoder().encode
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
+
+
+def row_checksum(row: tuple[Any, ...]) -> int:
+    """Give the CRC-32 of a row's values, as they come back from SQLite."""
+    return zlib.crc32(_pack(row))
 
 
 class Batch:
@@ -55,23 +64,23 @@ class Batch:
         if gone := _dropped(self.subscriptions):
             # One by one: SQLite would search the whole table for a list of pairs.
             connection.executemany("DELETE FROM subscription WHERE session = ? AND filter = ?", gone)
-        sessions = _kept(self.sessions, lambda id, record: (id, record.principal.client_id, _pack(record)))
-        execute_rows(connection, "INSERT OR REPLACE INTO session (id, client_id, record)", sessions)
-        subscriptions = _kept(self.subscriptions, lambda key, subscription: (*key, _pack(subscription)))
-        execute_rows(connection, "INSERT OR REPLACE INTO subscription (session, filter, options)", subscriptions)
+        sessions = _kept(self.sessions, lambda id, record: _summed((id, record.principal.client_id, _pack(record))))
+        execute_rows(connection, "INSERT OR REPLACE INTO session (id, client_id, record, checksum)", sessions)
+        subscriptions = _kept(self.subscriptions, lambda key, value: _summed((*key, _pack(value))))
+        columns = "session, filter, options, checksum"
+        execute_rows(connection, f"INSERT OR REPLACE INTO subscription ({columns})", subscriptions)
         incoming = _kept(self.incoming, lambda key, _: (key,))
         execute_rows(connection, "INSERT OR IGNORE INTO incoming (key)", incoming)
 
     def _write_messages(self, connection: sqlite3.Connection) -> None:
         _drop(connection, "message", "id", _dropped(self.messages))
-        rows = _kept(self.messages, lambda id, message: (id, *_message_row(message)))
-        execute_rows(connection, f"INSERT INTO message (id, {MESSAGE_COLUMNS})", rows)
+        rows = _kept(self.messages, lambda id, message: _summed((id, *_message_row(message))))
+        execute_rows(connection, f"INSERT INTO message (id, {MESSAGE_COLUMNS}, checksum)", rows)
 
     def _write_deliveries(self, connection: sqlite3.Connection) -> None:
         _drop(connection, "delivery", "sequence", _dropped(self.deliveries))
-        columns = "sequence, session, tag, message, qos, is_retained, identifiers, share"
-        rows = _kept(self.deliveries, lambda sequence, row: (sequence, *row))
-        execute_rows(connection, f"INSERT INTO delivery ({columns})", rows)
+        rows = _kept(self.deliveries, lambda sequence, row: _summed((sequence, *row)))
+        execute_rows(connection, f"INSERT INTO delivery ({DELIVERY_COLUMNS}, checksum)", rows)
         if self.released:
             numbers = _json(list(self.released))
             connection.execute(
@@ -80,8 +89,8 @@ class Batch:
 
     def _write_retained(self, connection: sqlite3.Connection) -> None:
         _drop(connection, "retained", "topic", _dropped(self.retained))
-        rows = _kept(self.retained, lambda _, message: _message_row(message))
-        execute_rows(connection, f"INSERT OR REPLACE INTO retained ({MESSAGE_COLUMNS})", rows)
+        rows = _kept(self.retained, lambda _, message: _summed(_message_row(message)))
+        execute_rows(connection, f"INSERT OR REPLACE INTO retained ({MESSAGE_COLUMNS}, checksum)", rows)
 
     def _write_reports(self, connection: sqlite3.Connection) -> None:
         if self.refusals:
@@ -96,6 +105,10 @@ class Batch:
         execute_rows(connection, "INSERT OR REPLACE INTO seen (device, kind, at, text)", seen)
         events = [(at, event, subject, _json(details)) for at, event, subject, details in self.security_events]
         execute_rows(connection, "INSERT INTO security_event (at, event, subject, details)", events)
+
+
+def _summed(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (*row, row_checksum(row))
 
 
 def _dropped(rows: Mapping[_Key, object]) -> list[_Key]:
@@ -121,10 +134,10 @@ def _message_row(message: Message) -> tuple[Any, ...]:
     return (
         message.topic,
         message.payload,
-        message.qos,
-        message.retain,
+        int(message.qos),
+        int(message.retain),
         properties,
-        message.expires_at,
+        None if message.expires_at is None else float(message.expires_at),
         message.publisher,
     )
 

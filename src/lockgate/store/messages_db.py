@@ -26,8 +26,9 @@ from lockgate.model.refusal import Refusal
 from lockgate.model.session import SessionRecord, StoredSession, Subscription
 from lockgate.store.batch import TAG_BITS, Batch
 from lockgate.store.committer import Committer
+from lockgate.store.log_file import LogMark
 from lockgate.store.messages_reader import LoadedSession, load_sessions, read_retained
-from lockgate.store.sqlite import Synchronous, open_database, transaction
+from lockgate.store.sqlite import Synchronous, open_database, transaction, translated
 
 Durability = Literal["fsync", "os", "memory"]
 
@@ -62,7 +63,8 @@ class MessagesDb:
     ) -> None:
         self._path = path
         synchronous = Synchronous.FULL if durability == "fsync" else Synchronous.NORMAL
-        self._connection = open_database(path, "messages", synchronous=synchronous)
+        self._connection = open_database(path, "messages", check="whole", synchronous=synchronous)
+        self._log_mark = LogMark(path)
         self._is_waited = durability != "memory"
         self._sessions: dict[str, _Index] = {}
         self._messages: dict[int, _Kept] = {}
@@ -173,7 +175,9 @@ class MessagesDb:
             sequence = self._last_sequence
             index.deliveries[tag] = (sequence, kept)
             numbers = ",".join(map(str, identifiers))
-            self._committer.batch.deliveries[sequence] = (index.id, tag, kept.id, qos, is_retained, numbers, share)
+            self._committer.batch.deliveries[sequence] = (
+                index.id, tag, kept.id, int(qos), int(is_retained), numbers, share,
+            )  # fmt: skip
             return self._wrote(size + len(share))
 
     def release(self, client_id: str, tag: int, /) -> int:
@@ -272,8 +276,11 @@ class MessagesDb:
             self._connection.close()
 
     def _commit(self, batch: Batch) -> None:
-        with transaction(self._connection) as connection:
-            batch.write(connection)
+        with translated(self._path):
+            with transaction(self._connection) as connection:
+                self._log_mark.renew(connection)
+                batch.write(connection)
+            self._log_mark.committed()
 
     def _wrote(self, size_bytes: int = 0) -> int:
         number = self._committer.wrote(ROW_BYTES + size_bytes)

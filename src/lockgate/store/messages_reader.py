@@ -20,8 +20,8 @@ from lockgate.model.message import Message, MessageProperties
 from lockgate.model.refusal import Refusal
 from lockgate.model.session import Delivery, SessionRecord, StoredSession, Subscription
 from lockgate.model.topic import TopicName
-from lockgate.store.batch import MESSAGE_COLUMNS, TAG_BITS
-from lockgate.store.sqlite import open_database, translated
+from lockgate.store.batch import DELIVERY_COLUMNS, MESSAGE_COLUMNS, TAG_BITS, row_checksum
+from lockgate.store.sqlite import open_database, restore, translated
 
 _T = TypeVar("_T")
 
@@ -53,33 +53,46 @@ class SecurityEvent(msgspec.Struct, frozen=True):
 
 
 def load_sessions(connection: sqlite3.Connection, path: Path) -> list[LoadedSession]:
-    """Give every stored session with its deliveries in their order; a message of several is one object."""
+    """Give every stored session with its deliveries in their order; a message of several is one object.
+
+    Raises:
+        StoreDamaged: a row is not what was written, or belongs to nothing. None is passed over.
+    """
     with translated(path):
         messages = {
-            row[0]: _message(row[1:])
-            for row in connection.execute(f"SELECT id, {MESSAGE_COLUMNS} FROM message")  # noqa: S608  (our own words)
+            row[0]: _message(row[1:], f"message {row[0]}", path)
+            for row in _rows(connection, path, "message", f"id, {MESSAGE_COLUMNS}")
         }
         subscriptions: defaultdict[int, list[Subscription]] = defaultdict(list)
-        for session, options in connection.execute("SELECT session, options FROM subscription"):
-            subscriptions[session].append(_unpack(options, Subscription))
+        for session, text, options in _rows(connection, path, "subscription", "session, filter, options"):
+            subscriptions[session].append(_unpack(options, Subscription, path, f"of session {session} to {text!r}"))
         incoming: defaultdict[int, set[int]] = defaultdict(set)
         for (key,) in connection.execute("SELECT key FROM incoming"):
             incoming[key >> TAG_BITS].add(key & ((1 << TAG_BITS) - 1))
         queues = _load_queues(connection, messages, path)
-        return [
-            LoadedSession(
-                id,
-                StoredSession(
-                    _unpack(record, SessionRecord),
-                    tuple(subscriptions[id]),
-                    tuple(queues[id].deliveries),
-                    frozenset(queues[id].released),
-                    frozenset(incoming[id]),
-                ),
-                tuple(queues[id].rows),
-            )
-            for id, record in connection.execute("SELECT id, record FROM session ORDER BY id")
-        ]
+        records = {
+            id: _unpack(record, SessionRecord, path, f"of session {id} ({client_id!r})")
+            for id, client_id, record in _rows(connection, path, "session", "id, client_id, record", "ORDER BY id")
+        }
+    for what, found in (("a delivery", queues), ("a subscription", subscriptions), ("a packet id", incoming)):
+        if lost := found.keys() - records.keys():
+            raise _damaged(path, f"{what} belongs to session {min(lost)}, which is missing")
+    if lost := messages.keys() - {number for queue in queues.values() for _, number in queue.rows}:
+        raise _damaged(path, f"the delivery of message {min(lost)} is missing")
+    return [
+        LoadedSession(
+            id,
+            StoredSession(
+                record,
+                tuple(subscriptions[id]),
+                tuple(queues[id].deliveries),
+                frozenset(queues[id].released),
+                frozenset(incoming[id]),
+            ),
+            tuple(queues[id].rows),
+        )
+        for id, record in records.items()
+    ]
 
 
 def read_retained(path: Path) -> list[Message]:
@@ -87,8 +100,8 @@ def read_retained(path: Path) -> list[Message]:
     with _reading(path) as connection:
         if connection is None:
             return []
-        rows = connection.execute(f"SELECT {MESSAGE_COLUMNS} FROM retained")  # noqa: S608  (our own words)
-        return [_message(row) for row in rows]
+        rows = _rows(connection, path, "retained", MESSAGE_COLUMNS)
+        return [_message(row, f"the retained message of {row[0]!r}", path) for row in rows]
 
 
 def read_refusals(path: Path, reference: str | None = None, device: str | None = None, last: int = 10) -> list[Refusal]:
@@ -102,7 +115,7 @@ def read_refusals(path: Path, reference: str | None = None, device: str | None =
     with _reading(path) as connection:
         if connection is None:
             return []
-        return [_unpack(body, Refusal) for (body,) in connection.execute(query, (*values, last))]
+        return [_unpack(body, Refusal, path) for (body,) in connection.execute(query, (*values, last))]
 
 
 def read_seen(path: Path, device: str | None = None) -> dict[str, dict[str, Seen]]:
@@ -134,7 +147,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection | None]:
     if not path.exists():
         yield None
         return
-    connection = open_database(path, "messages", read_only=True, is_checked=False)
+    connection = open_database(path, "messages", read_only=True, check="none")
     try:
         with translated(path):
             yield connection
@@ -151,14 +164,13 @@ class _Queue:
 
 def _load_queues(connection: sqlite3.Connection, messages: dict[int, Message], path: Path) -> defaultdict[int, _Queue]:
     queues: defaultdict[int, _Queue] = defaultdict(_Queue)
-    query = "SELECT sequence, session, tag, message, qos, is_retained, identifiers, is_released, share FROM delivery"
     shares: dict[str, str] = {}
-    for sequence, session, tag, number, qos, is_retained, text, is_released, share in connection.execute(
-        f"{query} ORDER BY sequence"
-    ):
+    rows = _rows(connection, path, "delivery", DELIVERY_COLUMNS, "ORDER BY sequence")
+    released = {sequence for (sequence,) in connection.execute("SELECT sequence FROM delivery WHERE is_released")}
+    for sequence, session, tag, number, qos, is_retained, text, share in rows:
         message = messages.get(number)
         if message is None:
-            raise StoreDamaged(f"{path} is damaged: message {number} of delivery {sequence} is missing")
+            raise _damaged(path, f"message {number} of delivery {sequence} is missing")
         identifiers = tuple(map(int, text.split(","))) if text else ()
         queue = queues[session]
         share = shares.setdefault(share, share)  # one text for all
@@ -166,19 +178,35 @@ def _load_queues(connection: sqlite3.Connection, messages: dict[int, Message], p
             Delivery(message, qos, bool(is_retained), identifiers, tag, is_repeated=True, share=share)
         )
         queue.rows.append((sequence, number))
-        if is_released:
+        if sequence in released:
             queue.released.add(tag)
     return queues
 
 
-def _message(row: Sequence[Any]) -> Message:
+def _rows(
+    connection: sqlite3.Connection, path: Path, table: str, columns: str, order: str = ""
+) -> Iterator[tuple[Any, ...]]:
+    """Give the rows of a table, each as it was written, or say which is not."""
+    for row in connection.execute(f"SELECT {columns}, checksum FROM {table} {order}"):  # noqa: S608  (our own words)
+        *values, checksum = row
+        found = tuple(values)
+        if checksum is not None and checksum != row_checksum(found):
+            raise _damaged(path, f"a row of the table {table} is not what was written ({str(values[0])[:40]!r})")
+        yield found
+
+
+def _message(row: Sequence[Any], what: str, path: Path) -> Message:
     topic, payload, qos, retain, properties, expires_at, publisher = row
-    known = None if properties is None else _unpack(properties, MessageProperties)
+    known = None if properties is None else _unpack(properties, MessageProperties, path, f"of {what}")
     return Message(TopicName(topic), payload, qos, bool(retain), known, expires_at, publisher)
 
 
-def _unpack(body: bytes, kind: type[_T]) -> _T:
+def _unpack(body: bytes, kind: type[_T], path: Path, whose: str = "") -> _T:
     try:
         return msgspec.msgpack.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
-        raise StoreDamaged(f"a {kind.__name__} in messages.db cannot be read: {error}") from error
+    except (msgspec.MsgspecError, TypeError) as error:
+        raise _damaged(path, f"a {kind.__name__} {whose} cannot be read: {error}") from error
+
+
+def _damaged(path: Path, what: str) -> StoreDamaged:
+    return StoreDamaged(f"{path} is damaged: {what}", fix=restore(path))

@@ -21,7 +21,8 @@ from lockgate.errors import Conflict, NotFound
 from lockgate.events import Event
 from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.model.permission import Effect, Operation, Rule
-from lockgate.store.sqlite import open_database, transaction, translated
+from lockgate.store.log_file import begin_log
+from lockgate.store.sqlite import Check, open_database, transaction, translated
 
 
 class ChangeKind(StrEnum):
@@ -64,15 +65,16 @@ class RegistryDb:
 
     Args:
         path: the file; a writer makes it where it lacks.
-        read_only: for the gate.
+        read_only: for those who only read.
+        check: how closely to look at the file; the gate looks at all of it at its start.
 
     Raises:
         StoreDamaged: when the file cannot be used, in one sentence.
     """
 
-    def __init__(self, path: Path, read_only: bool = False) -> None:
+    def __init__(self, path: Path, read_only: bool = False, check: Check = "small") -> None:
         self.path = path
-        self._connection = open_database(path, "registry", read_only=read_only)
+        self._connection = open_database(path, "registry", read_only=read_only, check=check)
 
     def __enter__(self) -> RegistryDb:
         """Give itself; leaving the block closes it."""
@@ -272,6 +274,7 @@ class RegistryDb:
     @contextmanager
     def _write(self) -> Iterator[_Write]:
         with translated(self.path), transaction(self._connection) as connection:
+            begin_log(connection, self.path)
             yield _Write(connection)
 
     def _known(self, name: str) -> Device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from lockgate.errors import Step, StoreDamaged
+from lockgate.model.message import Message, MessageProperties
+from lockgate.model.principal import Principal
 from lockgate.model.refusal import Refusal
+from lockgate.model.session import SessionRecord, Subscription
+from lockgate.model.topic import TopicFilter, TopicName
 from lockgate.store.messages_db import MessagesDb
 from lockgate.store.messages_reader import (
     read_refusals,
@@ -102,3 +107,51 @@ def test_a_record_that_cannot_be_read_is_damage(gate: MessagesDb, tmp_path: Path
     other.close()
     with pytest.raises(StoreDamaged, match="Refusal"):
         read_refusals(tmp_path / "messages.db")
+
+
+DAMAGES = {
+    "UPDATE message SET payload = x'00'": "table message",
+    "UPDATE retained SET payload = x'00'": "table retained",
+    "UPDATE delivery SET tag = tag + 1": "table delivery",
+    "UPDATE session SET record = x'00'": "table session",
+    "UPDATE session SET record = x'00', checksum = NULL": r"a SessionRecord of session 1 \('d/1'\) cannot be read",
+    "UPDATE subscription SET options = x'c1', checksum = NULL": "a Subscription of session 1 to 'a/#' cannot be read",
+    "UPDATE message SET properties = x'c1', checksum = NULL": "MessageProperties of message 1 cannot be read",
+    "DELETE FROM message": "message 1 of delivery 1 is missing",
+    "DELETE FROM delivery": "the delivery of message 1 is missing",
+    "DELETE FROM delivery; DELETE FROM message; DELETE FROM session": "a subscription belongs to session 1, which",
+    "DELETE FROM subscription; DELETE FROM session": "a delivery belongs to session 1, which is missing",
+    "INSERT INTO incoming VALUES (9 * 65536)": "a packet id belongs to session 9, which is missing",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_row_that_is_not_what_was_written_is_named_and_never_passed_over(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "messages.db"
+    gate = MessagesDb(path)
+    gate.save_session(SessionRecord(Principal("d", "d/1", "x509"), math.inf))
+    gate.save_subscription("d/1", Subscription(TopicFilter("a/#"), 1))
+    message = Message(TopicName("a/b"), b"21.5", 1, True, MessageProperties(True), 1e9, "d")
+    gate.enqueue("d/1", 1, message, 1, False, (7,))
+    gate.keep_retained(message)
+    gate.close()
+    connection = sqlite3.connect(path)
+    connection.executescript(damage)
+    connection.close()
+    with pytest.raises(StoreDamaged, match=DAMAGES[damage]) as caught:
+        MessagesDb(path).retained()
+    assert str(path) in str(caught.value)
+    assert "backup" in caught.value.fix
+
+
+def test_rows_of_an_older_release_have_no_checksum_and_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "messages.db"
+    gate = MessagesDb(path)
+    gate.save_session(SessionRecord(Principal("d", "d/1", "x509"), math.inf))
+    gate.close()
+    connection = sqlite3.connect(path)
+    connection.executescript("UPDATE session SET checksum = NULL")
+    connection.close()
+    gate = MessagesDb(path)
+    assert [each.record.principal.client_id for each in gate.load()] == ["d/1"]
+    gate.close()

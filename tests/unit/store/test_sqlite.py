@@ -26,7 +26,7 @@ def make(path: Path, rows: int = 0) -> None:
 def test_a_new_file_is_migrated_and_readable_by_its_owner_alone(path: Path) -> None:
     connection = open_database(path, "messages")
     connection.execute("INSERT INTO incoming VALUES (1)")
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (3,)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
     modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
@@ -139,3 +139,49 @@ def test_rows_are_written_whatever_their_number(path: Path, count: int) -> None:
     execute_rows(connection, "INSERT INTO incoming", [(n,) for n in range(count)])
     assert connection.execute("SELECT key FROM incoming").fetchall() == [(n,) for n in range(count)]
     connection.close()
+
+
+def test_what_is_refused_is_left_as_it_was_found(path: Path) -> None:
+    first = open_database(path, "messages")
+    execute_rows(first, "INSERT INTO incoming", [(n,) for n in range(5000)])
+    left = {name: path.with_name(name).read_bytes() for name in ("messages.db", "messages.db-wal")}
+    first.close()
+    left["messages.db"] = path.read_bytes()[:4096] + os.urandom(4096) + path.read_bytes()[8192:]
+    for name, content in left.items():
+        path.with_name(name).write_bytes(content)
+    with pytest.raises(StoreDamaged):
+        open_database(path, "messages")
+    assert {name: path.with_name(name).read_bytes() for name in left} == left
+
+
+def test_a_reader_of_an_older_file_is_told_who_brings_it_up_to_date(path: Path) -> None:
+    make(path)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with pytest.raises(StoreDamaged, match="older lockgate") as caught:
+        open_database(path, "messages", read_only=True)
+    assert "lockgate up" in caught.value.fix
+
+
+def test_what_a_damaged_file_costs_is_said(tmp_path: Path) -> None:
+    for family, lost in (("messages", "sessions"), ("registry", "devices")):
+        path = tmp_path / f"{family}.db"
+        path.touch()
+        with pytest.raises(StoreDamaged) as caught:
+            open_database(path, family)
+        assert "backup" in caught.value.fix
+        assert f"{path.name}*" in caught.value.fix
+        assert lost in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(sqlite3.SQLITE_FULL, "make room"), (sqlite3.SQLITE_IOERR, "whether the disk fails")]
+)
+def test_a_full_or_failing_disk_is_named(path: Path, code: int, words: str) -> None:
+    error = sqlite3.OperationalError("said SQLite")
+    error.sqlite_errorcode = code
+    with pytest.raises(Unavailable, match="said SQLite") as caught, translated(path):
+        raise error
+    assert words in caught.value.fix
+    assert str(path.parent) in caught.value.fix
