@@ -24,6 +24,7 @@ HOT_ROOMS = [
     "src/lockgate/adapters/mqtt/protocol.py",
     "src/lockgate/adapters/mqtt/mapping.py",
     "src/lockgate/adapters/mqtt/server.py",
+    "src/lockgate/hub/handover.py",
     "src/lockgate/hub/shares.py",
     "src/lockgate/hub/trie.py",
     "src/lockgate/hub/session.py",

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from lockgate.adapters.mqtt.packets import Suback, Subscribe, SubscriptionRequest
+from lockgate.hub.hub import NOBODY_LEFT
 from tests.interop.test_durability import DAY, Load, Site
 from tests.support.hub import eventually
 from tests.support.mosquitto import V5, V311, Subscriber
 from tests.support.paho_peer import PahoPeer
 from tests.support.peers import login
+from tests.support.raw_peer import RawPeer
 
 pytestmark = pytest.mark.process
 SHARE = "$share/team/load/#"
@@ -75,6 +78,18 @@ def test_what_an_absent_member_held_goes_to_the_other_and_nothing_is_lost(site: 
         one.connect()
         assert sorted(int(each.payload) for each in one.wait_for(10)) == list(range(10))
         one.close()
+
+
+def test_what_nobody_is_left_to_take_is_in_the_log(site: Site) -> None:
+    with RawPeer(site.sink, site.port, 0) as only:
+        only.send(Subscribe(1, (SubscriptionRequest(SHARE, 1),)))
+        assert only.receive(Suback).codes == (1,)
+        publish(site, 0, 3)
+
+    def noted() -> list[str]:
+        return [event["reason"] for event in site.hub.events("message.dropped")]
+
+    assert eventually(lambda: noted() or None, 5.0, "the note") == [NOBODY_LEFT]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ HOT_ROOMS = (
     "lockgate.adapters.mqtt.protocol",
     "lockgate.adapters.mqtt.mapping",
     "lockgate.adapters.mqtt.server",
+    "lockgate.hub.handover",
     "lockgate.hub.shares",
     "lockgate.hub.trie",
     "lockgate.hub.session",

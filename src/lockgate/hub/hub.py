@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from lockgate.errors import AuthenticationFailed, LockgateError, QuotaExceeded, SessionTakenOver
+from lockgate.hub.handover import HandOver
 from lockgate.hub.ports import Outlet, SessionStore
 from lockgate.hub.retained import Retained
-from lockgate.hub.routes import Memory, Target
+from lockgate.hub.routes import Memory
 from lockgate.hub.session import Session, Waiting
 from lockgate.hub.timers import Moment, Timers
 from lockgate.hub.trie import Trie
@@ -145,7 +146,10 @@ class Hub:
         for shared in route.shares:
             member = shared.pick(message.qos)
             if member is not None:
-                number = self._deliver_by_share(member, message, shared.share.text)
+                qos = message.qos if message.qos < member.qos else member.qos
+                is_retained = message.retain and member.retain_as_published
+                text = shared.share.text
+                number = member.session.deliver(message, qos, is_retained, member.identifiers, text)
                 if number >= 0:
                     heard += 1
                     if number > commit:
@@ -235,11 +239,11 @@ class Hub:
             return isinstance(self._policy.authorize(session.principal, Operation.RECEIVE, topic), Grant)
 
         if session.has_shared:
+            others = HandOver(self._trie, self._policy, session, is_over=True)
 
             def place(delivery: Delivery) -> bool:
-                return not may_receive(delivery.message.topic) and self._place(delivery, is_connected=False)
+                return not may_receive(delivery.message.topic) and others.place(delivery)
 
-            self._memory.check_epoch()
             with self._store.together():
                 session.hand_over(place, with_unsettled)
         return session.review(may_receive, with_unsettled)
@@ -413,11 +417,6 @@ class Hub:
                 if session.deliver(message, qos, True, identifiers) < 0 and session.is_full:
                     return  # neither is there room for the rest
 
-    def _deliver_by_share(self, member: Target, message: Message, share: str) -> int:
-        qos = message.qos if message.qos < member.qos else member.qos
-        is_retained = message.retain and member.retain_as_published
-        return member.session.deliver(message, qos, is_retained, member.identifiers, share)
-
     def _hand_over(self, session: Session) -> None:
         """Give what came by a share, to a session whose connection ended, to members that are connected.
 
@@ -426,22 +425,9 @@ class Hub:
         if not session.has_shared or not self._trie.shared:
             return
         is_over = self.sessions.get(session.client_id) is not session
-
-        def place(delivery: Delivery) -> bool:
-            return self._place(delivery, is_connected=not is_over)
-
-        self._memory.check_epoch()
+        others = HandOver(self._trie, self._policy, session, is_over)
         with self._store.together():  # a crash finds each delivery with one member, not with two or none
-            session.hand_over(place)
-
-    def _place(self, delivery: Delivery, is_connected: bool) -> bool:
-        """Find another member for a delivery of a share; say whether one took it."""
-        message = delivery.message
-        for shared in self._memory.route(message.topic).shares:
-            if shared.share.text == delivery.share:
-                member = shared.pick(message.qos, is_moved=True, is_connected=is_connected)
-                return member is not None and self._deliver_by_share(member, message, delivery.share) >= 0
-        return False
+            session.hand_over(others.place)
 
     def _new_session(self, principal: Principal, expiry_seconds: float) -> Session:
         settings = self._settings

@@ -8,7 +8,7 @@ route is made by asking it about every receiver.
 from __future__ import annotations
 
 from lockgate.hub.session import Session
-from lockgate.hub.shares import CONNECTED, READY, UNABLE, Share, rank
+from lockgate.hub.shares import READY, UNABLE, Share, rank
 from lockgate.hub.trie import Trie
 from lockgate.model.permission import Operation
 from lockgate.model.principal import Principal
@@ -55,11 +55,8 @@ class SharedTarget:
         self.share = share
         self.members = members
 
-    def pick(self, qos: int, is_moved: bool = False, is_connected: bool = False) -> Target | None:
-        """Give the member whose turn it is to take a message of this QoS, None when nobody can.
-
-        `is_moved` asks for one that surely has room, `is_connected` for one with a connection.
-        """
+    def pick(self, qos: int) -> Target | None:
+        """Give the member whose turn it is to take a message of this QoS, None when nobody can."""
         members, share = self.members, self.share
         count = len(members)
         best, chosen = UNABLE, -1
@@ -68,13 +65,13 @@ class SharedTarget:
             if index >= count:
                 index = 0
             target = members[index]
-            fitness = rank(target.session, qos if qos < target.qos else target.qos, is_moved)
+            fitness = rank(target.session, qos if qos < target.qos else target.qos)
             if fitness < best:
                 best, chosen = fitness, index
                 if fitness == READY:
                     break
             index += 1
-        if chosen < 0 or (is_connected and best > CONNECTED):
+        if chosen < 0:
             return None
         share.turn = chosen + 1
         return members[chosen]

@@ -30,13 +30,8 @@ class Share:
         self.turn: int = 0
 
 
-def rank(session: Session, qos: int, needs_room: bool = False) -> int:
-    """Say how fit a member is to take a delivery at `qos`: READY is best, UNABLE not at all.
-
-    With `needs_room` a member whose queue is full is UNABLE.
-    """
-    if needs_room and session.is_full:
-        return UNABLE
+def rank(session: Session, qos: int) -> int:
+    """Say how fit a member is to take a delivery at `qos`: READY is best, UNABLE not at all."""
     if session.outlet is not None:
         if session.is_full:
             return CONNECTED

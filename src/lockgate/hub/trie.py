@@ -107,6 +107,16 @@ class Trie:
             return []
         return [share for node in self._nodes(topic) if node.shares is not None for share in node.shares.values()]
 
+    def share(self, topic_filter: str, name: str) -> Share | None:
+        """Give the share of this filter and name."""
+        node = self._root
+        for level in topic_filter.split("/"):
+            child = node.children.get(level)
+            if child is None:
+                return None
+            node = child
+        return node.shares.get(name) if node.shares is not None else None
+
     def _nodes(self, topic: str) -> list[Node]:
         found: list[Node] = []
         _collect(self._root, topic.split("/"), 0, topic.startswith("$"), found)
