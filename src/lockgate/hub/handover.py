@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 
+from lockgate.hub.routes import Target, member_target
 from lockgate.hub.session import Session
 from lockgate.hub.shares import Share
 from lockgate.hub.trie import Trie
-from lockgate.model.permission import Operation
-from lockgate.model.session import Delivery, Subscription
+from lockgate.model.session import Delivery
 from lockgate.model.topic import split_share
-from lockgate.policy import Grant, PolicyEngine
+from lockgate.policy import PolicyEngine
 
 MAX_TRIES = 64
 """So many members are asked whether they may receive a topic, and no more: a share can have thousands."""
@@ -38,12 +38,12 @@ class HandOver:
         self._is_over = is_over
         self._members: dict[str, _Members] = {}
 
-    def place(self, delivery: Delivery) -> bool:
-        """Give a delivery to another member of its share; say whether one took it."""
+    def find(self, delivery: Delivery) -> Target | None:
+        """Give another member of the share by which a delivery came, one with room for it; None when there is none."""
         members = self._members.get(delivery.share)
         if members is None:
             members = self._members[delivery.share] = self._find(delivery.share)
-        return self._try(members.connected, members.share, delivery) or self._try(
+        return self._next(members.connected, members.share, delivery) or self._next(
             members.absent, members.share, delivery
         )
 
@@ -62,27 +62,19 @@ class HandOver:
             members.absent.rotate(-members.share.turn)
         return members
 
-    def _try(self, candidates: deque[Session], share: Share | None, delivery: Delivery) -> bool:
+    def _next(self, candidates: deque[Session], share: Share | None, delivery: Delivery) -> Target | None:
+        message = delivery.message
         tries = min(MAX_TRIES, len(candidates))
-        while tries > 0 and candidates:
+        while share is not None and tries > 0 and candidates:
             session = candidates.popleft()
             if session.is_full:
                 continue  # and out of the line
             candidates.append(session)
             tries -= 1
-            subscription = share.members.get(session) if share is not None else None
-            grant = self._policy.authorize(session.principal, Operation.RECEIVE, delivery.message.topic)
-            if subscription is not None and isinstance(grant, Grant):
-                return _deliver(session, subscription, grant, delivery)
-        return False
-
-
-def _deliver(session: Session, subscription: Subscription, grant: Grant, delivery: Delivery) -> bool:
-    message = delivery.message
-    qos = min(message.qos, subscription.qos, grant.max_qos)
-    is_retained = message.retain and subscription.retain_as_published
-    identifiers = (subscription.identifier,) if subscription.identifier else ()
-    return session.deliver(message, qos, is_retained, identifiers, delivery.share) >= 0
+            target = member_target(self._policy, share, session, message.topic)
+            if target is not None and (session.outlet is not None or min(message.qos, target.qos) > 0):
+                return target
+        return None
 
 
 class _Members:

@@ -16,7 +16,7 @@ from lockgate.errors import AuthenticationFailed, LockgateError, QuotaExceeded, 
 from lockgate.hub.handover import HandOver
 from lockgate.hub.ports import Outlet, SessionStore
 from lockgate.hub.retained import Retained
-from lockgate.hub.routes import Memory
+from lockgate.hub.routes import Memory, Target
 from lockgate.hub.session import Session, Waiting
 from lockgate.hub.timers import Moment, Timers
 from lockgate.hub.trie import Trie
@@ -146,10 +146,7 @@ class Hub:
         for shared in route.shares:
             member = shared.pick(message.qos)
             if member is not None:
-                qos = message.qos if message.qos < member.qos else member.qos
-                is_retained = message.retain and member.retain_as_published
-                text = shared.share.text
-                number = member.session.deliver(message, qos, is_retained, member.identifiers, text)
+                number = _deliver(member, message, shared.share.text)
                 if number >= 0:
                     heard += 1
                     if number > commit:
@@ -242,7 +239,7 @@ class Hub:
             others = HandOver(self._trie, self._policy, session, is_over=True)
 
             def place(delivery: Delivery) -> bool:
-                return not may_receive(delivery.message.topic) and others.place(delivery)
+                return not may_receive(delivery.message.topic) and _place(others, delivery)
 
             with self._store.together():
                 session.hand_over(place, with_unsettled)
@@ -427,7 +424,7 @@ class Hub:
         is_over = self.sessions.get(session.client_id) is not session
         others = HandOver(self._trie, self._policy, session, is_over)
         with self._store.together():  # a crash finds each delivery with one member, not with two or none
-            session.hand_over(others.place)
+            session.hand_over(lambda delivery: _place(others, delivery))
 
     def _new_session(self, principal: Principal, expiry_seconds: float) -> Session:
         settings = self._settings
@@ -521,6 +518,18 @@ class Hub:
         self._replays.pop(session, None)
         self._timers.forget(session)
         self._memory.forget_client(session.client_id)
+
+
+def _place(others: HandOver, delivery: Delivery) -> bool:
+    """Give a delivery that came by a share to another member; say whether one took it."""
+    member = others.find(delivery)
+    return member is not None and _deliver(member, delivery.message, delivery.share) >= 0
+
+
+def _deliver(member: Target, message: Message, share: str) -> int:
+    qos = message.qos if message.qos < member.qos else member.qos
+    is_retained = message.retain and member.retain_as_published
+    return member.session.deliver(message, qos, is_retained, member.identifiers, share)
 
 
 def _proof_ended(principal: Principal) -> AuthenticationFailed:

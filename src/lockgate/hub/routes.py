@@ -185,13 +185,22 @@ class Memory:
         found: list[SharedTarget] = []
         for share in self._trie.match_shares(topic):
             members: list[Target] = []
-            for session, subscription in share.members.items():
-                grant = self._policy.authorize(session.principal, Operation.RECEIVE, topic)
-                if isinstance(grant, Grant):
-                    members.append(Target(session, [subscription], grant.max_qos))
+            for session in share.members:
+                member = member_target(self._policy, share, session, topic)
+                if member is not None:
+                    members.append(member)
             if members:
                 found.append(SharedTarget(share, members))
         return found
+
+
+def member_target(policy: PolicyEngine, share: Share, session: Session, topic: str) -> Target | None:
+    """Give how a member of a share hears `topic`; None when it may not, or is a member no longer."""
+    subscription = share.members.get(session)
+    grant = policy.authorize(session.principal, Operation.RECEIVE, topic)
+    if subscription is None or not isinstance(grant, Grant):
+        return None
+    return Target(session, [subscription], grant.max_qos)
 
 
 def _first_levels(topic: str) -> str:
