@@ -187,8 +187,7 @@ class Peer:
     def subscribe(self, *filters: Text, qos: int = 0, options: int = 0, **words: Any) -> Suback:
         """Subscribe to all filters with the same options (`options` beside the QoS), and expect them granted."""
         packet_id = self.send_subscribe(*((name, options | qos) for name in filters), **words)
-        suback = self._expect_among_messages(Suback)
-        assert suback.packet_id == packet_id
+        suback = self.expect_with_messages(Suback, packet_id=packet_id)
         assert suback.codes == (qos,) * len(filters), f"not granted: {suback}"
         return suback
 
@@ -196,9 +195,7 @@ class Peer:
         """Unsubscribe, and expect the answer."""
         packet_id = self.next_id()
         self.send_raw(codec.unsubscribe(self.version, packet_id, filters, **words))
-        unsuback = self._expect_among_messages(Unsuback)
-        assert unsuback.packet_id == packet_id
-        return unsuback
+        return self.expect_with_messages(Unsuback, packet_id=packet_id)
 
     def disconnect(self, code: int | None = None, properties: Properties | None = None) -> None:
         """Say goodbye, and see the server close."""
@@ -253,20 +250,13 @@ class Peer:
         raw, self._buffer = self._buffer[:size], self._buffer[size:]
         return raw
 
-    def expect_publish_answers(self, topic: Text) -> list[Packet]:
-        """Publish at QoS 1 and 2 where nobody listens; give what came beside the answers."""
-        beside: list[Packet] = []
-        for qos in (1, 2):
-            packet_id = self.send_publish(topic, b"x", qos=qos)
-            for kind in handshake(qos):
-                packet = self.receive()
-                while not isinstance(packet, kind) or packet.packet_id != packet_id:
-                    assert packet is not None, "the server closed the connection"
-                    beside.append(packet)
-                    packet = self.receive()
-                if isinstance(packet, Pubrec):
-                    self.send_ack(Pubrel, packet_id)
-        return beside
+    def receive_until(self, kind: type[P]) -> list[Packet]:
+        """Give what comes before the next packet of this kind, which is left out."""
+        before: list[Packet] = []
+        while not isinstance(packet := self.receive(), kind):
+            assert packet is not None, f"the server closed the connection instead of sending {kind.__name__}"
+            before.append(packet)
+        return before
 
     def expect(self, kind: type[P], seconds: float = WAIT_SECONDS, **fields: Any) -> P:
         """Give the next packet, which must be of this kind and have these fields."""
@@ -277,14 +267,13 @@ class Peer:
             assert getattr(packet, name) == value, f"expected {name} = {value!r} in {packet}"
         return packet
 
-    def _expect_among_messages(self, kind: type[P]) -> P:
-        """Give the next packet of this kind; messages before it are set aside: they may come first [MQTT-3.8.4-1]."""
+    def expect_with_messages(self, kind: type[P], **fields: Any) -> P:
+        """As `expect`, but messages may come first [MQTT-3.8.4-1]: they are set aside, and come next."""
         aside: list[Packet] = []
         while isinstance(packet := self.receive(), Publish):
             aside.append(packet)
-        self._aside = aside + self._aside
-        assert isinstance(packet, kind), f"expected {kind.__name__}, got {packet}"
-        return packet
+        self._aside = [*([packet] if packet is not None else []), *aside, *self._aside]
+        return self.expect(kind, **fields)
 
     def expect_connack(self, code: int = 0, **fields: Any) -> Connack:
         """Give the CONNACK, which must have this code."""

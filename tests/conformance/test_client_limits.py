@@ -169,7 +169,7 @@ def test_an_alias_above_what_the_server_takes_ends_the_connection(hub: Hub) -> N
 def test_an_alias_of_0_ends_the_connection(hub: Hub) -> None:
     peer = hub.client("peer")
     peer.send_publish(hub.topic(), b"x", properties={"topic_alias": 0})
-    peer.expect_end(0x94)
+    peer.expect_end(0x81, 0x82, 0x94)
 
 
 @statement("5.0", "MQTT-3.3.2-12")
@@ -239,7 +239,8 @@ def test_no_more_than_the_receive_maximum_is_in_flight_and_the_rest_goes_on(hub:
     reader.ping()
     reader.subscribe(hub.topic("other"))
     reader.unsubscribe(hub.topic("other"))
-    assert reader.expect_publish_answers(hub.topic("nobody")) == []
+    reader.publish(hub.topic("nobody"), b"x", qos=1)
+    reader.publish(hub.topic("nobody"), b"x", qos=2)
     for number in range(most, most + 3):
         settle(reader, flying.pop(0), refused=number == most)
         flying.append(reader.expect(Publish, payload=b"%d" % number))
