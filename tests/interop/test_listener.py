@@ -21,6 +21,7 @@ from lockgate.net.context import TlsContexts
 from lockgate.net.failures import TlsFailure, TlsReason
 from lockgate.net.link import Address, Link, NetLimits
 from lockgate.net.listener import Listener
+from lockgate.net.streams import Census
 from tests.support.certificates import Authority, self_signed
 from tests.support.tls import client_context
 
@@ -418,3 +419,36 @@ async def _openssl(command: list[str]) -> str:
     )
     output, _ = await process.communicate(b"close")
     return output.decode(errors="replace")
+
+
+def test_two_listeners_can_have_one_limit_together(room: Room) -> None:
+    async def main() -> None:
+        limits, census = NetLimits(max_connections=1), Census()
+
+        async def open_one() -> Listener:
+            return await Listener.open(
+                "127.0.0.1",
+                0,
+                lambda: Echo(room),
+                None,
+                limits,
+                lambda *failed: room.failures.put_nowait(failed),
+                census,
+            )
+
+        room.listener, other = await open_one(), await open_one()
+        reader, first = await room.connect(None)
+        first.write(b"in")
+        assert await reader.readexactly(8) == b"heard in"
+        refused, second = await asyncio.open_connection("127.0.0.1", other.port)
+        assert await refused.read() == b""
+        assert (await room.failure()).reason == TlsReason.TOO_MANY_CONNECTIONS
+        first.close()
+        await until(lambda: not room.listener.connection_count)
+        reader, third = await asyncio.open_connection("127.0.0.1", other.port)
+        third.write(b"in")
+        assert await reader.readexactly(8) == b"heard in"
+        for each in (second, third, other):
+            each.close()
+
+    _run(room, main)

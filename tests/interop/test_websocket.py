@@ -19,6 +19,7 @@ from tests.support.hub import RunningHub
 from tests.support.mqttjs import NodeClient
 from tests.support.paho_client import V5, V311, Heard, PahoClient
 from tests.support.peers import ALL_KINDS, Login
+from tests.support.peers import login as read_login
 
 pytestmark = pytest.mark.process
 VERSIONS = [V311, V5]
@@ -169,6 +170,30 @@ def test_a_stopping_hub_says_goodbye_in_mqtt_and_in_websocket(tmp_path: Path) ->
             with pytest.raises(ConnectionClosed):
                 await socket.recv()
             assert socket.close_code == 1000
+
+    run(main())
+
+
+# Client certificates
+
+
+@pytest.mark.parametrize(("asked", "code"), [("devices", 0x86), ("all", 0)])
+def test_a_library_that_offers_http_shows_its_certificate_when_all_are_asked(
+    tmp_path: Path, asked: str, code: int
+) -> None:
+    async def main() -> None:
+        with RunningHub(tmp_path / "hub", settings=f'websocket_certificates = "{asked}"\n') as hub:
+            login = read_login(hub.add_device("sensor", "x509"))
+            context = trust(login)
+            context.load_cert_chain(str(login.certificate), str(login.key))
+            context.set_alpn_protocols(["http/1.1"])
+            socket = await connect(
+                f"wss://localhost:{hub.websocket_port}", ssl=context, subprotocols=[Subprotocol("mqtt")]
+            )
+            answer = await answers(socket, Connect(V5, "sensor"))
+            assert isinstance(answer, Connack)
+            assert answer.code == code
+            await socket.close()
 
     run(main())
 
