@@ -136,12 +136,16 @@ def _elsewhere(text: str, settings: MqttSettings) -> tuple[int, Properties]:
     return ReasonCode.USE_ANOTHER_SERVER, Properties(reason_string=text, server_reference=settings.server_reference)
 
 
-def reasons(texts: list[str]) -> Properties:
-    """Give the one reason string of an answer to many topic filters."""
+def reasons(texts: dict[int, str], asked: int) -> Properties:
+    """Give the one reason string of an answer to `asked` topic filters; `texts` says why some were refused."""
     if not texts:
         return NO_PROPERTIES
-    shown = "; ".join(texts[:MAX_REASONS])
-    return Properties(reason_string=f"{shown}; and {len(texts) - MAX_REASONS} more" if texts[MAX_REASONS:] else shown)
+    if asked == 1:
+        return Properties(reason_string=texts[0])
+    told = [f"filter {number + 1}: {text}" for number, text in texts.items()]
+    if told[MAX_REASONS:]:
+        told = [*told[:MAX_REASONS], f"and {len(told) - MAX_REASONS} more"]
+    return Properties(reason_string="; ".join(told))
 
 
 def suback_code(error: LockgateError, version: int) -> int:

@@ -477,17 +477,16 @@ class MqttConnection:
         identifiers = subscribe.properties.subscription_identifiers
         codes: list[int] = []
         commit = 0
-        texts: list[str] = []
+        texts: dict[int, str] = {}
         for request in subscribe.requests:
             try:
                 code, number = self._subscribe(request, identifiers[0] if identifiers else 0)
                 commit = max(commit, number)
             except LockgateError as error:
                 code = mapping.suback_code(error, self._protocol.version)
-                reason = _reason(error, self._note(error, principal=self._principal))
-                texts.append(f"filter {len(codes) + 1}: {reason}")
+                texts[len(codes)] = _reason(error, self._note(error, principal=self._principal))
             codes.append(code)
-        self._protocol.answer(Suback(subscribe.packet_id, tuple(codes), mapping.reasons(texts)), commit)
+        self._protocol.answer(Suback(subscribe.packet_id, tuple(codes), mapping.reasons(texts, len(codes))), commit)
 
     def _subscribe(self, request: SubscriptionRequest, identifier: int) -> tuple[int, int]:
         assert self.session is not None
@@ -502,7 +501,7 @@ class MqttConnection:
             return
         codes: list[int] = []
         commit = 0
-        texts: list[str] = []
+        texts: dict[int, str] = {}
         for text in unsubscribe.filters:
             code: int = ReasonCode.SUCCESS
             try:
@@ -512,10 +511,9 @@ class MqttConnection:
                 commit = max(commit, number)
             except LockgateError as error:
                 code = mapping.unsuback_code(error)
-                reason = _reason(error, self._note(error, principal=self._principal))
-                texts.append(f"filter {len(codes) + 1}: {reason}")
+                texts[len(codes)] = _reason(error, self._note(error, principal=self._principal))
             codes.append(code)
-        self._protocol.answer(Unsuback(unsubscribe.packet_id, tuple(codes), mapping.reasons(texts)), commit)
+        self._protocol.answer(Unsuback(unsubscribe.packet_id, tuple(codes), mapping.reasons(texts, len(codes))), commit)
 
     def _are_too_many(self, filters: int) -> bool:
         """Break off with a client that names more topic filters in one packet than there is sense in."""

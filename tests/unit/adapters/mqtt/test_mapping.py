@@ -175,3 +175,12 @@ def test_a_kind_of_a_known_error_gets_its_parents_code() -> None:
     assert mapping.connack_code(Forbidden(), V311) == 5
     assert mapping.suback_code(Forbidden(), V5) == 0x87
     assert mapping.suback_code(Forbidden(), V311) == 0x80
+
+
+def test_one_reason_string_tells_of_the_filters_that_were_refused() -> None:
+    assert mapping.reasons({}, 3) is NO_PROPERTIES
+    assert mapping.reasons({0: "no"}, 1) == Properties(reason_string="no")
+    assert mapping.reasons({0: "no", 2: "never"}, 3) == Properties(reason_string="filter 1: no; filter 3: never")
+    many = mapping.reasons(dict.fromkeys(range(12), "no"), 12).reason_string
+    assert many is not None
+    assert many.endswith("filter 10: no; and 2 more")
