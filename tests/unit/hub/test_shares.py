@@ -483,7 +483,7 @@ STEPS = st.sampled_from(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(STEPS, st.integers(0, 3)), max_size=60))
+@given(st.lists(st.tuples(STEPS, st.integers(0, 3)), min_size=30, max_size=90))
 def test_every_message_is_settled_once_by_one_member_or_counted_as_dropped(steps: list[tuple[str, int]]) -> None:
     model = Model()
     for what, name in steps:
