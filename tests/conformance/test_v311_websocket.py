@@ -1,0 +1,107 @@
+"""MQTT 3.1.1 section 6: MQTT over WebSocket. Judged at our own hub alone: `--hub` is the URL of a plain or TLS port."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from tests.conformance import codec
+from tests.conformance.client import WAIT_SECONDS
+from tests.conformance.codec import V311, Connack, Packet, Pingresp, Puback, Publish, Suback
+from tests.conformance.conftest import Own
+from tests.conformance.marks import needs_lockgate, statement
+
+Opens = Callable[..., ClientConnection]
+
+
+@pytest.fixture
+def opens(own: Own) -> Iterator[Opens]:
+    """Open WebSockets to the hub, offering these subprotocols."""
+    context = ssl.create_default_context(cafile=str(own.running.ca_path))
+    url = f"wss://localhost:{own.running.websocket_port}/mqtt"
+    with ExitStack() as stack:
+
+        def open_one(*offered: str) -> ClientConnection:
+            names = [Subprotocol(name) for name in offered] or None
+            return stack.enter_context(
+                connect(url, ssl=context, subprotocols=names, open_timeout=WAIT_SECONDS, proxy=None)
+            )
+
+        yield open_one
+
+
+def hello(own: Own) -> bytes:
+    return codec.connect(V311, own.user, user=own.user, password=own.password)
+
+
+def packets(socket: ClientConnection) -> Iterator[Packet]:
+    """Give the packets that come in binary frames, wherever the frames begin and end."""
+    buffer = b""
+    while True:
+        while (found := codec.next_frame(buffer)) is None:
+            data = socket.recv(WAIT_SECONDS)
+            assert isinstance(data, bytes), "MQTT came in a text frame"
+            buffer += data
+        kind, flags, body, size = found
+        buffer = buffer[size:]
+        yield codec.decode(kind, flags, body, V311)
+
+
+@needs_lockgate
+@statement("3.1.1", "MQTT-6.0.0-1")
+@pytest.mark.parametrize("is_connected", [False, True], ids=["before CONNECT", "after CONNECT"])
+def test_packets_travel_in_binary_frames_and_a_text_frame_ends_the_connection(
+    own: Own, opens: Opens, is_connected: bool
+) -> None:
+    socket = opens("mqtt")
+    if is_connected:
+        socket.send(hello(own))
+        assert next(packets(socket)) == Connack(0)
+    socket.send("text")
+    with suppress(ConnectionClosed):
+        assert not socket.recv(WAIT_SECONDS), "3.1.1 has no word for it"
+    assert socket.close_code == 1003  # RFC 6455: data of a kind that is not taken
+
+
+@needs_lockgate
+@statement("3.1.1", "MQTT-6.0.0-2")
+def test_frames_and_packets_need_not_end_together(own: Own, opens: Opens) -> None:
+    """All in one frame, a byte in each, and cuts in the middle of packets."""
+    ping = codec.frame(codec.PINGREQ, b"")
+    said = hello(own) + ping + codec.subscribe(V311, 1, [("kettle/frames", 0)])
+    said += codec.publish(V311, "kettle/frames", b"x" * 200, qos=1, packet_id=2) + ping
+    for size in (len(said), 1, 7, 100):
+        socket = opens("mqtt")
+        for start in range(0, len(said), size):
+            socket.send(said[start : start + size])
+        heard = packets(socket)
+        assert next(heard) == Connack(0)
+        answers = [next(heard) for _ in range(5)]
+        assert answers.count(Pingresp()) == 2
+        for packet in (Suback(1, (0,)), Puback(2), Publish("kettle/frames", b"x" * 200)):
+            assert packet in answers
+
+
+@needs_lockgate
+@statement("3.1.1", "MQTT-6.0.0-4")
+@pytest.mark.parametrize("offered", [("mqtt",), ("chat", "mqtt"), ("mqttv3.1", "mqtt", "MQTT")], ids=" ".join)
+def test_the_subprotocol_that_is_selected_is_mqtt(opens: Opens, offered: tuple[str, ...]) -> None:
+    assert opens(*offered).subprotocol == "mqtt"
+
+
+@needs_lockgate
+@statement("3.1.1", "MQTT-6.0.0-4")
+@pytest.mark.parametrize("offered", [(), ("chat",), ("MQTT",)], ids=lambda names: " ".join(names) or "none")
+def test_no_other_subprotocol_is_ever_selected(opens: Opens, offered: tuple[str, ...]) -> None:
+    """A client that does not offer mqtt breaks 6.0.0-3; it may be turned away, or served without one."""
+    try:
+        socket = opens(*offered)
+    except InvalidHandshake:
+        return
+    assert socket.subprotocol is None
