@@ -106,6 +106,25 @@ def test_a_qos_2_delivery_is_completed_with_the_member_when_it_comes_back(hub: H
     other.expect_silence(qos=2)
 
 
+@statement("5.0", "MQTT-4.8.2-4", "MQTT-4.8.2-5")
+def test_what_waits_for_a_smaller_window_and_was_sent_before_stays_with_its_member(hub: Hub) -> None:
+    chosen, other = _delivering(hub, 2)
+    hub.client("publisher").publish(hub.topic(), b"y", qos=2)
+    sent = [chosen.expect(Publish), chosen.expect(Publish)]
+    other.subscribe(share(hub), qos=2)
+    chosen.cut()
+    narrow = {"session_expiry_interval": 300, "receive_maximum": 1}
+    chosen = hub.client("chosen", clean=False, properties=narrow)
+    chosen.expect(Publish, packet_id=sent[0].packet_id)
+    chosen.ping()
+    chosen.cut()
+    hub.wait_until_gone("chosen")
+    other.expect_silence(qos=2)
+    chosen = hub.client("chosen", clean=False, expiry=300)
+    for message in sent:
+        chosen.expect(Publish, packet_id=message.packet_id, payload=message.payload, dup=True)
+
+
 @statement("5.0", "MQTT-4.8.2-5")
 def test_a_qos_2_delivery_goes_to_no_other_when_the_members_session_ends(hub: Hub) -> None:
     chosen, other = _delivering(hub, 2)
