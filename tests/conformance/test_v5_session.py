@@ -150,8 +150,8 @@ def test_messages_of_one_publisher_arrive_in_their_order(hub: Hub, qos: int) -> 
         for index, publisher in enumerate(publishers):
             publisher.send_publish(hub.topic("same"), b"%d %d" % (index, number), qos=qos)
     for publisher in publishers if qos == 2 else ():
-        for _ in range(count):
-            publisher.send_ack(Pubrel, publisher.expect(Pubrec).packet_id)
+        for packet_id in [publisher.expect(Pubrec).packet_id for _ in range(count)]:
+            publisher.send_ack(Pubrel, packet_id)
     heard: list[list[int]] = [[], []]
     for payload in _payloads(peer, 2 * count):
         index, number = map(int, payload.split())
