@@ -13,6 +13,7 @@ class Event(StrEnum):
     LAB_DOOR_OPENED = "lab_door.opened"
 
     CLIENT_CONNECTED = "client.connected"
+    CLIENT_REAUTHENTICATED = "client.reauthenticated"
     CLIENT_DISCONNECTED = "client.disconnected"
     CLIENT_REFUSED = "client.refused"
     CLIENT_NAME_UNKNOWN = "server_name.not_covered"

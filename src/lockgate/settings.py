@@ -112,6 +112,8 @@ class IdentitySettings(_Section, frozen=True):
     """How long a lock-out lasts."""
     max_waiting_password_checks: Count = 64
     """How many password checks may wait for a worker; further clients are told that the server is busy."""
+    max_reauthentications_per_minute: Count = 20
+    """How often one session may prove itself anew (AUTH) within a minute; a client that does more is disconnected."""
 
 
 class NetSettings(_Section, frozen=True):

@@ -165,12 +165,6 @@ def test_a_second_connect_is_a_protocol_error() -> None:
     client.gets(Disconnect(ReasonCode.PROTOCOL_ERROR)).is_closed()
 
 
-def test_enhanced_authentication_is_refused() -> None:
-    asked = Properties(authentication_method="SCRAM-SHA-256")
-    client = Playbook().link().sends(Connect(V5, "sensor", properties=asked))
-    client.gets(Connack(ReasonCode.BAD_AUTHENTICATION_METHOD)).is_closed()
-
-
 def test_a_5_0_client_without_client_id_is_told_the_one_it_got() -> None:
     hub = Playbook()
     answer = hub.link().sends(Connect(V5, "", user_name="sensor")).takes(Connack)

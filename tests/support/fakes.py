@@ -19,6 +19,8 @@ from lockgate.model.principal import Principal
 from lockgate.model.session import Delivery, SessionRecord, StoredSession, Subscription
 from lockgate.net.link import Address, StreamHandler
 from lockgate.net.tls import Protection
+from lockgate.settings import IdentitySettings
+from tests.support.registry import FakeRegistry
 
 EVERYTHING = (
     Rule("everyone", Operation.PUBLISH, "#", id=1),
@@ -200,6 +202,7 @@ class FakeAuthenticator(Authenticator):
     """Believes that a client is who its client id says; `is_slow_for` names those whose check takes a thread."""
 
     def __init__(self) -> None:
+        super().__init__(FakeRegistry(), IdentitySettings())  # an exchange proves nobody
         self.is_slow_for: set[str] = set()
         self.expires_at: dict[str, float] = {}
         self.refusals: dict[str, LockgateError] = {}

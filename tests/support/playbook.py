@@ -37,6 +37,7 @@ from lockgate.adapters.mqtt.packets import (
 from lockgate.adapters.mqtt.server import MqttConnection, MqttDoor
 from lockgate.errors import LockgateError
 from lockgate.hub import Hub
+from lockgate.identity import Authenticator
 from lockgate.model.permission import Rule
 from lockgate.model.principal import Principal
 from lockgate.model.refusal import Refusal
@@ -45,6 +46,7 @@ from lockgate.policy import PolicyEngine
 from lockgate.registry.journal import Journal
 from lockgate.settings import Settings
 from tests.support.fakes import EVERYTHING, FakeAuthenticator, FakeLink, FakeLoop, FakeRules, FakeStore
+from tests.support.registry import FakeRegistry
 
 START = 1_000_000.0
 ANY_SIZE = 268_435_460
@@ -59,6 +61,7 @@ class Playbook:
         rules: what devices may do; everything by default.
         store: what an earlier playbook left behind, for a restart.
         now: unix seconds at which it begins.
+        registry: with one, identity is real, and devices and rules are the registry's.
     """
 
     def __init__(
@@ -67,23 +70,23 @@ class Playbook:
         rules: tuple[Rule, ...] = EVERYTHING,
         store: FakeStore | None = None,
         now: float = START,
+        registry: FakeRegistry | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.now = now
         self.rules = FakeRules(*rules)
         self.store = store or FakeStore()
         self.authenticator = FakeAuthenticator()
+        identity = self.authenticator if registry is None else Authenticator(registry, self.settings.identity)
         self.unheard: list[LockgateError] = []
         self.journal = Journal(1000, self._clock)
         self.loop = FakeLoop(50.0)
-        self.hub = Hub(PolicyEngine(self.rules), self.store, self.settings.hub, self._report)
+        self.hub = Hub(PolicyEngine(registry or self.rules), self.store, self.settings.hub, self._report)
         self.hub.restore(self.store.load(), list(self.store.retained.values()), now)
         loop: Any = self.loop
         asyncio._set_running_loop(loop)
         try:
-            self.door = MqttDoor(
-                self.hub, self.authenticator, self.journal, self.store, self.settings, Executor(), self._clock
-            )
+            self.door = MqttDoor(self.hub, identity, self.journal, self.store, self.settings, Executor(), self._clock)
         finally:
             asyncio._set_running_loop(None)
 

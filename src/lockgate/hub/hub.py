@@ -7,12 +7,13 @@ policy again for each receiver; nothing in here can be reached around that. Sess
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 import msgspec
 
-from lockgate.errors import AuthenticationFailed, LockgateError, QuotaExceeded, SessionTakenOver
+from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, QuotaExceeded, SessionTakenOver
 from lockgate.hub.handover import HandOver
 from lockgate.hub.ports import Outlet, SessionStore
 from lockgate.hub.retained import Retained
@@ -314,9 +315,25 @@ class Hub:
         # What is not stored waits for what was forgotten: a crash would bring back the session it was told is gone.
         commit = self._store.save_session(session.record()) if session.is_durable else self._last_forgotten
         self._timers.forget(session)
-        if principal.expires_at is not None:
-            self._timers.add(principal.expires_at, Moment.PROOF_ENDS, session)
+        self._end_with_proof(session, principal)
         return Opened(session, waiting is not None, tuple(resend), commit)
+
+    def prolong(self, session: Session, principal: Principal) -> None:
+        """Let a session go on under a fresh proof, which ends when it ends; every decision from here on is about it.
+
+        Args:
+            session: one that is connected.
+            principal: who it is now: the same device and client id, proven anew.
+
+        Raises:
+            NotAuthorized: it is somebody else.
+        """
+        if (principal.device, principal.client_id) != (session.principal.device, session.client_id):
+            raise NotAuthorized(f"the session of {session.client_id} goes on for nobody else")
+        self._become(session, principal)
+        self._end_with_proof(session, principal)
+        if session.is_durable:
+            self._store.save_session(session.record())
 
     def close_session(self, session: Session, outlet: Outlet, send_will: bool, now: float) -> None:
         """Part a session from its connection, which ended. `send_will` is false after a clean DISCONNECT."""
@@ -444,16 +461,23 @@ class Hub:
         return session
 
     def _adopt(self, session: Session, principal: Principal, expiry_seconds: float, will: Will | None) -> None:
-        if session.principal is not principal:
-            session.principal = principal
-            for subscription in session.subscriptions.values():  # their routes were made for who it was
-                self._memory.forget_routes(subscription.filter)
+        self._become(session, principal)
         session.expiry_seconds = expiry_seconds
         session.will = will
         if session.is_durable and expiry_seconds <= 0:
             # It was kept and shall end with this connection: the store need not know it any longer.
             self._last_forgotten = self._store.forget_session(session.client_id)
         session.is_durable = expiry_seconds > 0
+
+    def _become(self, session: Session, principal: Principal) -> None:
+        if session.principal is not principal:
+            session.principal = principal
+            for subscription in session.subscriptions.values():  # their routes were made for who it was
+                self._memory.forget_routes(subscription.filter)
+
+    def _end_with_proof(self, session: Session, principal: Principal) -> None:
+        at = principal.expires_at
+        self._timers.add(math.inf if at is None else at, Moment.PROOF_ENDS, session)
 
     def _take_over(self, session: Session, clean_start: bool, now: float) -> None:
         outlet, session.outlet = session.outlet, None

@@ -128,6 +128,13 @@ class Journal:
         )  # fmt: skip
         self._see(principal.device, "connect", f"{principal.client_id} by {principal.auth} over {how}")
 
+    def reauthenticated(self, principal: Principal, peer: Peer) -> None:
+        """Note that a device proved anew who it is, and that its session goes on."""
+        log.info(
+            Event.CLIENT_REAUTHENTICATED, device=principal.device, client_id=principal.client_id, auth=principal.auth,
+            until=principal.expires_at, address=peer.address.host, door=peer.door,
+        )  # fmt: skip
+
     def disconnected(self, principal: Principal, peer: Peer, is_clean: bool, error: Exception | None) -> None:
         """Note that a connection with a session is gone."""
         log.info(

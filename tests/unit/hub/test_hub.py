@@ -321,6 +321,41 @@ def test_will_expiry_and_proof_come_at_their_moments() -> None:
     assert "sensor" not in world.hub.sessions
 
 
+def test_a_session_goes_on_under_a_fresh_proof_until_that_ends() -> None:
+    world = World()
+    opened = world.hub.open_session(principal("sensor", "", NOW + 10), FakeOutlet(), False, 60.0, None, 100, NOW)
+    session = opened.session
+    world.hub.subscribe(session, Subscription(TopicFilter("a"), 1), NOW)
+    fresh = principal("sensor", "", NOW + 20)
+    world.hub.prolong(session, fresh)
+    assert session.principal is fresh
+    assert world.store.sessions["sensor"].principal == fresh
+    assert world.hub.publish(fresh, message()) == Receipt(1)
+    world.hub.handle_timer(NOW + 19.9)
+    outlet = outlet_of(session)
+    assert outlet.ended == []
+    world.hub.handle_timer(NOW + 20)
+    assert [error.reason for error in outlet.ended] == ["credential expired"]
+
+
+def test_a_proof_that_never_ends_takes_the_place_of_one_that_does() -> None:
+    world = World()
+    opened = world.hub.open_session(principal("sensor", "", NOW + 10), FakeOutlet(), False, 0.0, None, 100, NOW)
+    world.hub.prolong(opened.session, SENSOR)
+    world.hub.handle_timer(NOW + 1_000_000)
+    assert outlet_of(opened.session).ended == []
+    assert world.store.sessions == {}
+
+
+@pytest.mark.parametrize("other", [principal("office", "sensor"), principal("sensor", "sensor/1")])
+def test_a_session_goes_on_for_nobody_else(other: Principal) -> None:
+    world = World()
+    session = world.opens("sensor")
+    with pytest.raises(NotAuthorized):
+        world.hub.prolong(session, other)
+    assert session.principal == SENSOR
+
+
 def test_a_client_that_came_back_is_not_ended_by_the_time_of_its_absence() -> None:
     world = World()
     first = world.opens("sensor", expiry=60.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 from structlog.testing import LogCapture
@@ -155,6 +156,13 @@ def test_a_connection_is_logged_and_seen_with_its_protection(journal: Journal, l
     assert [line["protection"] for line in logged[:2]] == ["TLSv1.3 TLS_AES_256_GCM_SHA384", "plaintext"]
     assert [(line["is_clean"], line["error"]) for line in logged[2:]] == [(False, "cut"), (True, "")]
     assert ("sensor", "connect", NOW, "sensor/1 by x509 over TLSv1.3 TLS_AES_256_GCM_SHA384") in written(journal).seen
+
+
+def test_a_fresh_proof_is_logged_with_its_end(journal: Journal, logged: list[Any]) -> None:
+    journal.reauthenticated(msgspec.structs.replace(SENSOR, expires_at=NOW + 60), PEER)
+    assert [(line["event"], line["device"], line["until"]) for line in logged] == [
+        ("client.reauthenticated", "sensor", NOW + 60)
+    ]
 
 
 def test_an_ended_session_is_a_security_event_and_the_list_of_them_is_bounded(

@@ -6,6 +6,8 @@ Source: MQTT 5.0 section 2.4 (which code is legal in which packet); MQTT 3.1.1 s
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from lockgate.adapters.mqtt.packets import (
     NO_PROPERTIES,
@@ -41,6 +43,8 @@ from lockgate.model.session import Delivery, Subscription, Will
 from lockgate.model.topic import split_share, topic_name
 from lockgate.policy import LAB_DEVICE
 from lockgate.settings import MqttSettings
+
+T = TypeVar("T")
 
 MAX_REASONS = 10
 """So many refused topic filters of one packet are told of one by one."""
@@ -146,6 +150,34 @@ def reasons(texts: dict[int, str], asked: int) -> Properties:
     if told[MAX_REASONS:]:
         told = [*told[:MAX_REASONS], f"and {len(told) - MAX_REASONS} more"]
     return Properties(reason_string="; ".join(told))
+
+
+def decide_each(
+    wanted: Sequence[T], decide: Callable[[T], tuple[int, int]], refuse: Callable[[LockgateError], tuple[int, str]]
+) -> tuple[tuple[int, ...], Properties, int]:
+    """Give the codes of an answer to many topic filters, the reasons of those refused, and the commit it waits for.
+
+    Args:
+        wanted: what the packet asks for, one by one.
+        decide: gives the code of one, and its commit.
+        refuse: gives the code of one that `decide` refused, and why in words.
+    """
+    codes: list[int] = []
+    texts: dict[int, str] = {}
+    commit = 0
+    for each in wanted:
+        try:
+            code, number = decide(each)
+            commit = max(commit, number)
+        except LockgateError as error:
+            code, texts[len(codes)] = refuse(error)
+        codes.append(code)
+    return tuple(codes), reasons(texts, len(codes)), commit
+
+
+def heard_code(heard_by: int, version: int) -> int:
+    """Give the code that acknowledges a message which so many sessions hear."""
+    return ReasonCode.NO_MATCHING_SUBSCRIBERS if heard_by == 0 and version == V5 else ReasonCode.SUCCESS
 
 
 def suback_code(error: LockgateError, version: int) -> int:

@@ -6,8 +6,15 @@ itself what needs no decision (PINGREQ, PUBACK, PUBREC, PUBREL, PUBCOMP) and giv
 aliases stay in here: the driver sees whole topics.
 
     AWAITING_CONNECT --CONNECT--> AWAITING_VERDICT --accept--> CONNECTED --DISCONNECT, error, time--> CLOSED
-            |                            |
-            +--any other, time, error----+--refuse, time--------------------------------------------> CLOSED
+            |                      |  ^       |
+            |             challenge|  |AUTH   |
+            |                      v  |       |
+            |                  AWAITING_AUTH  |
+            |                        |        |
+            +--any other, time, error+--------+--refuse, time---------------------------------------> CLOSED
+
+Enhanced authentication (section 4.12) is a game of turns: each AUTH of the client is answered, by `challenge` or by the
+end of it, before it may send the next. Once CONNECTED the client may begin another one, and all else goes on meanwhile.
 
 Answers that promise storage (PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK) wait for their commit: `committed` lets
 them go, in their order. When something is wrong, `failure` says what, and the goodbye (if the version has one) is
@@ -69,6 +76,15 @@ class State(IntEnum):
     AWAITING_VERDICT = 1
     CONNECTED = 2
     CLOSED = 3
+    AWAITING_AUTH = 4
+
+
+class Exchange(IntEnum):
+    """Whose turn it is in an enhanced authentication."""
+
+    NONE = 0
+    HUB = 1
+    CLIENT = 2
 
 
 class MqttProtocol:
@@ -84,6 +100,10 @@ class MqttProtocol:
         self.version: int = 0
         self.failure: MqttError | None = None
         self.max_send_bytes: int = UNLIMITED_BYTES
+        self.method: str | None = None
+        """The authentication method of the CONNECT; None without enhanced authentication."""
+        self.last_word: bytes = b""
+        """What the method has to say to a client that is let in; it goes with the CONNACK."""
         self._settings = settings
         self._session: Session | None = None
         self._gathered: bytearray = bytearray()
@@ -97,6 +117,7 @@ class MqttProtocol:
         self._is_terse: bool = False
         self._aliases: IncomingAliases | None = None
         self._own_aliases: OutgoingAliases | None = None
+        self._exchange: Exchange = Exchange.NONE
         self._started_at: float = now
         self._heard_at: float = now
         self._keep_alive_seconds: float = 0.0
@@ -119,7 +140,11 @@ class MqttProtocol:
         packets: list[Packet] = []
         position = 0
         try:
-            while self.state is State.CONNECTED or self.state is State.AWAITING_CONNECT:
+            while (
+                self.state is State.CONNECTED
+                or self.state is State.AWAITING_CONNECT
+                or self.state is State.AWAITING_AUTH
+            ):
                 found = wire.decode(data, position, self.version, self._max_packet_bytes, self._max_users)
                 if found is None:
                     # Gather the rest, and look again when the packet is whole, not at every piece of it.
@@ -151,16 +176,36 @@ class MqttProtocol:
     def accept(self, session: Session, is_present: bool, properties: Properties, keep_alive_seconds: int) -> None:
         """Answer the CONNECT with yes, and join its session."""
         self.state = State.CONNECTED
+        self._exchange = Exchange.NONE
         self._session = session
         self._max_packet_bytes = self._settings.max_packet_bytes
         self._needed_bytes = 0
         self._keep_alive_seconds = keep_alive_seconds * KEEP_ALIVE_GRACE  # [MQTT-3.1.2-22]
+        if self.method is not None:  # [MQTT-4.12.0-5]
+            properties = msgspec.structs.replace(
+                properties, authentication_method=self.method, authentication_data=self.last_word or None
+            )
         self._write(Connack(0, is_present, properties))
 
     def refuse(self, code: int, properties: Properties = NO_PROPERTIES) -> None:
         """Answer the CONNECT with no; close the connection after `data_to_send`."""
         self._write(Connack(code, False, properties))
         self.state = State.CLOSED
+
+    def challenge(self, data: bytes) -> None:
+        """Go on with an enhanced authentication: it is the client's turn, and was not before."""
+        if self.state is State.AWAITING_VERDICT:
+            self.state = State.AWAITING_AUTH
+            if self._gathered:
+                self.fail(self._too_early())
+                return
+        self._exchange = Exchange.CLIENT
+        self._send_auth(ReasonCode.CONTINUE_AUTHENTICATION, data)  # [MQTT-4.12.0-2], [MQTT-4.12.0-3]
+
+    def reauthenticated(self, data: bytes) -> None:
+        """End a re-authentication with success."""
+        self._exchange = Exchange.NONE
+        self._send_auth(ReasonCode.SUCCESS, data)
 
     def send(self, packet: Publish) -> bool:
         """Send a PUBLISH; say whether it fits what the client takes (Maximum Packet Size) [MQTT-3.1.2-24]."""
@@ -216,7 +261,7 @@ class MqttProtocol:
         self.failure = error
         if self.state is State.AWAITING_CONNECT and error.code is ReasonCode.UNSUPPORTED_PROTOCOL_VERSION:
             self.refuse(1)  # 3.1.1 section 3.1.2.2: a return code that every version understands
-        elif self.state is State.AWAITING_VERDICT and self.version == V5:
+        elif (self.state is State.AWAITING_VERDICT or self.state is State.AWAITING_AUTH) and self.version == V5:
             self.refuse(error.code, Properties(reason_string=str(error)))
         elif self.state is State.AWAITING_VERDICT and error.code in RETURN_CODES:
             self.refuse(RETURN_CODES[error.code])
@@ -240,7 +285,7 @@ class MqttProtocol:
 
     def next_timer(self) -> float | None:
         """Give the monotonic second at which `handle_timer` wants to be called, None for never."""
-        if self.state is State.AWAITING_CONNECT:
+        if self.state is State.AWAITING_CONNECT or self.state is State.AWAITING_AUTH:
             return self._started_at + self._settings.connect_deadline_seconds
         if self.state is State.AWAITING_VERDICT:
             return self._heard_at + self._settings.connect_deadline_seconds
@@ -259,6 +304,9 @@ class MqttProtocol:
         elif self.state is State.AWAITING_VERDICT:
             seconds = self._settings.connect_deadline_seconds
             self.fail(MqttError(ReasonCode.SERVER_BUSY, f"a CONNECT could not be decided over within {seconds:g} s"))
+        elif self.state is State.AWAITING_AUTH:
+            seconds = self._settings.connect_deadline_seconds
+            self.fail(MqttError(ReasonCode.NOT_AUTHORIZED, f"the authentication did not end within {seconds:g} s"))
         else:
             limit = self._keep_alive_seconds
             self.fail(
@@ -271,8 +319,13 @@ class MqttProtocol:
         """Handle a packet that is no PUBLISH; say whether the driver must decide over it."""
         session = self._session
         if session is None:
-            if not isinstance(packet, Connect):
-                raise MqttError(ReasonCode.PROTOCOL_ERROR, "the first packet must be CONNECT")  # [MQTT-3.1.0-1]
+            if self.state is State.AWAITING_AUTH and isinstance(packet, Auth | Disconnect):
+                if isinstance(packet, Auth):
+                    self._take_turn(packet)
+                    self.state = State.AWAITING_VERDICT
+                return True
+            if self.state is State.AWAITING_AUTH or not isinstance(packet, Connect):
+                raise self._too_early()
             self._begin(packet)
             return True
         if isinstance(packet, Puback):
@@ -286,6 +339,9 @@ class MqttProtocol:
         elif isinstance(packet, Pingreq):
             self._write(Pingresp())  # [MQTT-3.12.4-1]
         elif isinstance(packet, REQUESTS):
+            return True
+        elif isinstance(packet, Auth):
+            self._take_turn(packet)
             return True
         else:
             name = type(packet).__name__.upper()
@@ -301,16 +357,41 @@ class MqttProtocol:
         if maximum:  # [MQTT-3.1.2-27]
             self._own_aliases = OutgoingAliases(maximum, self._settings.max_topic_alias_characters)
         self._is_terse = connect.properties.request_problem_information == 0
-        if connect.properties.authentication_method is not None:
-            raise MqttError(ReasonCode.BAD_AUTHENTICATION_METHOD, "this hub offers no enhanced authentication")
+        self.method = connect.properties.authentication_method
         if connect.version != V5 and not connect.client_id and not connect.clean_start:  # [MQTT-3.1.3-8] of 3.1.1
             raise MqttError(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "a session that is kept needs a client id")
+
+    def _too_early(self) -> MqttError:
+        """Say what a client that is not let in yet should have sent."""
+        if self.state is State.AWAITING_AUTH:  # [MQTT-3.1.2-30]
+            text = "only AUTH or DISCONNECT may come before the CONNACK that ends an authentication"
+        else:  # [MQTT-3.1.0-1]
+            text = "the first packet must be CONNECT"
+        return MqttError(ReasonCode.PROTOCOL_ERROR, text)
+
+    def _take_turn(self, auth: Auth) -> None:
+        """Check that an AUTH is the client's to send; then it is the hub's turn."""
+        if self.method is None:  # [MQTT-4.12.0-6], [MQTT-4.12.0-7]
+            raise MqttError(ReasonCode.PROTOCOL_ERROR, "who connected without an authentication method sends no AUTH")
+        if auth.properties.authentication_method != self.method:  # [MQTT-4.12.0-5], [MQTT-4.12.1-1]
+            raise MqttError(ReasonCode.PROTOCOL_ERROR, "an AUTH must name the authentication method of the CONNECT")
+        if self._exchange is Exchange.HUB:
+            raise MqttError(ReasonCode.PROTOCOL_ERROR, "an AUTH came before the one before it was answered")
+        is_begun = self._exchange is Exchange.CLIENT
+        expected = ReasonCode.CONTINUE_AUTHENTICATION if is_begun else ReasonCode.REAUTHENTICATE
+        if auth.code != expected:  # [MQTT-3.15.2-1], [MQTT-4.12.0-4], [MQTT-4.12.1-1]
+            text = f"an AUTH of the client has the reason code 0x{expected:02X} here, not 0x{auth.code:02X}"
+            raise MqttError(ReasonCode.PROTOCOL_ERROR, text)
+        self._exchange = Exchange.HUB
+
+    def _send_auth(self, code: ReasonCode, data: bytes) -> None:
+        self._write(Auth(code, Properties(authentication_method=self.method, authentication_data=data or None)))
 
     def _accept_publish(self, publish: Publish) -> bool:
         """Say whether a PUBLISH is to be brought to the hub: not when it repeats a QoS 2 message [MQTT-4.3.3-10]."""
         session = self._session
         if session is None:
-            raise MqttError(ReasonCode.PROTOCOL_ERROR, "the first packet must be CONNECT")
+            raise self._too_early()
         if publish.qos == 0:
             return True
         tag, unanswered = publish.packet_id, self._unanswered

@@ -17,10 +17,11 @@ import msgspec
 import structlog
 
 from lockgate.adapters.mqtt import mapping
-from lockgate.adapters.mqtt.admission import Admission, Admissions, Verdict
+from lockgate.adapters.mqtt.admission import Admission, Admissions, Renewal, Verdict
 from lockgate.adapters.mqtt.mapping import reason_code
 from lockgate.adapters.mqtt.packets import (
     V5,
+    Auth,
     Connect,
     Disconnect,
     MqttError,
@@ -79,8 +80,7 @@ class MqttDoor:
         self.outgoing = mapping.Outgoing()
         self.connections: set[MqttConnection] = set()
         self._loop = asyncio.get_running_loop()
-        limit = settings.identity.max_waiting_password_checks
-        self.admissions = Admissions(authenticator, workers, self._loop, wall_clock, limit)
+        self.admissions = Admissions(authenticator, workers, self._loop, wall_clock, settings.identity)
         self._is_replaying = False
         self._dirty: list[MqttConnection] = []
         self._waiting_for_commit: set[MqttConnection] = set()
@@ -155,6 +155,8 @@ class MqttConnection:
         self._is_lab = is_lab
         self._protocol = MqttProtocol(door.settings.mqtt, door._loop.time())
         self._principal: Principal | None = None
+        self._admission: Admission | None = None
+        self._renewal: Renewal | None = None
         self._client_id = ""
         self._joining: tuple[Connect, Opened] | None = None
         self._is_paused = False
@@ -346,31 +348,60 @@ class MqttConnection:
             self._on_unsubscribe(packet)
         elif isinstance(packet, Disconnect):
             self._on_disconnect(packet)
-        elif isinstance(packet, Connect):
-            self._on_connect(packet)
+        else:
+            if isinstance(packet, Connect):
+                self._on_connect(packet)
+            elif isinstance(packet, Auth):
+                self._on_auth(packet)
+            if self._protocol.state is State.AWAITING_VERDICT and not self._is_over:
+                self._is_reading = False
+                self.link.pause_reading()
 
     # CONNECT
 
     def _on_connect(self, connect: Connect) -> None:
         self._client_id = connect.client_id
-        Admission(
+        self._admission = Admission(
             self._door.admissions,
             self.link,
+            self._protocol,
             self._is_lab,
             lambda verdict: self.guarded(self._decide, connect, verdict),
-        ).begin(connect)
-        if self._protocol.state is State.AWAITING_VERDICT and not self._is_over:
-            self._is_reading = False
-            self.link.pause_reading()
+        )
+        self._admission.begin(connect)
+
+    def _on_auth(self, auth: Auth) -> None:
+        if self._admission is not None:
+            self._admission.proceed(auth)
+        elif self.session is not None:
+            self._renew(self.session, auth)
+
+    def _renew(self, session: Session, auth: Auth) -> None:
+        """Let the session go on under a fresh proof; without one, it is over [MQTT-4.12.1-2]."""
+        door, protocol = self._door, self._protocol
+        self._renewal = self._renewal or Renewal(door.admissions, self.link, protocol.method)
+        try:
+            turn = self._renewal.proceed(auth, session.principal)
+            if turn.principal is None:
+                protocol.challenge(turn.data)
+                return
+            self._hub.prolong(session, turn.principal)
+            self._principal = turn.principal
+            door.journal.reauthenticated(turn.principal, self._peer())
+            protocol.reauthenticated(turn.data)
+        except LockgateError as error:
+            protocol.disconnect(*mapping.goodbye(error, self._noted(error), door.settings.mqtt))
+            self._finish()
 
     def _decide(self, connect: Connect, verdict: Verdict) -> None:
         """The admission is over: let the client in, or tell it why not."""
         if self._is_over or self._protocol.state is not State.AWAITING_VERDICT:
             return
+        admission, self._admission = self._admission, None  # it holds the CONNECT, password and all
         if isinstance(verdict, Principal):
             self._admit(connect, verdict)
         elif isinstance(verdict, LockgateError):
-            self._refuse(connect, verdict)
+            self._refuse(connect, verdict, said=admission.user_name if admission is not None else "")
         else:
             raise verdict
 
@@ -422,9 +453,11 @@ class MqttConnection:
         self._read_on()
         self._receive(b"")  # what followed the CONNECT still waits
 
-    def _refuse(self, connect: Connect, error: LockgateError, principal: Principal | None = None) -> None:
-        reference = self._note(error, self._door.authenticator.shown_name(connect.user_name or ""), principal)
-        text = _reason(error, reference)
+    def _refuse(
+        self, connect: Connect, error: LockgateError, principal: Principal | None = None, said: str = ""
+    ) -> None:
+        user_name = self._door.authenticator.shown_name(said or connect.user_name or "")
+        text = self._noted(error, user_name, principal)
         self._protocol.refuse(*mapping.refusal(error, connect.version, text, self._door.settings.mqtt))
         self._finish()
 
@@ -442,27 +475,26 @@ class MqttConnection:
             outcome = self._hub.publish(principal, message)
             if isinstance(outcome, Receipt):
                 if publish.qos:
-                    self._protocol.acknowledge(publish, self._heard(outcome), outcome.commit)
+                    self._acknowledge(publish, outcome)
                 return
         else:
             # The message and the note that it came are stored together: a crash between them would lose or repeat it.
             with self._door.store.together():
                 outcome = self._hub.publish(principal, message)
                 if isinstance(outcome, Receipt):
-                    self._protocol.acknowledge(publish, self._heard(outcome), outcome.commit)
+                    self._acknowledge(publish, outcome)
                     return
         self._refuse_publish(publish, outcome, principal)
 
-    def _heard(self, receipt: Receipt) -> int:
-        if receipt.heard_by == 0 and self._protocol.version == V5:
-            return ReasonCode.NO_MATCHING_SUBSCRIBERS
-        return ReasonCode.SUCCESS
+    def _acknowledge(self, publish: Publish, receipt: Receipt) -> None:
+        code = mapping.heard_code(receipt.heard_by, self._protocol.version)
+        self._protocol.acknowledge(publish, code, receipt.commit)
 
     def _refuse_publish(self, publish: Publish, error: LockgateError, principal: Principal) -> None:
-        reference = self._note(error, principal=principal)
+        text = self._noted(error, principal=principal)
         if self._protocol.version == V5:
             code = reason_code(error, PacketType.PUBACK)
-            self._protocol.acknowledge(publish, code, 0, Properties(reason_string=_reason(error, reference)))
+            self._protocol.acknowledge(publish, code, 0, Properties(reason_string=text))
         elif self._door.settings.mqtt.on_refused_publish == "close":  # 3.1.1 has no other answer [MQTT-3.3.5-2]
             self._protocol.disconnect(0)
             self._finish()
@@ -475,18 +507,12 @@ class MqttConnection:
         if self._are_too_many(len(subscribe.requests)):
             return
         identifiers = subscribe.properties.subscription_identifiers
-        codes: list[int] = []
-        commit = 0
-        texts: dict[int, str] = {}
-        for request in subscribe.requests:
-            try:
-                code, number = self._subscribe(request, identifiers[0] if identifiers else 0)
-                commit = max(commit, number)
-            except LockgateError as error:
-                code = mapping.suback_code(error, self._protocol.version)
-                texts[len(codes)] = _reason(error, self._note(error, principal=self._principal))
-            codes.append(code)
-        self._protocol.answer(Suback(subscribe.packet_id, tuple(codes), mapping.reasons(texts, len(codes))), commit)
+        codes, properties, commit = mapping.decide_each(
+            subscribe.requests,
+            lambda request: self._subscribe(request, identifiers[0] if identifiers else 0),
+            lambda error: (mapping.suback_code(error, self._protocol.version), self._noted(error)),
+        )
+        self._protocol.answer(Suback(subscribe.packet_id, codes, properties), commit)
 
     def _subscribe(self, request: SubscriptionRequest, identifier: int) -> tuple[int, int]:
         assert self.session is not None
@@ -496,24 +522,19 @@ class MqttConnection:
         return granted
 
     def _on_unsubscribe(self, unsubscribe: Unsubscribe) -> None:
-        assert self.session is not None
         if self._are_too_many(len(unsubscribe.filters)):
             return
-        codes: list[int] = []
-        commit = 0
-        texts: dict[int, str] = {}
-        for text in unsubscribe.filters:
-            code: int = ReasonCode.SUCCESS
-            try:
-                was_there, number = self._hub.unsubscribe(self.session, topic_filter(text))
-                if not was_there:
-                    code = ReasonCode.NO_SUBSCRIPTION_EXISTED
-                commit = max(commit, number)
-            except LockgateError as error:
-                code = mapping.unsuback_code(error)
-                texts[len(codes)] = _reason(error, self._note(error, principal=self._principal))
-            codes.append(code)
-        self._protocol.answer(Unsuback(unsubscribe.packet_id, tuple(codes), mapping.reasons(texts, len(codes))), commit)
+        codes, properties, commit = mapping.decide_each(
+            unsubscribe.filters,
+            self._unsubscribe,
+            lambda error: (mapping.unsuback_code(error), self._noted(error)),
+        )
+        self._protocol.answer(Unsuback(unsubscribe.packet_id, codes, properties), commit)
+
+    def _unsubscribe(self, text: str) -> tuple[int, int]:
+        assert self.session is not None
+        was_there, commit = self._hub.unsubscribe(self.session, topic_filter(text))
+        return (ReasonCode.SUCCESS if was_there else ReasonCode.NO_SUBSCRIPTION_EXISTED), commit
 
     def _are_too_many(self, filters: int) -> bool:
         """Break off with a client that names more topic filters in one packet than there is sense in."""
@@ -525,10 +546,8 @@ class MqttConnection:
         return filters > limit
 
     def _on_disconnect(self, disconnect: Disconnect) -> None:
-        session = self.session
-        assert session is not None
-        interval = disconnect.properties.session_expiry_interval
-        if interval is not None:
+        session, interval = self.session, disconnect.properties.session_expiry_interval
+        if session is not None and interval is not None:  # without a session, it gives up an authentication
             if interval and session.expiry_seconds <= 0:  # [MQTT-3.14.2-2]
                 self._protocol.fail(MqttError(ReasonCode.PROTOCOL_ERROR, "the session was to end with the connection"))
                 return
@@ -557,7 +576,7 @@ class MqttConnection:
         error = LockgateError("an unexpected error", reason="unspecified error")
         reference = self._note(error, principal=self._principal)
         log.exception(Event.UNEXPECTED_ERROR, reference=reference, client_id=self._client_id)
-        properties = Properties(reason_string=_reason(error, reference))
+        properties = Properties(reason_string=f"{error.reason} (reference {reference})")
         if self._protocol.state is State.AWAITING_VERDICT and self._protocol.version == V5:
             self._protocol.refuse(ReasonCode.UNSPECIFIED_ERROR, properties)
         self._protocol.disconnect(ReasonCode.UNSPECIFIED_ERROR, properties)
@@ -571,9 +590,8 @@ class MqttConnection:
         claimed = user_name or self._client_id.partition("/")[0]
         return self._door.journal.refused(error, self._peer(), device or claimed, is_verified=bool(device))
 
+    def _noted(self, error: LockgateError, user_name: str = "", principal: Principal | None = None) -> str:
+        return f"{error.reason} (reference {self._note(error, user_name, principal or self._principal)})"
+
     def _peer(self) -> Peer:
         return Peer("mqtt", self.link.peer, self._client_id, self.link.protection)
-
-
-def _reason(error: LockgateError, reference: str) -> str:
-    return f"{error.reason} (reference {reference})"

@@ -184,3 +184,19 @@ def test_one_reason_string_tells_of_the_filters_that_were_refused() -> None:
     many = mapping.reasons(dict.fromkeys(range(12), "no"), 12).reason_string
     assert many is not None
     assert many.endswith("filter 10: no; and 2 more")
+
+
+def test_each_filter_gets_its_code_and_the_latest_commit_counts() -> None:
+    def decide(wanted: str) -> tuple[int, int]:
+        if wanted == "bad":
+            raise NotAuthorized("no")
+        return len(wanted), 10 * len(wanted)
+
+    found = mapping.decide_each(["a", "bad", "bb", "bad"], decide, lambda error: (0x87, str(error)))
+    assert found == ((1, 0x87, 2, 0x87), Properties(reason_string="filter 2: no; filter 4: no"), 20)
+    assert mapping.decide_each(["a"], decide, lambda error: (0, "")) == ((1,), NO_PROPERTIES, 10)
+
+
+@pytest.mark.parametrize(("heard_by", "version", "code"), [(0, V5, 0x10), (1, V5, 0), (0, V311, 0), (1, V311, 0)])
+def test_a_message_that_nobody_hears_is_acknowledged_as_that_in_5_0(heard_by: int, version: int, code: int) -> None:
+    assert mapping.heard_code(heard_by, version) == code

@@ -125,14 +125,6 @@ def test_an_unknown_version_is_refused_in_words_that_every_version_knows(level: 
     assert protocol.state is State.CLOSED
 
 
-def test_enhanced_authentication_is_refused_with_its_code() -> None:
-    protocol = MqttProtocol(LIMITS, 0.0)
-    asked = Connect(V5, "sensor", properties=Properties(authentication_method="x"))
-    assert protocol.receive_data(data(asked), 0.0) == []
-    reason = Properties(reason_string="this hub offers no enhanced authentication")
-    assert sent(protocol) == [Connack(ReasonCode.BAD_AUTHENTICATION_METHOD, False, reason)]
-
-
 def test_3_1_1_without_client_id_must_ask_for_a_clean_session() -> None:
     protocol = MqttProtocol(LIMITS, 0.0)
     protocol.receive_data(data(Connect(V311, "", clean_start=False)), 0.0)
@@ -145,6 +137,130 @@ def test_any_other_failure_before_the_verdict_is_silent_in_3_1_1() -> None:
     protocol.receive_data(data(Connect(V311, "sensor")), 0.0)
     protocol.fail(MqttError(ReasonCode.PROTOCOL_ERROR, "x"))
     assert (protocol.state, protocol.data_to_send()) == (State.CLOSED, b"")
+
+
+# Enhanced authentication
+
+SCRAM = Properties(authentication_method="S", authentication_data=b"one")
+ASKED = Connect(V5, "sensor", properties=SCRAM)
+
+
+def answer(code: int = 0x18, method: str | None = "S", words: bytes | None = b"two") -> Auth:
+    return Auth(code, Properties(authentication_method=method, authentication_data=words))
+
+
+def challenged() -> MqttProtocol:
+    protocol = MqttProtocol(LIMITS, 0.0)
+    assert protocol.receive_data(data(ASKED), 0.0) == [ASKED]
+    protocol.challenge(b"why")
+    assert sent(protocol) == [answer(words=b"why")]
+    assert protocol.state is State.AWAITING_AUTH
+    return protocol
+
+
+def authenticated() -> MqttProtocol:
+    protocol = MqttProtocol(LIMITS, 0.0)
+    protocol.receive_data(data(ASKED), 0.0)
+    protocol.last_word = b"yes"
+    protocol.accept(new_session(), False, NO_PROPERTIES, 0)
+    assert sent(protocol) == [Connack(0, False, Properties(authentication_method="S", authentication_data=b"yes"))]
+    return protocol
+
+
+def test_an_authentication_goes_in_turns_and_the_connack_names_its_method() -> None:
+    protocol = challenged()
+    assert protocol.receive_data(data(answer()), 1.0) == [answer()]
+    assert protocol.state is State.AWAITING_VERDICT
+    protocol.challenge(b"")
+    assert sent(protocol) == [answer(words=None)]
+    assert protocol.receive_data(data(answer()), 1.0) == [answer()]
+    protocol.accept(new_session(), False, NO_PROPERTIES, 0)
+    assert sent(protocol) == [Connack(0, False, Properties(authentication_method="S"))]
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [Pingreq(), Publish(A, b""), Subscribe(1, (SubscriptionRequest("a"),)), ASKED, Puback(1)],
+)
+def test_nothing_but_auth_and_disconnect_comes_before_the_connack(packet: Packet) -> None:
+    protocol = challenged()
+    assert protocol.receive_data(data(packet), 1.0) == []
+    (refusal,) = sent(protocol)
+    assert isinstance(refusal, Connack)
+    assert (refusal.code, protocol.state) == (ReasonCode.PROTOCOL_ERROR, State.CLOSED)
+
+
+def test_who_gives_up_an_authentication_may_say_goodbye() -> None:
+    assert challenged().receive_data(data(Disconnect(), Pingreq()), 1.0) == [Disconnect()]
+
+
+def test_what_came_before_its_turn_ends_an_authentication() -> None:
+    protocol = MqttProtocol(LIMITS, 0.0)
+    assert protocol.receive_data(data(ASKED, answer()), 0.0) == [ASKED]
+    protocol.challenge(b"why")
+    assert (code_of(protocol), protocol.state) == (ReasonCode.PROTOCOL_ERROR, State.CLOSED)
+    assert [type(packet) for packet in sent(protocol)] == [Connack]
+
+
+@pytest.mark.parametrize(
+    "wrong", [answer(method="T"), answer(method=None, words=None), answer(0), answer(0x19), Auth()]
+)
+def test_an_auth_that_does_not_go_on_with_the_authentication_is_a_protocol_error(wrong: Auth) -> None:
+    protocol = challenged()
+    assert protocol.receive_data(data(wrong), 1.0) == []
+    assert code_of(protocol) is ReasonCode.PROTOCOL_ERROR
+    assert [type(packet) for packet in sent(protocol)] == [Connack]
+
+
+def test_an_authentication_has_the_time_of_a_connect() -> None:
+    protocol = challenged()
+    assert protocol.receive_data(data(answer()), 4.0) == [answer()]
+    assert protocol.next_timer() == 9.0, "it is the hub's turn"
+    protocol.challenge(b"why")
+    assert protocol.next_timer() == 5.0
+    protocol.handle_timer(4.9)
+    assert protocol.failure is None
+    protocol.handle_timer(5.0)
+    assert code_of(protocol) is ReasonCode.NOT_AUTHORIZED
+    assert [type(packet) for packet in sent(protocol)] == [Auth, Connack]
+
+
+def test_a_reauthentication_goes_in_turns_while_the_session_goes_on() -> None:
+    protocol = authenticated()
+    first = answer(0x19)
+    assert protocol.receive_data(data(Pingreq(), first, Pingreq()), 1.0) == [first]
+    protocol.challenge(b"why")
+    assert protocol.state is State.CONNECTED
+    assert protocol.receive_data(data(Pingreq(), answer()), 1.0) == [answer()]
+    protocol.reauthenticated(b"yes")
+    expected = [Pingresp(), Pingresp(), answer(words=b"why"), Pingresp(), answer(0, words=b"yes")]
+    assert sent(protocol) == expected
+    assert protocol.receive_data(data(first), 1.0) == [first], "and again"
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        (answer(),),
+        (answer(0),),
+        (answer(0x19, "T"),),
+        (answer(0x19, None, None),),
+        (answer(0x19), answer(0x19)),
+        (answer(0x19), answer()),
+    ],
+)
+def test_an_auth_out_of_turn_ends_the_connection(packets: tuple[Auth, ...]) -> None:
+    protocol = authenticated()
+    assert protocol.receive_data(data(*packets), 1.0) == list(packets[:-1])
+    (goodbye,) = sent(protocol)
+    assert isinstance(goodbye, Disconnect)
+    assert goodbye.code == ReasonCode.PROTOCOL_ERROR
+
+
+def test_who_connected_without_a_method_sends_no_auth() -> None:
+    protocol, _ = connected()
+    assert protocol.receive_data(data(answer(0x19)), 0.0) == []
+    assert code_of(protocol) is ReasonCode.PROTOCOL_ERROR
 
 
 # Bytes
