@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,13 +23,14 @@ from lockgate.adapters.mqtt.packets import (
     SubscriptionRequest,
 )
 from lockgate.model.topic import TopicFilter, TopicName
+from lockgate.store.messages_db import MessagesDb
 from lockgate.store.messages_reader import read_security_events
 from lockgate.store.registry_db import RegistryDb
 from tests.support.hub import RunningHub, eventually
 from tests.support.paho_peer import PahoPeer
 from tests.support.raw_peer import RawPeer
+from tests.support.strict import DAY, Sent, StrictClient, StrictPublisher, StrictSubscriber
 
-DAY = 86_400
 COUNT = 60
 
 
@@ -241,63 +243,113 @@ def test_sessions_of_devices_that_were_removed_or_revoked_while_the_hub_was_down
     reborn.close()
 
 
-class Load:
-    """A device that publishes as fast as it is acknowledged, through kills and cuts."""
+def last_words(sent: Sequence[Sent]) -> dict[str, tuple[int, int]]:
+    """Give for each topic of a publisher the numbers of the last message that was acknowledged, and sent."""
+    words: dict[str, tuple[int, int]] = {}
+    for each in sent:
+        number = number_of(each.payload)
+        acknowledged, _ = words.get(each.topic, (-1, -1))
+        words[each.topic] = (number if each.acknowledged_ns else acknowledged, number)
+    return words
 
-    def __init__(self, site: Site, name: str, qos: int) -> None:
-        self.peer = site.source_peer(name)
-        self.acknowledged: set[bytes] = set()
-        self.is_ending = False
-        self._name, self._qos, self._number = name, qos, 0
-        self._waiting: dict[int, bytes] = {}
-        self.peer.connect()
 
-    def step(self) -> None:
-        """Note what was acknowledged, and publish more."""
-        for packet_id in [each for each in self._waiting if each in self.peer.acknowledged]:
-            del self.peer.acknowledged[packet_id]
-            self.acknowledged.add(self._waiting.pop(packet_id))
-        while len(self._waiting) < 40 and not self.is_ending:
-            payload = f"{self._name}-{self._number}".encode()
-            self._waiting[self.peer.client.publish(f"load/{self._name}", payload, self._qos).mid] = payload
-            self._number += 1
+def number_of(payload: bytes) -> int:
+    """Give the number that a strict publisher wrote into a payload."""
+    return int(payload.split(b":")[1])
+
+
+def subscriptions_and_retained(home: Path) -> tuple[dict[str, set[str]], dict[str, int]]:
+    """Read from the disk who is subscribed to what, and the number in each retained message."""
+    db = MessagesDb(home / "messages.db")
+    filters = {s.record.principal.client_id: {each.text for each in s.subscriptions} for s in db.load()}
+    retained = {str(each.topic): number_of(each.payload) for each in db.retained()}
+    db.close()
+    return filters, retained
+
+
+class Storm:
+    """Publishers at QoS 1 and 2 and one of retained messages; two subscribers and a share of two, all persistent."""
+
+    def __init__(self, site: Site, seed: int) -> None:
+        self.site, self.chance = site, random.Random(seed)
+        source, sink, port = site.source, site.sink, site.port
+        topics = ("load/x", "load/y")
+        self.loads = [
+            StrictPublisher(source, port, "one", topics, 1),
+            StrictPublisher(source, port, "two", topics, 2),
+            StrictPublisher(source, port, "also-two", topics, 2),
+        ]
+        self.keeper = StrictPublisher(source, port, "keeper", tuple(f"load/kept/{n}" for n in range(5)), 1, retain=True)
+        self.lone = [StrictSubscriber(sink, port, f"lone-{n}", "load/+") for n in range(2)]
+        self.share = [StrictSubscriber(sink, port, f"member-{n}", "$share/all/load/+") for n in range(2)]
+        for subscriber in (*self.lone, *self.share):
+            subscriber.start()
+            assert subscriber.is_subscribed.wait(15), subscriber.name
+        for publisher in (*self.loads, self.keeper):
+            publisher.start()
 
     @property
-    def is_done(self) -> bool:
-        return not self._waiting
+    def clients(self) -> list[StrictClient]:
+        """All of them."""
+        return [*self.loads, self.keeper, *self.lone, *self.share]
+
+    def blow(self, seconds: float) -> None:
+        """Cut a connection now and then."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self.chance.random() < 0.05:
+                self.chance.choice(self.clients).cut()
+            time.sleep(0.005)
+
+    def settle(self) -> None:
+        """Publish nothing new; wait until all is acknowledged and heard; count."""
+        for publisher in (*self.loads, self.keeper):
+            publisher.finish(60)
+        wanted = set().union(*(each.acknowledged for each in self.loads))
+        for subscriber in self.lone:
+            check_once_at_qos_2(subscriber.wait_for(wanted))
+
+        def shared() -> Counter[bytes]:
+            return self.share[0].payloads() + self.share[1].payloads()
+
+        eventually(lambda: wanted <= shared().keys(), 60.0, "every acknowledged message for the share")
+        check_once_at_qos_2(shared())
+
+    def end(self) -> None:
+        """Stop all clients; none of them may have a complaint."""
+        for each in self.clients:
+            each.end()
+
+
+def check_once_at_qos_2(counts: Counter[bytes]) -> None:
+    assert {payload for payload, count in counts.items() if count > 1 and b"two" in payload} == set()
 
 
 def endure(site: Site, kills: int, seed: int) -> None:
     """Kill the hub at random moments under load, and cut connections; then count what arrived."""
-    chance = random.Random(seed)
-    sink = site.sink_peer()
-    sink.connect()
-    sink.subscribe("load/#", 2)
-    loads = [Load(site, "one", 1), Load(site, "two", 2), Load(site, "also-two", 2)]
+    storm = Storm(site, seed)
     for _ in range(kills):
-        until = time.monotonic() + chance.uniform(0.05, 0.5)
-        while time.monotonic() < until:
-            for load in loads:
-                load.step()
-            if chance.random() < 0.05:
-                chance.choice([sink, *(load.peer for load in loads)]).cut()
-            time.sleep(0.005)
-        site.interrupt("a kill of the hub")
-    for load in loads:
-        load.is_ending = True
-
-    def is_done() -> bool:
-        for load in loads:
-            load.step()
-        return all(load.is_done for load in loads)
-
-    eventually(is_done, 30.0, "the last acknowledgement")
-    counts = receive_all(sink, set().union(*(load.acknowledged for load in loads)))
-    for peer in (sink, *(load.peer for load in loads)):
-        peer.close()
-    assert all(len(load.acknowledged) > kills for load in loads), "there was a load"
-    twice = {payload for payload, count in counts.items() if count > 1 and b"two" in payload}
-    assert twice == set(), f"seed {seed}"
+        storm.blow(storm.chance.uniform(0.05, 0.5))
+        site.hub.kill()
+        words = last_words(storm.keeper.sent)
+        left = site.hub.folder / "left"
+        shutil.copytree(site.hub.home, left)
+        filters, retained = subscriptions_and_retained(left)
+        shutil.rmtree(left)
+        for each in storm.lone:
+            assert filters[f"sink/{each.suffix}"] == {"load/+"}
+        for each in storm.share:
+            assert filters[f"sink/{each.suffix}"] == {"$share/all/load/+"}
+        for topic, (acknowledged, sent) in words.items():
+            assert acknowledged <= retained.get(topic, -1) <= sent, f"{topic}, seed {seed}"
+        site.hub.start(site.port)
+    storm.settle()
+    storm.end()
+    assert all(len(load.acknowledged) > kills for load in storm.loads), "there was a load"
+    site.hub.kill()
+    _, retained = subscriptions_and_retained(site.hub.home)
+    assert retained == {topic: sent for topic, (_, sent) in last_words(storm.keeper.sent).items()}
+    site.hub.start(site.port)
 
 
 def test_random_kills_under_load_lose_nothing_and_repeat_nothing_at_qos_2(site: Site) -> None:
@@ -308,3 +360,34 @@ def test_random_kills_under_load_lose_nothing_and_repeat_nothing_at_qos_2(site: 
 @pytest.mark.timeout(900)
 def test_two_hundred_kills_under_load_lose_nothing_and_repeat_nothing_at_qos_2(site: Site) -> None:
     endure(site, kills=200, seed=random.randrange(1_000_000))
+
+
+@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
+def test_cut_connections_lose_nothing_and_repeat_nothing_at_qos_2(site: Site, count: int) -> None:
+    chance = random.Random(count)
+    subscribers = [StrictSubscriber(site.sink, site.port, name, "load/#") for name in ("first", "second")]
+    for subscriber in subscribers:
+        subscriber.start()
+        assert subscriber.is_subscribed.wait(15)
+    publishers = [
+        StrictPublisher(site.source, site.port, f"qos-{qos}", (f"load/{qos}",), qos, count=count) for qos in (0, 1, 2)
+    ]
+    for publisher in publishers:
+        publisher.start()
+    clients: list[StrictClient] = [*subscribers, *publishers]
+    cuts = 0
+    while not all(each.is_done for each in publishers) or cuts < 20:
+        time.sleep(chance.uniform(0.0, 0.05))
+        chance.choice(clients).cut()
+        cuts += 1
+    wanted = publishers[1].acknowledged | publishers[2].acknowledged
+    assert len(wanted) == 2 * count
+    for subscriber in subscribers:
+        counts = subscriber.wait_for(wanted)
+        exact = {payload: times for payload, times in counts.items() if payload.startswith(b"qos-2:")}
+        assert len(exact) == count
+        assert set(exact.values()) == {1}, "at QoS 2 each comes once"
+        assert all(times == 1 for payload, times in counts.items() if payload.startswith(b"qos-0:"))
+    for client in clients:
+        client.end()
+    assert sum(each.connections for each in clients) > len(clients) + 5, "there were cuts"
