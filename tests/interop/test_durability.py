@@ -29,8 +29,9 @@ from lockgate.store.registry_db import RegistryDb
 from tests.support.hub import RunningHub, eventually
 from tests.support.paho_peer import PahoPeer
 from tests.support.raw_peer import RawPeer
-from tests.support.strict import DAY, Sent, StrictClient, StrictPublisher, StrictSubscriber
+from tests.support.strict import Sent, StrictClient, StrictPublisher, StrictSubscriber
 
+DAY = 86_400
 COUNT = 60
 
 
@@ -243,6 +244,32 @@ def test_sessions_of_devices_that_were_removed_or_revoked_while_the_hub_was_down
     reborn.close()
 
 
+class Load:
+    """A device that publishes as fast as it is acknowledged, through kills and cuts."""
+
+    def __init__(self, site: Site, name: str, qos: int) -> None:
+        self.peer = site.source_peer(name)
+        self.acknowledged: set[bytes] = set()
+        self.is_ending = False
+        self._name, self._qos, self._number = name, qos, 0
+        self._waiting: dict[int, bytes] = {}
+        self.peer.connect()
+
+    def step(self) -> None:
+        """Note what was acknowledged, and publish more."""
+        for packet_id in [each for each in self._waiting if each in self.peer.acknowledged]:
+            del self.peer.acknowledged[packet_id]
+            self.acknowledged.add(self._waiting.pop(packet_id))
+        while len(self._waiting) < 40 and not self.is_ending:
+            payload = f"{self._name}-{self._number}".encode()
+            self._waiting[self.peer.client.publish(f"load/{self._name}", payload, self._qos).mid] = payload
+            self._number += 1
+
+    @property
+    def is_done(self) -> bool:
+        return not self._waiting
+
+
 def last_words(sent: Sequence[Sent]) -> dict[str, tuple[int, int]]:
     """Give for each topic of a publisher the numbers of the last message that was acknowledged, and sent."""
     words: dict[str, tuple[int, int]] = {}
@@ -285,6 +312,7 @@ class Storm:
         for subscriber in (*self.lone, *self.share):
             subscriber.start()
             assert subscriber.is_subscribed.wait(15), subscriber.name
+        self.paho = Load(site, "paho-two", 2)
         for publisher in (*self.loads, self.keeper):
             publisher.start()
 
@@ -297,15 +325,18 @@ class Storm:
         """Cut a connection now and then."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
+            self.paho.step()
             if self.chance.random() < 0.05:
-                self.chance.choice(self.clients).cut()
+                self.chance.choice([*(each.cut for each in self.clients), self.paho.peer.cut])()
             time.sleep(0.005)
 
     def settle(self) -> None:
         """Publish nothing new; wait until all is acknowledged and heard; count."""
         for publisher in (*self.loads, self.keeper):
             publisher.finish(60)
-        wanted = set().union(*(each.acknowledged for each in self.loads))
+        self.paho.is_ending = True
+        eventually(self.paho_is_done, 60.0, "the last acknowledgement for paho")
+        wanted = self.paho.acknowledged.union(*(each.acknowledged for each in self.loads))
         for subscriber in self.lone:
             check_once_at_qos_2(subscriber.wait_for(wanted))
 
@@ -315,10 +346,16 @@ class Storm:
         eventually(lambda: wanted <= shared().keys(), 60.0, "every acknowledged message for the share")
         check_once_at_qos_2(shared())
 
+    def paho_is_done(self) -> bool:
+        """Look at what paho heard; say whether all of its messages are acknowledged."""
+        self.paho.step()
+        return self.paho.is_done
+
     def end(self) -> None:
         """Stop all clients; none of them may have a complaint."""
         for each in self.clients:
             each.end()
+        self.paho.peer.close()
 
 
 def check_once_at_qos_2(counts: Counter[bytes]) -> None:
