@@ -157,17 +157,23 @@ class Session:
         queue = self.queue
         while queue:
             delivery = queue[0]
-            if delivery.qos and (
-                len(self.unsettled) >= self.window
-                or self.unsettled_bytes >= self._max_queued_bytes
-                or (delivery.qos == 2 and delivery.commit > committed)
+            message = delivery.message
+            # What has expired holds up nothing behind it, whether or not there is room for it. [MQTT-4.3.3-7]
+            is_expired = message.expires_at is not None and message.expires_at <= now and not delivery.was_sent
+            if (
+                delivery.qos
+                and not is_expired
+                and (
+                    len(self.unsettled) >= self.window
+                    or self.unsettled_bytes >= self._max_queued_bytes
+                    or (delivery.qos == 2 and delivery.commit > committed)
+                )
             ):
                 return None
             queue.popleft()
-            message = delivery.message
             size = size_of(message)
             self.queued_bytes -= size
-            if message.expires_at is not None and message.expires_at <= now and not delivery.was_sent:  # [MQTT-4.3.3-7]
+            if is_expired:
                 self._waiting.bytes -= size
                 self.give_up(delivery)
                 continue

@@ -185,6 +185,15 @@ def test_a_smaller_window_sends_what_is_too_much_back_to_the_head_of_the_queue()
     assert [delivery.tag for delivery in taken(session)] == [3, 5]
 
 
+def test_an_expired_message_holds_up_nothing_when_there_is_no_room_for_it() -> None:
+    session, _ = opened(flight=1)
+    session.deliver(message(), 1, False, ())
+    session.deliver(message(b"old", 10.0), 1, False, ())
+    session.deliver(message(b"later"), 0, False, ())
+    assert [delivery.message.payload for delivery in taken(session, now=9.0)] == [b"x"]
+    assert [delivery.message.payload for delivery in taken(session, now=10.0)] == [b"later"]
+
+
 def test_what_was_sent_and_waits_again_for_a_smaller_window_expires_no_more() -> None:
     session, _ = opened(60.0)
     for payload in (b"one", b"two"):
