@@ -24,7 +24,8 @@ long: setup peers  ## the full form of the tests that have a short one
 	@tools/tests -m "long or not long" $(ARGS)
 
 conformance: setup  ## every statement of MQTT 3.1.1 and 5.0, against our own hub or HUB=mqtt://... (ELSEWHERE=NAME: its known differences)
-	@tools/tests tests/conformance $(if $(HUB),--hub $(HUB)) $(if $(HUB_CA),--hub-ca $(HUB_CA)) $(if $(ELSEWHERE),--elsewhere $(ELSEWHERE)) $(ARGS)
+	@tools/tests tests/conformance $(if $(HUB),--hub $(HUB),--keep-results) $(if $(HUB_CA),--hub-ca $(HUB_CA)) $(if $(ELSEWHERE),--elsewhere $(ELSEWHERE)) $(ARGS)
+	@$(BIN)/python -m docs.reference
 
 bench: setup peers  ## measure beside Debian's mosquitto, and write the table (QUICK=1 for a short run)
 	@tools/installed .cache/installed

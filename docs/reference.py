@@ -24,6 +24,7 @@ from lockgate.errors import LockgateError
 from lockgate.events import Event
 from lockgate.net.failures import TlsReason
 from lockgate.settings import Settings
+from tests.conformance import report
 
 FOLDER = Path(__file__).parent / "reference"
 SOURCE = Path(settings.__file__).parent
@@ -69,6 +70,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "cli.md": NOTE + cli_page(),
         FOLDER / "errors.md": NOTE + errors_page(),
         FOLDER / "events.md": NOTE + events_page(),
+        FOLDER / "mqtt-conformance.md": NOTE + report.page(),
     }
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.catalogue import differences
+from tests.conformance.catalogue import differences, tests
 from tests.conformance.client import Address, Hub
+from tests.conformance.report import PASSED, load_results, save_results, summed_up
 from tests.support.hub import RunningHub
 
 HERE = Path(__file__).parent
+FOLDER = "tests/conformance/"
 OWN_PASSWORD_DEVICE = "kettle"
 
 
@@ -24,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance")
     group.addoption("--hub", help="judge this hub: mqtt://[user:password@]host:port or mqtts://... (default: our own)")
     group.addoption("--hub-ca", type=Path, help="the CA certificate for mqtts://")
+    group.addoption("--keep-results", action="store_true", help="of a full run against our own hub: keep the results")
     group.addoption(
         "--elsewhere", help="a file in tests/conformance/elsewhere: differences of that hub, and who is right"
     )
@@ -47,10 +50,43 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("process")
         elif item.get_closest_marker("needs_lockgate"):
             item.add_marker(pytest.mark.skip(reason="needs settings or credentials that only lockgate can be given"))
-        name = item.nodeid.removeprefix("tests/conformance/")
+        name = item.nodeid.removeprefix(FOLDER)
         difference = known.get(name) or known.get(name.partition("[")[0])
         if difference is not None:
             item.add_marker(pytest.mark.xfail(reason=f"{difference.right}: {difference.why}", strict=False))
+
+
+class Record:
+    """What the suite's tests said; once all have been run against our own hub, that is compared with what is kept."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.outcomes: list[tuple[str, str]] = []
+        self.problem = ""
+        self._is_ours = hub_url(config) is None
+        self._is_kept = bool(config.getoption("--keep-results", default=False))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.nodeid.startswith(FOLDER) and (report.when == "call" or report.outcome != PASSED):
+            self.outcomes.append((report.nodeid.removeprefix(FOLDER), report.outcome))
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        found = summed_up(self.outcomes)
+        every = {test for group in tests().values() for test in group}
+        if not self._is_ours or not every <= set(found):
+            return
+        if self._is_kept:
+            save_results(found)
+        elif found != load_results():
+            self.problem = "the results kept in tests/conformance are not those of this run: run make conformance"
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.problem:
+            terminalreporter.write_line(f"error: {self.problem}", red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Record(config))
 
 
 class Own:

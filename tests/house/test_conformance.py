@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conformance import catalogue
+from tests.conformance import catalogue, report
 
 VERSIONS = tuple(catalogue.FILES)
 TESTS = catalogue.tests()
@@ -37,3 +37,20 @@ def test_the_differences_of_other_hubs_are_about_tests_that_exist() -> None:
     for path in (catalogue.HERE / "elsewhere").glob("*.toml"):
         for test in catalogue.differences(path.stem):
             assert test.partition("[")[0] in names, f"{path.name}: {test}"
+
+
+def test_the_kept_results_know_all_tests() -> None:
+    names = {test for group in TESTS.values() for test in group}
+    assert names <= set(report.load_results()), "run make conformance"
+
+
+def test_a_test_has_passed_when_all_its_cases_have() -> None:
+    outcomes = [("a.py::t[1]", "passed"), ("a.py::t[2]", "skipped"), ("a.py::t[3]", "passed"), ("a.py::u", "passed")]
+    assert report.summed_up(outcomes) == {"a.py::t": "skipped", "a.py::u": "passed"}
+
+
+def test_the_page_claims_a_pass_only_for_what_has_passed() -> None:
+    assert report.result(["a"], {"a": "passed"}) == "passed"
+    assert report.result(["a", "b"], {"a": "passed", "b": "skipped"}) == "skipped"
+    assert report.result(["a", "b"], {"a": "passed"}) == "not run"
+    assert report.result([], {}) == "no test"
