@@ -66,6 +66,10 @@ class NodeClient(Talker):
         self._tell({"do": "publish", "topic": topic, "payload": payload, "options": {"qos": qos, **options}})
         return self.next("published", "published refused")
 
+    def renew(self, method: str, data: str) -> None:
+        """Begin a re-authentication by AUTH; what the hub answers is an `auth` event."""
+        self._tell({"do": "renew", "method": method, "data": data})
+
     def drop(self) -> None:
         """Lose the connection without a goodbye."""
         self._tell({"do": "drop"})

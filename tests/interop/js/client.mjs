@@ -1,5 +1,5 @@
 // One npm mqtt client, driven line by line. The first line on standard input says how to connect, each further one
-// what to do next: {"do": "subscribe" | "publish" | "drop" | "end", ...}. What happens is printed as JSON lines.
+// what to do next: {"do": "subscribe" | "publish" | "renew" | "drop" | "end", ...}. What happens is printed as JSON lines.
 import { createInterface } from "node:readline";
 import { readFileSync } from "node:fs";
 import mqtt from "mqtt";
@@ -11,6 +11,8 @@ const answered = (event) => (error, packet) =>
   error ? tell(`${event} refused`, failed(error)) : tell(event, told(packet));
 
 function connect({ options, files, will }) {
+  const proof = options.properties?.authenticationData;
+  if (proof) options.properties.authenticationData = Buffer.from(proof);
   for (const [name, path] of Object.entries(files)) options[name] = readFileSync(path);
   const client = mqtt.connect({ protocol: "mqtts", reconnectPeriod: 0, connectTimeout: 8000, ...options, will });
   client.on("connect", (connack) => tell("connected", { ...told(connack), sessionPresent: connack.sessionPresent }));
@@ -21,6 +23,10 @@ function connect({ options, files, will }) {
       tell(packet.cmd, { code: told(packet).code, granted: packet.granted, properties: packet.properties });
     }
   });
+  client.handleAuth = (packet, answer) => {
+    tell("auth", told(packet));
+    answer();
+  };
   client.on("error", (error) => tell("error", failed(error)));
   client.on("close", () => tell("closed"));
   return client;
@@ -31,6 +37,13 @@ const actions = {
     client.subscribe(topic, options, (error, granted) =>
       error ? tell("subscribe refused", failed(error)) : tell("subscribed", { granted: granted.map(({ qos }) => qos) })),
   publish: (client, { topic, payload, options }) => client.publish(topic, payload, options, answered("published")),
+  // There is no public call that begins a re-authentication; this one is what the library answers an AUTH with.
+  renew: (client, { method, data }) =>
+    client._sendPacket({
+      cmd: "auth",
+      reasonCode: 0x19,
+      properties: { authenticationMethod: method, authenticationData: Buffer.from(data) },
+    }),
   drop: (client) => client.stream.destroy(),
   end: (client) => client.end(false, {}, () => tell("ended")),
 };
