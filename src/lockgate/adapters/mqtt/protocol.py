@@ -479,15 +479,17 @@ class MqttProtocol:
         if len(data) > self.max_send_bytes:  # a reason string is the first to go [MQTT-3.4.2-2]
             data = wire.encode(_without_reason(packet), self.version or V311)
             if len(data) > self.max_send_bytes:  # what still does not fit counts as sent [MQTT-3.1.2-25]
-                if isinstance(packet, Connack) and not packet.code:
-                    self._cannot_welcome(len(data))
+                if isinstance(packet, Auth) or (isinstance(packet, Connack) and not packet.code):
+                    self._cannot_go_on(packet, len(data))
                 return
         self._out.append(data)
 
-    def _cannot_welcome(self, size: int) -> None:
+    def _cannot_go_on(self, packet: Connack | Auth, size: int) -> None:
         """Refuse a client that takes no packet large enough to hold what it must be told."""
-        self.state = State.AWAITING_VERDICT
-        text = f"a CONNACK of {size} bytes is above the client's Maximum Packet Size of {self.max_send_bytes}"
+        if isinstance(packet, Connack):
+            self.state = State.AWAITING_VERDICT
+        name = type(packet).__name__.upper()
+        text = f"{name} of {size} bytes is above the client's Maximum Packet Size of {self.max_send_bytes}"
         self.fail(MqttError(ReasonCode.PACKET_TOO_LARGE, text))
 
 

@@ -190,6 +190,20 @@ def test_nothing_but_auth_and_disconnect_comes_before_the_connack(packet: Packet
     assert (refusal.code, protocol.state) == (ReasonCode.PROTOCOL_ERROR, State.CLOSED)
 
 
+def test_a_challenge_that_the_client_cannot_take_ends_its_authentication_and_not_in_silence() -> None:
+    protocol = MqttProtocol(LIMITS, 0.0)
+    narrow = msgspec.structs.replace(ASKED.properties, maximum_packet_size=20)
+    protocol.receive_data(data(msgspec.structs.replace(ASKED, properties=narrow)), 0.0)
+    protocol.challenge(b"why" * 10)
+    assert (code_of(protocol), protocol.state) == (ReasonCode.PACKET_TOO_LARGE, State.CLOSED)
+    assert sent(protocol) == [Connack(ReasonCode.PACKET_TOO_LARGE)]
+    protocol = authenticated()
+    protocol.receive_data(data(answer(0x19)), 1.0)
+    protocol.max_send_bytes = 20
+    protocol.challenge(b"why" * 10)
+    assert sent(protocol) == [Disconnect(ReasonCode.PACKET_TOO_LARGE)]
+
+
 def test_who_gives_up_an_authentication_may_say_goodbye() -> None:
     assert challenged().receive_data(data(Disconnect(), Pingreq()), 1.0) == [Disconnect()]
 
