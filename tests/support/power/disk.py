@@ -56,6 +56,7 @@ class Recorder:
 
     def __init__(self, scratch: Path, folder: Path) -> None:
         self.log = scratch / "recording"
+        self.full = scratch / "full"  # while this file exists, the disk is full
         library = scratch / "recorder.so"
         command = ["gcc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(library), str(_SOURCE)]
         subprocess.run([*command, "-ldl", "-lpthread"], check=True, timeout=60)
@@ -63,6 +64,7 @@ class Recorder:
             "LD_PRELOAD": str(library),
             "RECORD_UNDER": str(folder),
             "RECORD_LOG": str(self.log),
+            "FULL_WHEN": str(self.full),
         }
 
     def entries(self) -> list[Entry]:

@@ -3,7 +3,8 @@
  * Preloaded (LD_PRELOAD) with RECORD_UNDER=FOLDER and RECORD_LOG=FILE in the environment. Every write, truncation,
  * sync, creation, link, renaming and unlinking below FOLDER is done, and then appended to FILE as one record: a header,
  * then `length` bytes of content or name, then `second_length` bytes of a second name. Times are CLOCK_MONOTONIC.
- * tests/support/power/disk.py reads it.
+ * tests/support/power/disk.py reads it. While the file FULL_WHEN (if it is named) exists, the disk is full: nothing
+ * can be written below FOLDER.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -35,6 +36,7 @@ static uint64_t handles[MAX_DESCRIPTORS]; /* what a descriptor is, 0: none of ou
 static uint64_t last_handle;
 static char folder[4096];
 static size_t folder_length;
+static const char *full_when;
 static int log_descriptor = -1;
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
@@ -49,6 +51,7 @@ static void *real(const char *name) {
 __attribute__((constructor)) static void begin(void) {
     const char *under = getenv("RECORD_UNDER"), *path = getenv("RECORD_LOG");
     if (!under || !path || strlen(under) >= sizeof folder) return;
+    full_when = getenv("FULL_WHEN");
     strcpy(folder, under);
     folder_length = strlen(folder);
     last_handle = (uint64_t)getpid() << 32;
@@ -138,6 +141,16 @@ int close(int descriptor) {
     return REAL(close)(descriptor);
 }
 
+static int is_full(void) {
+    int kept = errno;
+    if (!full_when || access(full_when, F_OK)) {
+        errno = kept;
+        return 0;
+    }
+    errno = ENOSPC;
+    return 1;
+}
+
 static ssize_t written(ssize_t done, int descriptor, int64_t offset, const void *content) {
     if (done > 0) {
         struct iovec part = {(void *)content, (size_t)done};
@@ -154,6 +167,7 @@ static int64_t position(int descriptor) {
 
 ssize_t write(int descriptor, const void *content, size_t length) {
     if (!handle_of(descriptor)) return REAL(write)(descriptor, content, length);
+    if (is_full()) return -1;
     pthread_mutex_lock(&lock);
     int64_t offset = position(descriptor);
     ssize_t done = written(REAL(write)(descriptor, content, length), descriptor, offset, content);
@@ -164,6 +178,7 @@ ssize_t write(int descriptor, const void *content, size_t length) {
 #define PWRITE(NAME, OFFSET)                                                                        \
     ssize_t NAME(int descriptor, const void *content, size_t length, OFFSET offset) {               \
         if (!handle_of(descriptor)) return REAL(NAME)(descriptor, content, length, offset);         \
+        if (is_full()) return -1;                                                                   \
         pthread_mutex_lock(&lock);                                                                  \
         ssize_t done = REAL(NAME)(descriptor, content, length, offset);                             \
         done = written(done, descriptor, offset, content);                                          \
