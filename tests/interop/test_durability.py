@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from lockgate.adapters.mqtt.packets import (
+    Properties,
+    Puback,
     Pubcomp,
     Publish,
     Pubrec,
@@ -21,6 +23,7 @@ from lockgate.adapters.mqtt.packets import (
     Suback,
     Subscribe,
     SubscriptionRequest,
+    WillPacket,
 )
 from lockgate.model.topic import TopicFilter, TopicName
 from lockgate.store.messages_db import MessagesDb
@@ -218,6 +221,18 @@ def test_the_will_of_a_client_that_was_connected_at_the_kill_reaches_every_sessi
     for suffix in ("a", "z"):
         with site.sink_peer(suffix) as back:
             assert [each.payload for each in back.wait_for(1)] == [b"lost"]
+
+
+def test_a_delayed_will_goes_out_after_a_kill_that_met_it_waiting(site: Site) -> None:
+    with site.sink_peer("absent") as absent:
+        absent.subscribe("load/will", 1)
+    will = WillPacket("load/will", b"late", 1, properties=Properties(will_delay_interval=2))
+    with RawPeer(site.source, site.port, DAY, will=will) as dying:
+        dying.send(Publish(TopicName("load/x"), b"", 1, packet_id=1))
+        assert dying.receive(Puback).packet_id == 1
+    site.interrupt("a kill of the hub")
+    with site.sink_peer("absent") as back:
+        assert [each.payload for each in back.wait_for(1)] == [b"late"]
 
 
 def test_sessions_of_devices_that_were_removed_or_revoked_while_the_hub_was_down_are_gone(site: Site) -> None:

@@ -313,6 +313,20 @@ def test_a_message_that_expired_is_not_delivered_and_what_is_left_goes_with_it()
     assert publish == Publish(A, b"long", 1, packet_id=2, properties=Properties(message_expiry_interval=70))
 
 
+def test_a_message_grows_old_while_the_hub_is_down() -> None:
+    hub = Playbook()
+    office = hub.client("office", properties=KEPT)
+    office.subscribes(SubscriptionRequest("a", 1)).gets(Suback(1, (1,))).is_cut()
+    sensor = hub.client("sensor")
+    for payload, seconds in ((b"short", 10), (b"long", 100)):
+        sensor.publishes("a", payload, 1, properties=Properties(message_expiry_interval=seconds))
+    hub.now += 30
+    hub = hub.restarts()
+    again = hub.link().sends(Connect(V5, "office", clean_start=False, properties=KEPT))
+    _, publish = again.packets()
+    assert publish == Publish(A, b"long", 1, dup=True, packet_id=2, properties=Properties(message_expiry_interval=70))
+
+
 def test_a_waiting_message_says_how_long_it_still_lives() -> None:
     hub = Playbook()
     office = hub.subscriber("office", "a")

@@ -395,6 +395,32 @@ def test_after_a_crash_the_wills_of_kept_sessions_reach_kept_subscribers() -> No
     resumed(Publish(topic_name("gone"), b"sensor", 1, packet_id=1), client=comes_back(hub))
 
 
+def test_the_delay_of_a_will_runs_on_while_the_hub_is_down() -> None:
+    hub = Playbook()
+    late = WillPacket("gone", b"w", properties=Properties(will_delay_interval=10))
+    lost(hub, late, HOUR).is_cut()
+    hub.passes(4)
+    hub.now += 4
+    hub = hub.restarts()
+    office = hub.subscriber("office", "gone")
+    hub.passes(1.5)
+    office.gets_nothing()
+    hub.passes(0.5)
+    office.gets_publish("gone", b"w")
+
+
+def test_a_client_that_comes_back_after_a_crash_in_time_takes_its_delayed_will_back() -> None:
+    hub = Playbook()
+    late = WillPacket("gone", b"w", properties=Properties(will_delay_interval=10))
+    lost(hub, late, HOUR).is_cut()
+    hub.now += 5
+    hub = hub.restarts()
+    office = hub.subscriber("office", "gone")
+    resumed(client=comes_back(hub, "sensor"))
+    hub.passes(100)
+    office.gets_nothing()
+
+
 DENIED = Rule("device:office", Operation.RECEIVE, "a", Effect.DENY)
 
 

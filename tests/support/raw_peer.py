@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from lockgate.adapters.mqtt import wire
-from lockgate.adapters.mqtt.packets import Connack, Connect, Packet, Properties
+from lockgate.adapters.mqtt.packets import Connack, Connect, Packet, Properties, WillPacket
 from lockgate.client.options import tls_context, user_and_secret
 from lockgate.provision.folder import read_folder
 
@@ -27,9 +27,12 @@ class RawPeer:
         port: the hub's port of MQTT over TLS.
         expiry: how long its session waits, in seconds; 0 makes a clean start.
         suffix: for a client id NAME/SUFFIX.
+        will: its will.
     """
 
-    def __init__(self, folder: Path, port: int, expiry: int = 0, suffix: str = "") -> None:
+    def __init__(
+        self, folder: Path, port: int, expiry: int = 0, suffix: str = "", will: WillPacket | None = None
+    ) -> None:
         facts = read_folder(folder)
         raw = socket.create_connection(("localhost", port), DEADLINE_SECONDS)
         self.socket = tls_context(folder, facts).wrap_socket(raw, server_hostname="localhost")
@@ -42,6 +45,7 @@ class RawPeer:
                 clean_start=not expiry,
                 user_name=user,
                 password=secret.encode() if secret is not None else None,
+                will=will,
                 properties=Properties(session_expiry_interval=expiry),
             )
         )
