@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import paho.mqtt.client as paho
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -19,9 +21,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from paho.mqtt.enums import CallbackAPIVersion
 
 from lockgate.model.device import CredentialKind
-from lockgate.provision.folder import KEY_FILE, PASSWORD_FILE
+from lockgate.provision.folder import DEVICE_FILE, KEY_FILE, PASSWORD_FILE
 from tests.support.hub import RunningHub, run_lockgate
+from tests.support.mqttjs import SCRIPT
 from tests.support.paho_peer import PahoPeer
+from tests.support.peers import WAIT_SECONDS, program
 from tests.support.watch import OpenedFiles, ProcessList
 
 pytestmark = pytest.mark.process
@@ -70,20 +74,44 @@ def act(hub: RunningHub, name: str, kind: str) -> tuple[Path, set[bytes], list[b
         for life in ("1h", "1s"):
             shown = hub.token(folder, life)
             secrets |= {shown.encode(), shown.rpartition(".")[2].encode()}
-    elif kind == "password":
+    elif (folder / PASSWORD_FILE).exists():
         shown = (folder / PASSWORD_FILE).read_text()
-    with PahoPeer(folder, hub.port, will=(f"devices/{name}/will", "w"), expiry=3600) as peer:
-        peer.subscribe(f"devices/{name}/#", 2)
-        for qos in (0, 1, 2):
-            peer.client.publish(f"devices/{name}/x", "payload", qos, retain=True)
-        assert peer.publish("not/mine", "payload") == 0x87
-        peer.wait_for(3)
+    if kind == "scram-sha-256":
+        printed += use_by_node(hub, folder, name)
+    else:
+        use_by_paho(hub, folder, name)
     if shown:
         mistakes = ((name, shown + "x"), (shown, ""), (shown, shown), ("somebody", shown))
         for mistake in mistakes:
             knock(folder, hub.port, mistake)
         knock_at_the_lab(hub.lab_port, (shown, shown))
     return folder, secrets, printed
+
+
+def use_by_paho(hub: RunningHub, folder: Path, name: str) -> None:
+    """Use a device well and badly."""
+    with PahoPeer(folder, hub.port, will=(f"devices/{name}/will", "w"), expiry=3600) as peer:
+        peer.subscribe(f"devices/{name}/#", 2)
+        for qos in (0, 1, 2):
+            peer.client.publish(f"devices/{name}/x", "payload", qos, retain=True)
+        assert peer.publish("not/mine", "payload") == 0x87
+        peer.wait_for(3)
+
+
+def use_by_node(hub: RunningHub, folder: Path, name: str) -> list[bytes]:
+    """Use a device by SCRAM, which paho does not speak, well and badly; give what its program printed."""
+    facts = msgspec.json.decode((folder / DEVICE_FILE).read_bytes())
+    (folder / DEVICE_FILE).write_bytes(msgspec.json.encode({**facts, "port": hub.port}))
+    packages = folder / "node_modules"
+    packages.symlink_to(SCRIPT.parent / "node_modules")
+    said = []
+    for topic, code in ((f"devices/{name}/x", 0), ("not/mine", 1)):
+        line = [program("node"), "client.mjs", "publish", topic, "payload"]
+        done = subprocess.run(line, cwd=folder, capture_output=True, timeout=WAIT_SECONDS)
+        assert done.returncode == code, done.stderr
+        said += [done.stdout, done.stderr]
+    packages.unlink()
+    return said
 
 
 def knock(folder: Path, port: int, secret: tuple[str, str]) -> None:
@@ -170,6 +198,9 @@ def serve(hub: RunningHub, folders: dict[str, Path]) -> None:
     """Start the hub, serve a device of each kind, refuse, follow changes, stop."""
     hub.start()
     for kind, folder in folders.items():
+        if kind == "scram-sha-256":
+            use_by_node(hub, folder, f"some-{kind}")
+            continue
         with PahoPeer(folder, hub.port) as peer:
             assert peer.publish(f"devices/some-{kind}/x", "served") == 0x10
             assert peer.publish("not/mine", "refused") == 0x87
