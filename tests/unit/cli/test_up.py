@@ -134,7 +134,7 @@ def test_a_database_with_a_torn_page_is_named(lockgate: CommandLine) -> None:
 
 def test_a_lost_registry_is_not_begun_anew(lockgate: CommandLine) -> None:
     (lockgate.home / "registry.db").unlink()
-    assert f"{lockgate.home / 'registry.db'} does not exist" in lockgate.refuses("up")
+    assert f"{lockgate.home / 'registry.db'} is missing" in lockgate.refuses("up")
 
 
 @pytest.mark.parametrize("name", ["server.key", "server.crt", "ca/bundle.crt"])
