@@ -125,7 +125,9 @@ class Home:
                         ChangeKind.SERVER_CERTIFICATE, "server.crt", event=Event.HOME_CREATED, actor=actor, now=now
                     )
                 MessagesDb(home.messages_path).close()
+                _sync_folder(made)
                 made.rename(path)
+                _sync_folder(path.parent)
             except BaseException:
                 shutil.rmtree(made, ignore_errors=True)  # no keys are left behind
                 raise
@@ -283,6 +285,16 @@ def write_private(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    """Make the names in a folder outlast a power cut, as the files' content does."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _resolves(name: str) -> bool:

@@ -182,3 +182,18 @@ def test_a_private_file_is_replaced_whole(tmp_path: Path) -> None:
     assert path.read_bytes() == b"two"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert os.listdir(path.parent) == ["file"]
+
+
+def test_a_new_home_outlasts_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    Home.create(tmp_path / "home", ["hub.example"], NOW, "anna", 0)
+    assert synced[-1] == str(tmp_path), "the name of the home itself, last of all"
+    made = synced[-2]
+    assert {made + "/ca", made} <= set(synced)
