@@ -47,7 +47,7 @@ from tests.conformance.codec import (
     Wrong,
 )
 
-WAIT_SECONDS = 8.0
+WAIT_SECONDS = 5.0
 ANSWERS: dict[type[Ack], int] = {Puback: PUBACK, Pubrec: PUBREC, Pubrel: PUBREL, Pubcomp: PUBCOMP}
 
 P = TypeVar("P", bound=Packet)
