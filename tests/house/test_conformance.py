@@ -8,6 +8,13 @@ from tests.conformance import catalogue, report
 
 VERSIONS = tuple(catalogue.FILES)
 TESTS = catalogue.tests()
+COUNTS = {"5.0": 250, "3.1.1": 141}
+"""How many numbered statements each standard has."""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_statement_is_left_out(version: str) -> None:
+    assert len(catalogue.statements(version)) == COUNTS[version]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
