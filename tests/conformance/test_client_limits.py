@@ -24,7 +24,7 @@ def test_a_silent_client_is_cut_off_after_one_and_a_half_times_its_keep_alive(hu
     assert isinstance(seconds, int)
     begin = time.monotonic()
     peer.ping()
-    peer.expect_end(0x8D, seconds=seconds * 1.5 + 5)
+    peer.expect_end(0x8D, seconds=seconds * 1.5 + 10)  # some hubs look every few seconds only
     assert time.monotonic() - begin >= seconds
     watcher.expect_message(payload=b"gone")  # as if the network had failed
     steady.ping()
