@@ -16,6 +16,7 @@ from lockgate.model.device import Device
 from lockgate.model.permission import Operation, Rule
 from lockgate.model.principal import Principal
 from lockgate.policy.matching import (
+    CLIENT_ID,
     HUB_RULES,
     LAB_RULES,
     NOBODY_ELSE,
@@ -30,6 +31,8 @@ LAB_DEVICE = "lab"
 HUB_DEVICE = "hub"
 """Two names that no device can have."""
 MAX_REMEMBERED_PRINCIPALS = 100_000
+MAX_REMEMBERED_CLIENTS = 10_000
+"""Those for whom a rule holds their own client id, at most; a device can make up client ids for ever."""
 
 
 class RuleSource(Protocol):
@@ -96,7 +99,8 @@ class PolicyEngine:
     def __init__(self, source: RuleSource) -> None:
         self._source = source
         self._epoch = source.epoch
-        self._ready: dict[tuple[str, str, int], ReadyRules | str] = {}
+        self._of_devices: dict[tuple[str, int], ReadyRules | str] = {}
+        self._of_clients: dict[tuple[str, int, str], ReadyRules] = {}
 
     @property
     def epoch(self) -> int:
@@ -145,20 +149,37 @@ class PolicyEngine:
 
     def _rules(self, principal: Principal) -> ReadyRules | str:
         """Give the principal's rules, or the reason why it has none (blocked, revoked, unknown)."""
-        if self._epoch != self._source.epoch or len(self._ready) >= MAX_REMEMBERED_PRINCIPALS:
-            self._ready.clear()
+        if self._epoch != self._source.epoch or len(self._of_devices) >= MAX_REMEMBERED_PRINCIPALS:
+            self._of_devices.clear()
+            self._of_clients.clear()
             self._epoch = self._source.epoch
-        key = (principal.device, principal.client_id, principal.credential_id)
-        ready = self._ready.get(key)
+        device, credential_id = principal.device, principal.credential_id
+        ready = self._of_devices.get((device, credential_id))
         if ready is None:
-            ready = self._ready[key] = self._make_rules(principal)
-        return ready
+            ready = self._of_clients.get((device, credential_id, principal.client_id))
+        return self._make_rules(principal) if ready is None else ready
 
     def _make_rules(self, principal: Principal) -> ReadyRules | str:
+        """Make the principal's rules ready, and remember them: for all clients of its device, if they are the same."""
+        rules = self._rules_of(principal)
+        device, credential_id = principal.device, principal.credential_id
+        if isinstance(rules, str):
+            self._of_devices[device, credential_id] = rules
+            return rules
+        ready = make_ready(rules, principal)
+        if not any(CLIENT_ID in rule.filter for rule in rules):
+            self._of_devices[device, credential_id] = ready
+            return ready
+        if len(self._of_clients) >= MAX_REMEMBERED_CLIENTS:
+            self._of_clients.clear()
+        self._of_clients[device, credential_id, principal.client_id] = ready
+        return ready
+
+    def _rules_of(self, principal: Principal) -> tuple[Rule, ...] | str:
         if principal.device == LAB_DEVICE:
-            return make_ready(NOBODY_ELSE + LAB_RULES, principal)
+            return NOBODY_ELSE + LAB_RULES
         if principal.device == HUB_DEVICE:
-            return make_ready(HUB_RULES, principal)
+            return HUB_RULES
         device = self._source.device(principal.device)
         if device is None:
             return "the device is not registered"
@@ -166,7 +187,7 @@ class PolicyEngine:
             return "the device is blocked"
         if not any(c.id == principal.credential_id and not c.is_revoked for c in device.credentials):
             return "the credential is revoked"
-        return make_ready(NOBODY_ELSE + OWN_TREE + self._source.rules_for(principal.device), principal)
+        return NOBODY_ELSE + OWN_TREE + self._source.rules_for(principal.device)
 
 
 def _width(rule: Rule) -> tuple[int, bool]:

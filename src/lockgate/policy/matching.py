@@ -12,6 +12,9 @@ import msgspec
 from lockgate.model.permission import Effect, Operation, Rule
 from lockgate.model.principal import Principal
 
+CLIENT_ID = "${client_id}"
+"""The variable by which a device's clients differ."""
+
 OWN_TREE = (
     Rule("everyone", Operation.PUBLISH, "devices/${device}/#"),
     Rule("everyone", Operation.RECEIVE, "devices/${device}/#"),
@@ -99,7 +102,7 @@ def covers(levels: tuple[str, ...], asked: list[str]) -> bool:
 
 def _ready(rule: Rule, principal: Principal) -> ReadyRule | None:
     pattern = rule.filter
-    for variable, value, most_levels in (("${device}", principal.device, 1), ("${client_id}", principal.client_id, 2)):
+    for variable, value, most_levels in (("${device}", principal.device, 1), (CLIENT_ID, principal.client_id, 2)):
         if variable in pattern:
             if not _is_plain(value, most_levels):
                 return ReadyRule(rule, _above_variable(rule.filter)) if rule.effect is Effect.DENY else None

@@ -198,8 +198,29 @@ def test_the_memory_of_principals_is_bounded(
 ) -> None:
     monkeypatch.setattr(room, "MAX_REMEMBERED_PRINCIPALS", 3)
     for number in range(10):
+        registry.add(f"lamp{number}")
+    for number in range(10):
+        lamp = registry.principal(f"lamp{number}")
+        granted(engine.authorize(lamp, PUBLISH, f"devices/lamp{number}/x"))
+        assert len(engine._of_devices) <= 3
+
+
+def test_clients_of_a_device_share_what_is_remembered_of_it(registry: FakeRegistry, engine: PolicyEngine) -> None:
+    for number in range(10):
         granted(engine.authorize(registry.principal("sensor", f"sensor/{number}"), PUBLISH, "devices/sensor/x"))
-        assert len(engine._ready) <= 3
+    assert (len(engine._of_devices), len(engine._of_clients)) == (1, 0)
+
+
+def test_clients_that_a_rule_tells_apart_are_remembered_apart_within_a_bound(
+    registry: FakeRegistry, engine: PolicyEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "MAX_REMEMBERED_CLIENTS", 3)
+    registry.allow("device:sensor", PUBLISH, "clients/${client_id}")
+    clients = [registry.principal("sensor", f"sensor/{number}") for number in range(10)]
+    for client in clients * 2:
+        granted(engine.authorize(client, PUBLISH, f"clients/{client.client_id}"))
+        denied(engine.authorize(client, PUBLISH, "clients/sensor/other"))
+        assert len(engine._of_clients) <= 3
 
 
 def test_a_decision_has_no_truth_value(registry: FakeRegistry, engine: PolicyEngine) -> None:
