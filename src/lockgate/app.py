@@ -34,6 +34,7 @@ from lockgate.model.topic import TopicName
 from lockgate.net.context import TlsContexts
 from lockgate.net.link import Link, NetLimits, StreamHandler
 from lockgate.net.listener import Listener
+from lockgate.net.partials import Partials
 from lockgate.net.streams import Census
 from lockgate.net.upgrade import UpgradeRules
 from lockgate.net.websocket import WebSocketLink, WebSocketRules
@@ -91,7 +92,11 @@ class Gate:
         self._authenticator = Authenticator(self._registry, settings.identity)
         self._hub = Hub(PolicyEngine(self._registry), self._store, settings.hub, self._report, self._journal.dropped)
         self._workers = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="lockgate-hash")
-        self._mqtt = MqttDoor(self._hub, self._authenticator, self._journal, self._store, settings, self._workers)
+        mqtt = settings.mqtt
+        self._partials = Partials(mqtt.max_partial_bytes, mqtt.packet_deadline_seconds, self._loop.time)
+        self._mqtt = MqttDoor(
+            self._hub, self._authenticator, self._journal, self._store, settings, self._workers, partials=self._partials
+        )
         self._listeners: list[Listener] = []
         self._announced: dict[TopicName, str] = {}
         self._started_at = self._loop.time()
@@ -139,7 +144,8 @@ class Gate:
         self._listeners.append(secure)
         doors = [DoorFacts("mqtt", a.host, a.port, "tls") for a in secure.addresses]
         if mqtt.websocket_enabled:
-            factory = _websocket_factory(self._mqtt.handler, mqtt, partial(self._journal.websocket_refused, "mqtt"))
+            web_refused = partial(self._journal.websocket_refused, "mqtt")
+            factory = _websocket_factory(self._mqtt.handler, mqtt, web_refused, self._partials)
             web = await Listener.open(mqtt.hosts, mqtt.websocket_port, factory, self._web_contexts, *shared)
             self._listeners.append(web)
             doors += [DoorFacts("mqtt", a.host, a.port, "tls", "websocket") for a in web.addresses]
@@ -313,6 +319,7 @@ def _websocket_factory(
     handler_factory: Callable[[], StreamHandler],
     settings: MqttSettings,
     on_refused: Callable[[Link, LockgateError], None],
+    partials: Partials,
 ) -> Callable[[], StreamHandler]:
     rules = WebSocketRules(
         upgrade=UpgradeRules(origins=tuple(each.lower() for each in settings.websocket_origins)),
@@ -320,7 +327,7 @@ def _websocket_factory(
         max_message_bytes=settings.max_packet_bytes,
         max_first_message_bytes=min(settings.max_connect_bytes, settings.max_packet_bytes),
     )
-    return lambda: WebSocketLink(handler_factory, rules, on_refused)
+    return lambda: WebSocketLink(handler_factory, rules, on_refused, partials)
 
 
 def _limits(settings: NetSettings) -> NetLimits:

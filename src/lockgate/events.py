@@ -15,6 +15,7 @@ class Event(StrEnum):
     CLIENT_CONNECTED = "client.connected"
     CLIENT_REAUTHENTICATED = "client.reauthenticated"
     CLIENT_DISCONNECTED = "client.disconnected"
+    CLIENT_SLOWED = "client.slowed"
     CLIENT_REFUSED = "client.refused"
     CLIENT_NAME_UNKNOWN = "server_name.not_covered"
 

@@ -60,6 +60,10 @@ class MqttSettings(_Section, frozen=True):
     """How many topic aliases a 5.0 client may make, and get: devices speak on few topics; 0 grants none."""
     max_topic_alias_characters: Count = 131_072
     """How long the topics behind the aliases of one connection may be together, each way; one topic may have 65,535."""
+    max_partial_bytes: Annotated[int, Meta(ge=65_536)] = 268_435_456
+    """How many bytes of packets that are begun and not whole may be held for all clients; the oldest goes first."""
+    packet_deadline_seconds: Seconds = 300.0
+    """How long a packet that has begun may take to come whole; the keep-alive, where a client has one, is shorter."""
     max_user_properties: Annotated[int, Meta(ge=0, le=65_535)] = 64
     """How many user properties a packet may have; more of them end the connection. Each costs memory and time."""
     server_reference: Annotated[str, Meta(max_length=1024)] = ""
@@ -87,6 +91,14 @@ class HubSettings(_Section, frozen=True):
     """How many topics may hold a retained message."""
     max_retained_bytes: Count = 536_870_912
     """How much memory the retained messages may take, about."""
+    max_messages_per_second: Annotated[float, Meta(ge=0, le=1e9)] = 10_000.0
+    """How many packets one device may send on all its connections (acknowledgements are free); 0 is no limit."""
+    max_bytes_per_second: Annotated[float, Meta(ge=0, le=1e12)] = 16_777_216.0
+    """How many bytes one device may send, likewise; 0 is no limit."""
+    rate_burst_seconds: Seconds = 2.0
+    """How many seconds' worth of both a device that was silent may send at once."""
+    on_exceeded_rate: Literal["slow", "disconnect"] = "slow"
+    """What a device gets that sends more: it is not read until its rate allows it, or its connection ends."""
     max_sessions: Count = 100_000
     """How many sessions the hub keeps, connected or waiting."""
     max_sessions_per_device: Count = 1000

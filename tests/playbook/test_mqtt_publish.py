@@ -466,7 +466,7 @@ def test_silence_while_the_hub_made_the_client_wait_does_not_count() -> None:
 
 
 def test_a_client_too_far_ahead_of_the_disk_is_not_read_until_it_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lockgate.adapters.mqtt.server.MAX_WAITING_ANSWERS", 2)
+    monkeypatch.setattr("lockgate.adapters.mqtt.intake.MAX_WAITING_ANSWERS", 2)
     hub = Playbook()
     hub.store.holds = True
     sensor = hub.client("sensor")

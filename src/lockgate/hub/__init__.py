@@ -2,6 +2,7 @@
 
 from lockgate.hub.hub import Hub, Opened, Receipt
 from lockgate.hub.ports import Outlet, SessionStore
+from lockgate.hub.rates import Meter, Rates
 from lockgate.hub.session import Session
 
-__all__ = ["Hub", "Opened", "Outlet", "Receipt", "Session", "SessionStore"]
+__all__ = ["Hub", "Meter", "Opened", "Outlet", "Rates", "Receipt", "Session", "SessionStore"]

@@ -25,6 +25,7 @@ from websockets.protocol import State
 from lockgate.errors import LockgateError, Step
 from lockgate.net import upgrade
 from lockgate.net.link import Address, Link, StreamHandler
+from lockgate.net.partials import Partials
 from lockgate.net.tls import Protection
 from lockgate.net.upgrade import UpgradeRefused, UpgradeRules
 
@@ -54,11 +55,12 @@ class WebSocketLink:
         handler_factory: makes the door's handler.
         rules: what is granted.
         on_refused: told of each peer whose handshake or frames were refused.
+        partials: bounds what has begun to come and is not whole; without it, each frame is bounded by itself alone.
     """
 
     __slots__ = (
         "_failure", "_first_bytes", "_handler", "_handshake_bytes", "_is_held_by_door", "_is_held_by_pongs", "_is_over",
-        "_is_reading", "_is_unread", "_link", "_on_refused", "_protocol", "_rules",
+        "_is_reading", "_is_unread", "_link", "_on_refused", "_partials", "_protocol", "_rules",
     )  # fmt: skip
 
     def __init__(
@@ -66,8 +68,10 @@ class WebSocketLink:
         handler_factory: Callable[[], StreamHandler],
         rules: WebSocketRules,
         on_refused: Callable[[Link, LockgateError], None],
+        partials: Partials | None = None,
     ) -> None:
         self._handler = handler_factory()
+        self._partials = partials
         self._rules = rules
         self._on_refused = on_refused
         self._protocol = upgrade.server_protocol(rules.upgrade, rules.max_first_message_bytes)
@@ -176,7 +180,21 @@ class WebSocketLink:
     def connection_lost(self, error: Exception | None) -> None:
         """Pass on the end, with what was wrong with the peer's frames."""
         self._is_over = True
+        if self._partials is not None:
+            self._partials.drop(self)
         self._handler.connection_lost(error or self._failure)
+
+    # What bounds unfinished frames calls.
+
+    def break_off(self, error: LockgateError) -> None:
+        """End a connection for a frame that has begun and does not come."""
+        self._failure = error
+        self._on_refused(self._link, error)
+        self._close(CloseCode.TRY_AGAIN_LATER, error.reason)
+
+    def is_held(self) -> bool:
+        """Say whether the hub itself has stopped reading: then the peer cannot finish."""
+        return self._is_held_by_door
 
     # The handshake.
 
@@ -221,7 +239,12 @@ class WebSocketLink:
         protocol.receive_data(data)
         payloads: list[bytes] = []
         is_text = False
-        for event in protocol.events_received():
+        events = protocol.events_received()
+        if self._partials is not None:
+            self._partials.hold(self, len(protocol.reader.buffer), is_new=bool(events))
+            if self._is_over:
+                return
+        for event in events:
             frame = cast(Frame, event)
             if frame.opcode is Opcode.TEXT:
                 is_text = True  # [MQTT-6.0.0-1]

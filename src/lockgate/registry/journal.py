@@ -111,6 +111,10 @@ class Journal:
         )
         self._refuse(Event.CLIENT_NAME_UNKNOWN, error, peer, "", False)
 
+    def slowed(self, error: LockgateError, peer: Peer, device: str) -> None:
+        """Note that a device sends faster than it may, and is read more slowly; nothing is lost, and nobody told."""
+        self._refuse(Event.CLIENT_SLOWED, error, peer, device, True)
+
     def will_refused(self, error: LockgateError, principal: Principal) -> None:
         """Note a will that may no longer go out; nobody waits for the answer."""
         peer = Peer("hub", Address("", 0), principal.client_id)

@@ -104,6 +104,10 @@ class MqttProtocol:
         """The authentication method of the CONNECT; None without enhanced authentication."""
         self.last_word: bytes = b""
         """What the method has to say to a client that is let in; it goes with the CONNACK."""
+        self.partial_number: int = 0
+        """Counts the packets that did not come whole at once."""
+        self.pings: int = 0
+        """How many PINGREQ were answered since the driver looked last."""
         self._settings = settings
         self._session: Session | None = None
         self._gathered: bytearray = bytearray()
@@ -131,7 +135,8 @@ class MqttProtocol:
         """
         if not data:
             self._heard_at = now  # the verdict took its time: the client's silence meanwhile does not count
-        if self._gathered:
+        is_begun = len(self._gathered) > 0
+        if is_begun:
             self._gathered += data
             if len(self._gathered) < self._needed_bytes:
                 return []
@@ -165,7 +170,18 @@ class MqttProtocol:
             self.fail(error)
         if self.state is not State.CLOSED and position < len(data):
             self._gathered += data[position:]
+            if position or not is_begun:
+                self.partial_number += 1
         return packets
+
+    @property
+    def partial_bytes(self) -> int:
+        """Give how many bytes of a packet that has begun are here."""
+        return len(self._gathered)
+
+    def heard(self, now: float) -> None:
+        """Learn that the client was not read until now: its silence does not count."""
+        self._heard_at = now
 
     def receive_eof(self) -> None:
         """The peer sends nothing more: the connection is over."""
@@ -337,6 +353,7 @@ class MqttProtocol:
         elif isinstance(packet, Pubcomp):
             session.settle(packet.packet_id)
         elif isinstance(packet, Pingreq):
+            self.pings += 1
             self._write(Pingresp())  # [MQTT-3.12.4-1]
         elif isinstance(packet, REQUESTS):
             return True

@@ -18,6 +18,7 @@ import structlog
 
 from lockgate.adapters.mqtt import mapping
 from lockgate.adapters.mqtt.admission import Admission, Admissions, Renewal, Verdict
+from lockgate.adapters.mqtt.intake import Intake, Intakes
 from lockgate.adapters.mqtt.mapping import reason_code
 from lockgate.adapters.mqtt.packets import (
     V5,
@@ -37,22 +38,20 @@ from lockgate.adapters.mqtt.packets import (
     Unsubscribe,
 )
 from lockgate.adapters.mqtt.protocol import MqttProtocol, State
-from lockgate.errors import LockgateError, NotAuthorized, Unavailable
+from lockgate.errors import LockgateError, NotAuthorized, RateExceeded, Unavailable
 from lockgate.events import Event
 from lockgate.hub import Hub, Opened, Receipt, Session, SessionStore
 from lockgate.identity import Authenticator
 from lockgate.model.principal import Principal
 from lockgate.model.topic import topic_filter
 from lockgate.net.link import Link
+from lockgate.net.partials import Partials
 from lockgate.registry.journal import Journal, Peer
 from lockgate.settings import Settings
 
 log = structlog.get_logger()
 P = ParamSpec("P")
 
-MAX_WAITING_ANSWERS = 4096
-UNREAD_BUFFERS = 2
-"""A client that does not read is not read either once this many times its write buffer waits for it: answers, too."""
 DELIVERIES_PER_WRITE = 512
 FILTERS_PER_PACKET = 1000
 """A packet may name so many, or as many as a session may hold: 1 MiB has room for 250,000."""
@@ -70,6 +69,7 @@ class MqttDoor:
         settings: Settings,
         workers: Executor,
         wall_clock: Callable[[], float] = time.time,
+        partials: Partials | None = None,
     ) -> None:
         self.hub = hub
         self.authenticator = authenticator
@@ -80,6 +80,7 @@ class MqttDoor:
         self.outgoing = mapping.Outgoing()
         self.connections: set[MqttConnection] = set()
         self._loop = asyncio.get_running_loop()
+        self.intakes = Intakes(settings, store, self._loop.time, partials)
         self.admissions = Admissions(authenticator, workers, self._loop, wall_clock, settings.identity)
         self._is_replaying = False
         self._dirty: list[MqttConnection] = []
@@ -105,6 +106,7 @@ class MqttDoor:
         now = self._loop.time()
         for connection in list(self.connections):
             connection.guarded(connection.handle_timer, now)
+        self.intakes.partials.handle_timer()
 
     def wait_for_commit(self, connection: MqttConnection) -> None:
         """Tell `connection` of the next commit."""
@@ -159,8 +161,7 @@ class MqttConnection:
         self._renewal: Renewal | None = None
         self._client_id = ""
         self._joining: tuple[Connect, Opened] | None = None
-        self._is_paused = False
-        self._is_reading = True
+        self._intake = Intake(door.intakes, self._protocol, lambda error: self.guarded(self._break_off, error))
         self._is_over = False
         self._send_will = True
 
@@ -168,7 +169,7 @@ class MqttConnection:
 
     def connection_made(self, link: Link) -> None:
         """Begin: TLS is established, or the lab port was opened."""
-        self.link = link
+        self.link = self._intake.link = link
         self._door.connections.add(self)
         name = link.server_name
         if name is not None and not link.is_name_covered:
@@ -195,6 +196,7 @@ class MqttConnection:
         door = self._door
         door.connections.discard(self)
         self._is_over = True
+        self._intake.end()
         session, self.session = self.session, None
         if session is not None and self._principal is not None:
             if session.dropped:
@@ -204,12 +206,12 @@ class MqttConnection:
 
     def pause_writing(self) -> None:
         """The client does not read: let its deliveries queue in the hub, where they are bounded."""
-        self._is_paused = True
+        self._intake.is_unread = True
 
     def resume_writing(self) -> None:
         """The client reads again."""
-        self._is_paused = False
-        self._read_on()
+        self._intake.is_unread = False
+        self._intake.read_on()
         self.pump()
 
     # Towards the hub: the outlet
@@ -245,7 +247,7 @@ class MqttConnection:
             return
         if session.dropped:
             self._note_dropped(session)
-        if self._is_paused:
+        if self._intake.is_unread:
             return
         barred = self._hub.review(session)
         if barred:
@@ -264,7 +266,7 @@ class MqttConnection:
             count += 1
             if count % DELIVERIES_PER_WRITE == 0:
                 self._flush()
-                if self._is_paused:
+                if self._intake.is_unread:
                     return
         if session.queue and session.queue[0].commit > committed:
             door.wait_for_commit(self)
@@ -286,12 +288,15 @@ class MqttConnection:
         self._protocol.committed(number, now)
         self.pump()
         self._flush()
-        self._read_on()
-        if self._protocol.waiting_answers or not self._is_reading:
+        self._intake.read_on()
+        if self._protocol.waiting_answers or not self._intake.is_reading:
             self._door.wait_for_commit(self)
 
     def handle_timer(self, now: float) -> None:
-        """Close the connection if its time is up."""
+        """Read on what was too fast, and close the connection if its time is up."""
+        self._intake.read_on()
+        if self._intake.is_held():
+            return  # its silence does not count
         self._protocol.handle_timer(now)
         if self._protocol.failure is not None and not self._is_over:
             self._send_will = self._send_will and self._joining is None  # who was not let in has none to send
@@ -305,8 +310,9 @@ class MqttConnection:
     # Receiving
 
     def _receive(self, data: bytes) -> None:
-        protocol = self._protocol
-        packets = protocol.receive_data(data, self._door._loop.time())
+        protocol, intake = self._protocol, self._intake
+        now = self._door._loop.time()
+        packets = protocol.receive_data(data, now)
         for packet in packets:
             if self._is_over or (protocol.state is State.CLOSED and self.session is None):
                 return
@@ -319,25 +325,23 @@ class MqttConnection:
             self.wake()  # what the client settled made room for more
         if protocol.waiting_answers:
             self._door.wait_for_commit(self)
-        if (protocol.waiting_answers or self._is_paused) and self._is_reading and self._is_too_far_ahead():
-            self._is_reading = False
-            self.link.pause_reading()
+        if intake.count(len(packets), len(data), now):
+            self._exceeded(now)
+        if not self._is_over and intake.pause_if_ahead(now):
             self._door.wait_for_commit(self)
 
-    def _read_on(self) -> None:
-        if not self._is_reading and not self._is_too_far_ahead():
-            self._is_reading = True
-            self.link.resume_reading()
+    def _exceeded(self, now: float) -> None:
+        """The device sends faster than it may: it is not read for a while, or no longer."""
+        error = self._intake.excess(now, self._principal)
+        if self._door.settings.hub.on_exceeded_rate == "disconnect":
+            self._break_off(error or RateExceeded())
+        elif error is not None:
+            self._door.journal.slowed(error, self._peer(), error.evidence["device"])
 
-    def _is_too_far_ahead(self) -> bool:
-        door = self._door
-        if self._protocol.state is State.AWAITING_VERDICT:
-            return True  # what a stranger sends must not pile up
-        if self._protocol.waiting_answers > MAX_WAITING_ANSWERS or door.store.is_full:
-            return True
-        # Deliveries stop when the client does not read; answers do not, and it may ask for them without end.
-        limit = UNREAD_BUFFERS * door.settings.net.max_write_buffer_bytes
-        return self._is_paused and self.link.write_buffer_bytes() > limit
+    def _break_off(self, error: LockgateError) -> None:
+        if not self._is_over:
+            self._protocol.disconnect(*mapping.goodbye(error, self._noted(error), self._door.settings.mqtt))
+            self._finish()
 
     def _handle(self, packet: Packet) -> None:
         if isinstance(packet, Publish):
@@ -354,8 +358,7 @@ class MqttConnection:
             elif isinstance(packet, Auth):
                 self._on_auth(packet)
             if self._protocol.state is State.AWAITING_VERDICT and not self._is_over:
-                self._is_reading = False
-                self.link.pause_reading()
+                self._intake.pause()
 
     # CONNECT
 
@@ -390,8 +393,7 @@ class MqttConnection:
             door.journal.reauthenticated(turn.principal, self._peer())
             protocol.reauthenticated(turn.data)
         except LockgateError as error:
-            protocol.disconnect(*mapping.goodbye(error, self._noted(error), door.settings.mqtt))
-            self._finish()
+            self._break_off(error)
 
     def _decide(self, connect: Connect, verdict: Verdict) -> None:
         """The admission is over: let the client in, or tell it why not."""
@@ -417,6 +419,7 @@ class MqttConnection:
             self._refuse(connect, error, principal)
             return
         self._principal = principal
+        self._intake.admit(principal)
         self.session = opened.session
         door.journal.connected(principal, self._peer())
         self._joining = (connect, opened)
@@ -450,7 +453,7 @@ class MqttConnection:
                 session.give_up(delivery)
         self.pump()
         self._flush()
-        self._read_on()
+        self._intake.read_on()
         self._receive(b"")  # what followed the CONNECT still waits
 
     def _refuse(
@@ -538,8 +541,7 @@ class MqttConnection:
 
     def _are_too_many(self, filters: int) -> bool:
         """Break off with a client that names more topic filters in one packet than there is sense in."""
-        limit = max(FILTERS_PER_PACKET, self._door.settings.hub.max_subscriptions)
-        if filters > limit:
+        if filters > (limit := max(FILTERS_PER_PACKET, self._door.settings.hub.max_subscriptions)):
             error = MqttError(ReasonCode.QUOTA_EXCEEDED, f"a packet names {filters} topic filters; the most is {limit}")
             self._protocol.fail(error)
             self._failed(error)

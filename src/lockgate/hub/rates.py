@@ -1,0 +1,111 @@
+"""How fast a device may speak: messages and bytes per second, all its connections in all doors together.
+
+Theory of operation. Each device has a meter with two buckets, kept as the second until which what it has sent takes up
+its rate (the generic cell rate algorithm, ITU-T I.371, without a queue). Silence saves up a burst and no more. What has
+come is never refused: a device that sent too much owes time, and `take` says how long it is not to be read meanwhile.
+A device that connects anew finds its debt again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from lockgate.errors import RateExceeded
+
+QUIET_SECONDS = 60.0
+"""A device that kept to its rate for so long begins another flood when it exceeds it again."""
+
+
+class Meter:
+    """What one device has sent of late. Times are monotonic seconds."""
+
+    __slots__ = ("burst", "bytes_until", "connections", "key", "messages_until", "per_byte", "per_message", "told_at")
+
+    def __init__(self, key: str, per_message: float, per_byte: float, burst: float) -> None:
+        self.key = key
+        self.per_message: float = per_message
+        self.per_byte: float = per_byte
+        self.burst: float = burst
+        self.messages_until: float = 0.0
+        self.bytes_until: float = 0.0
+        self.connections: int = 0
+        self.told_at: float = -QUIET_SECONDS
+
+    def take(self, messages: int, size: int, now: float) -> float:
+        """Count what came; give for how many seconds nothing more should be read, 0 for none."""
+        earliest = now - self.burst
+        until = self.messages_until
+        if until < earliest:
+            until = earliest
+        until += messages * self.per_message
+        self.messages_until = until
+        other = self.bytes_until
+        if other < earliest:
+            other = earliest
+        other += size * self.per_byte
+        self.bytes_until = other
+        if other > until:
+            until = other
+        return until - now if until > now else 0.0
+
+    def is_new_flood(self, now: float) -> bool:
+        """Say, of a device that exceeds its rate now, whether that should be told: once per flood."""
+        is_new = now - self.told_at >= QUIET_SECONDS
+        self.told_at = now
+        return is_new
+
+    def error(self, fix: str, device: str) -> RateExceeded:
+        """Give the words for it."""
+        what = "bytes" if self.bytes_until > self.messages_until else "messages"
+        limit = 1 / (self.per_byte if what == "bytes" else self.per_message)
+        text = f"{self.key} sends more than {limit:.0f} {what} per second"
+        return RateExceeded(text, fix=fix, evidence={"device": device})
+
+    def is_settled(self, now: float) -> bool:
+        """Say whether a new meter would allow the same."""
+        return self.messages_until <= now - self.burst and self.bytes_until <= now - self.burst
+
+
+class Rates:
+    """The meters of all devices that are connected, or owe time still.
+
+    Args:
+        max_messages_per_second: of one device; 0 for no limit.
+        max_bytes_per_second: of one device; 0 for no limit.
+        burst_seconds: how many seconds' worth of both a device that was silent may send at once.
+    """
+
+    def __init__(self, max_messages_per_second: float, max_bytes_per_second: float, burst_seconds: float) -> None:
+        self._per_message: float = 1 / max_messages_per_second if max_messages_per_second else 0.0
+        self._per_byte: float = 1 / max_bytes_per_second if max_bytes_per_second else 0.0
+        self._burst: float = burst_seconds
+        self._meters: dict[str, Meter] = {}
+        self._parted: OrderedDict[str, Meter] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Give the number of meters."""
+        return len(self._meters)
+
+    def join(self, key: str) -> Meter | None:
+        """Give the meter for one more connection of a device; None when there is no limit."""
+        if not self._per_message and not self._per_byte:
+            return None
+        meter = self._meters.get(key)
+        if meter is None:
+            meter = self._meters[key] = Meter(key, self._per_message, self._per_byte, self._burst)
+        meter.connections += 1
+        self._parted.pop(key, None)
+        return meter
+
+    def leave(self, meter: Meter, now: float) -> None:
+        """Count one connection less. A device that owes time is remembered until it does no more."""
+        meter.connections -= 1
+        if meter.connections == 0:
+            self._parted[meter.key] = meter
+        for _ in range(2):  # more go than come: what is remembered stays within what is owed
+            if self._parted:
+                key, oldest = self._parted.popitem(last=False)
+                if oldest.is_settled(now):
+                    del self._meters[key]
+                else:
+                    self._parted[key] = oldest
