@@ -106,8 +106,9 @@ class Own:
 
 @pytest.fixture(scope="session")
 def own_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
-    """Our own hub with its defaults, and the lab port, where the principal may do all."""
-    with RunningHub(tmp_path_factory.mktemp("conformance"), lab=True) as running:
+    """Our own hub with its defaults, but telling of itself each second, and the lab port: there one may do all."""
+    settings = "\n[hub]\nsys_interval_seconds = 1.0\n"
+    with RunningHub(tmp_path_factory.mktemp("conformance"), lab=True, settings=settings) as running:
         yield running
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.conformance.client import Hub
-from tests.conformance.codec import V311, Puback, Suback
-from tests.conformance.marks import statement
+from tests.conformance.codec import V5, V311, Puback, Publish, Suback
+from tests.conformance.marks import needs_lockgate, statement
 
 
 def expect_no_subscription(hub: Hub, name: str) -> None:
@@ -78,6 +78,22 @@ def test_system_topics_come_by_their_name_and_not_by_a_wildcard(hub: Hub) -> Non
     publisher.publish(hub.topic(), b"end", qos=1)
     while (message := peer.expect_message()).payload != b"end":
         assert not message.topic.startswith("$"), f"{message} came by a wildcard"
+
+
+@statement("3.1.1", "MQTT-4.7.2-1")
+@statement("5.0", "MQTT-4.7.2-1")
+@needs_lockgate
+@pytest.mark.parametrize("version", [V311, V5])
+def test_what_the_hub_tells_of_itself_does_not_come_by_a_wildcard(hub: Hub, version: int) -> None:
+    """Nobody may publish below `$SYS`; so this waits until the hub does."""
+    watcher, peer = hub.client("watcher", version), hub.client("peer", version)
+    peer.subscribe("#", "+/#", "+/broker/#", qos=1)
+    watcher.subscribe("$SYS/#")
+    while watcher.expect_message().retain:
+        pass
+    peer.send_publish(hub.topic(), b"end", qos=1)
+    while not isinstance(packet := peer.receive(), Publish) or packet.payload != b"end":
+        assert not isinstance(packet, Publish) or not packet.topic.startswith("$"), f"{packet} came by a wildcard"
 
 
 @statement("3.1.1", "MQTT-4.7.3-1")
