@@ -115,8 +115,12 @@ class Hub:
         memory.check_epoch()
         topic = message.topic
         if memory.grant(principal, topic, message.qos, message.retain) is None:
+            denied = memory.denial(principal, topic, message.qos, message.retain)
+            if denied is not None:
+                return denied
             decision = self._policy.authorize(principal, Operation.PUBLISH, topic, message.qos, message.retain)
             if not isinstance(decision, Grant):
+                memory.remember_denial(principal, topic, message.qos, message.retain, decision)
                 return decision
             memory.remember(principal, topic, decision)
         commit = 0

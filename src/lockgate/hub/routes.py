@@ -7,6 +7,7 @@ route is made by asking it about every receiver.
 
 from __future__ import annotations
 
+from lockgate.errors import NotAuthorized
 from lockgate.hub.session import Session
 from lockgate.hub.shares import READY, UNABLE, Share, rank
 from lockgate.hub.trie import Trie
@@ -18,6 +19,9 @@ from lockgate.policy import Grant, PolicyEngine
 MAX_ROUTES = 100_000
 MAX_ROUTE_BYTES = 134_217_728
 MAX_GRANTS_PER_CLIENT = 1000
+MAX_GRANTS = 262_144
+"""Of all clients together: about 100 MB, and more than 10,000 devices with two dozen topics each need."""
+MAX_DENIALS_PER_CLIENT = 100
 MAX_TOPIC_CHARACTERS = 256
 """A grant on a longer topic is not remembered: devices choose their topics, and could fill the memory with them."""
 
@@ -89,17 +93,18 @@ class Route:
 
 
 class Grants:
-    """What one principal may publish, by topic."""
+    """What one principal may publish, by topic; and what it was refused."""
 
-    __slots__ = ("by_topic", "principal")
+    __slots__ = ("by_topic", "denied", "principal")
 
     def __init__(self, principal: Principal) -> None:
         self.principal = principal
         self.by_topic: dict[str, Grant] = {}
+        self.denied: dict[tuple[str, int, bool], NotAuthorized] = {}
 
 
 class Memory:
-    """Remembers routes and grants; both bounded, both emptied whole when full."""
+    """Remembers routes, grants and denials; all bounded, all emptied whole when full."""
 
     def __init__(self, policy: PolicyEngine, trie: Trie) -> None:
         self._policy = policy
@@ -109,6 +114,7 @@ class Memory:
         self._below: dict[str, dict[str, None]] = {}
         self._route_bytes: int = 0
         self._grants: dict[str, Grants] = {}
+        self._decisions: int = 0
         self._epoch: int = 0
 
     def check_epoch(self) -> None:
@@ -117,7 +123,7 @@ class Memory:
         if epoch != self._policy_epoch:
             self._policy_epoch = epoch
             self._forget_all_routes()
-            self._grants.clear()
+            self._forget_all_grants()
 
     def grant(self, principal: Principal, topic: str, qos: int, retain: bool) -> Grant | None:
         """Give a remembered grant that takes in this publish, or None."""
@@ -133,16 +139,46 @@ class Memory:
         """Keep a grant for the next publish on its topic."""
         if len(topic) > MAX_TOPIC_CHARACTERS:
             return
+        grants = self._grants_of(principal)
+        if len(grants.by_topic) >= MAX_GRANTS_PER_CLIENT:
+            self._decisions -= len(grants.by_topic)
+            grants.by_topic.clear()
+        if topic not in grants.by_topic:
+            self._decisions += 1
+        grants.by_topic[topic] = grant
+
+    def denial(self, principal: Principal, topic: str, qos: int, retain: bool) -> NotAuthorized | None:
+        """Give the remembered refusal of exactly this publish, or None: a flood asks for the same again and again."""
         grants = self._grants.get(principal.client_id)
         if grants is None or grants.principal is not principal:
+            return None
+        return grants.denied.get((topic, qos, retain))
+
+    def remember_denial(self, principal: Principal, topic: str, qos: int, retain: bool, error: NotAuthorized) -> None:
+        """Keep a refusal for the next publish of its kind."""
+        if len(topic) > MAX_TOPIC_CHARACTERS:
+            return
+        denied = self._grants_of(principal).denied
+        if len(denied) >= MAX_DENIALS_PER_CLIENT:
+            self._decisions -= len(denied)
+            denied.clear()
+        self._decisions += 1
+        denied[topic, qos, retain] = error
+
+    def _grants_of(self, principal: Principal) -> Grants:
+        if self._decisions >= MAX_GRANTS:
+            self._forget_all_grants()
+        grants = self._grants.get(principal.client_id)
+        if grants is None or grants.principal is not principal:
+            self.forget_client(principal.client_id)
             grants = self._grants[principal.client_id] = Grants(principal)
-        elif len(grants.by_topic) >= MAX_GRANTS_PER_CLIENT:
-            grants.by_topic.clear()
-        grants.by_topic[topic] = grant
+        return grants
 
     def forget_client(self, client_id: str) -> None:
         """Drop the grants of a client whose connection ended."""
-        self._grants.pop(client_id, None)
+        grants = self._grants.pop(client_id, None)
+        if grants is not None:
+            self._decisions -= len(grants.by_topic) + len(grants.denied)
 
     def route(self, topic: str) -> Route:
         """Give who hears `topic`: remembered, or made now by asking the policy about each receiver."""
@@ -167,6 +203,10 @@ class Memory:
             return
         for topic in self._below.pop(first, ()):  # such as a device's own tree: the others' routes stay
             self._routes.pop(topic, None)
+
+    def _forget_all_grants(self) -> None:
+        self._grants.clear()
+        self._decisions = 0
 
     def _forget_all_routes(self) -> None:
         self._routes.clear()

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import msgspec
 import structlog
 
-from lockgate.errors import LockgateError, SessionTakenOver
+from lockgate.errors import LockgateError, NotAuthorized, SessionTakenOver
 from lockgate.events import Event
 from lockgate.model.principal import Principal
 from lockgate.model.refusal import Refusal
@@ -39,6 +39,16 @@ class Peer(msgspec.Struct, frozen=True):
     address: Address
     client_id: str = ""
     protection: Protection | None = None
+
+
+class _Repeats:
+    """How often a refusal came again since it was noted."""
+
+    __slots__ = ("count", "reference")
+
+    def __init__(self, reference: str) -> None:
+        self.reference = reference
+        self.count = 0
 
 
 class JournalStore(Protocol):
@@ -70,6 +80,7 @@ class Journal:
         self._clock = clock
         self._seen: dict[tuple[str, SeenKind], tuple[float, str]] = {}
         self._events: list[tuple[float, str, str, dict[str, str]]] = []
+        self._told: dict[LockgateError, _Repeats] = {}
         self._dropped: dict[tuple[str, str], int] = {}
         self.refused_by_reason: Counter[str] = Counter()
         self.dropped_by_reason: Counter[str] = Counter()
@@ -80,7 +91,15 @@ class Journal:
 
     def refused(self, error: LockgateError, peer: Peer, device: str, is_verified: bool) -> str:
         """Note that somebody was refused something; give the reference to tell the peer."""
-        return self._refuse(Event.CLIENT_REFUSED, error, peer, device, is_verified)
+        known = self._told.get(error)
+        if known is not None:  # the hub remembers what it refused: the same error comes again, and often
+            known.count += 1
+            _count(self.refused_by_reason, error.reason)
+            return known.reference
+        reference = self._refuse(Event.CLIENT_REFUSED, error, peer, device, is_verified)
+        if isinstance(error, NotAuthorized) and len(self._told) < MAX_WAITING_EVENTS:
+            self._told[error] = _Repeats(reference)
+        return reference
 
     def tls_refused(self, door: str, address: Address, failure: TlsFailure) -> None:
         """Note a peer that did not get through TLS. What its certificate says about itself is unverified."""
@@ -175,6 +194,10 @@ class Journal:
 
     def write(self, store: JournalStore) -> None:
         """Write what was noted since the last call."""
+        told, self._told = self._told, {}
+        for error, repeats in told.items():
+            if repeats.count:
+                self._repeat(error, repeats)
         refusals = self._refusals.drain()
         if refusals:
             store.save_refusals(refusals)
@@ -220,6 +243,16 @@ class Journal:
         if is_verified:
             self._see(device, "error", f"{error.reason} ({reference})")
         return reference
+
+    def _repeat(self, error: LockgateError, repeats: _Repeats) -> None:
+        refusal = self._refusals.repeat(repeats.reference, repeats.count, self._clock())
+        # A line for each power of two, as for those that come one by one.
+        if refusal is not None and refusal.count.bit_length() > (refusal.count - repeats.count).bit_length():
+            log.warning(
+                Event.CLIENT_REFUSED, reference=refusal.reference, step=error.step.value, reason=error.reason,
+                message=str(error), device=refusal.device, client_id=refusal.client_id, address=refusal.address,
+                count=refusal.count,
+            )  # fmt: skip
 
     def _see(self, device: str, kind: SeenKind, text: str) -> None:
         if len(self._seen) < MAX_WAITING_EVENTS or (device, kind) in self._seen:

@@ -12,6 +12,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
+import msgspec
+
 from lockgate.errors import LockgateError
 from lockgate.model.refusal import Refusal
 
@@ -112,6 +114,15 @@ class RefusalLog:
         )
         self._remember(_Entry(refusal, source, claim))
         return refusal.reference
+
+    def repeat(self, reference: str, count: int, now: float) -> Refusal | None:
+        """Count more of a refusal that `note` gave the reference of; give it, None when it is forgotten already."""
+        entry = self._entries.get(reference)
+        if entry is None:
+            return None
+        refusal = msgspec.structs.replace(entry.refusal, at=now, count=entry.refusal.count + count)
+        self._remember(entry._replace(refusal=refusal))
+        return refusal
 
     def refusal(self, reference: str) -> Refusal:
         """Give a refusal by the reference that `note` gave, while it is remembered."""

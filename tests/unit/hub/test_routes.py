@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.hub.routes import Memory, Target
+from lockgate.errors import NotAuthorized
+from lockgate.hub import routes as room
+from lockgate.hub.routes import MAX_DENIALS_PER_CLIENT, Memory, Target
 from lockgate.hub.trie import Trie
 from lockgate.model.permission import Effect, Operation, Rule
 from lockgate.model.session import Subscription
@@ -161,3 +163,41 @@ def test_the_memory_is_bounded_by_the_members_of_shares_too(monkeypatch: pytest.
         world.memory.route(str(number))
         assert len(world.memory._routes) <= 5
         assert len(world.memory._below) <= 5
+
+
+def test_a_denial_is_remembered_for_exactly_its_publish_until_the_policy_changes() -> None:
+    world = World(Rule("everyone", Operation.RECEIVE, "#"))
+    denied = world.policy.authorize(SENSOR, Operation.PUBLISH, "a", 0, False)
+    assert isinstance(denied, NotAuthorized)
+    memory = world.memory
+    memory.remember_denial(SENSOR, "a", 0, False, denied)
+    assert memory.denial(SENSOR, "a", 0, False) is denied
+    assert memory.denial(SENSOR, "a", 1, False) is memory.denial(SENSOR, "a", 0, True) is None
+    assert memory.denial(principal("sensor"), "a", 0, False) is None, "a new proof is decided anew"
+    world.rules.epoch += 1
+    memory.check_epoch()
+    assert memory.denial(SENSOR, "a", 0, False) is None
+
+
+def test_denials_are_bounded_by_client_and_by_the_length_of_the_topic() -> None:
+    world, error = World(), NotAuthorized()
+    for number in range(MAX_DENIALS_PER_CLIENT + 1):
+        world.memory.remember_denial(SENSOR, f"t/{number}", 0, False, error)
+    assert [world.memory.denial(SENSOR, f"t/{n}", 0, False) for n in (0, MAX_DENIALS_PER_CLIENT)] == [None, error]
+    world.memory.remember_denial(SENSOR, "x" * 1000, 0, False, error)
+    assert world.memory.denial(SENSOR, "x" * 1000, 0, False) is None
+
+
+def test_grants_and_denials_of_all_clients_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "MAX_GRANTS", 100)
+    world = World()
+    grant, memory, counts = world.grant(), world.memory, []
+    for number in range(1000):
+        sensor = principal(f"sensor-{number % 50}")
+        memory.remember(sensor, f"t/{number}", grant)
+        memory.remember_denial(sensor, "no", 0, False, NotAuthorized())
+        counts.append(sum(len(each.by_topic) + len(each.denied) for each in memory._grants.values()))
+        assert memory._decisions == counts[-1]
+        if number % 70 == 0:
+            memory.forget_client(f"sensor-{number % 50}")
+    assert 90 < max(counts) <= 101

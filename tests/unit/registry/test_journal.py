@@ -206,3 +206,40 @@ def test_the_count_of_dropped_messages_is_bounded(
     logged.clear()
     written(journal)
     assert [(line["client_id"], line["count"]) for line in logged] == [("one", 2)]
+
+
+def test_the_same_refusal_again_is_only_counted_until_the_journal_is_written() -> None:
+    journal, store = Journal(100), Written()
+    denied = NotAuthorized("sensor may not publish 'a'")
+    references = {journal.refused(denied, PEER, "sensor", True) for _ in range(1000)}
+    assert len(references) == 1
+    assert journal.refused_by_reason["not authorized"] == 1000
+    journal.write(store)
+    assert [(refusal.reference, refusal.count) for refusal in store.refusals] == [(*references, 1000)]
+    journal.refused(denied, PEER, "sensor", True)
+    journal.write(store)
+    assert store.refusals[-1].count == 1001
+
+
+def test_a_flood_of_the_same_refusal_writes_few_lines(logged: list[Any]) -> None:
+    journal, store = Journal(100), Written()
+    denied = NotAuthorized("sensor may not publish 'a'")
+    for _ in range(20):
+        for _ in range(100):
+            journal.refused(denied, PEER, "sensor", True)
+        journal.write(store)
+    counts = [entry["count"] for entry in logged]
+    assert counts[0] == 1
+    assert counts[-1] > 1000
+    assert len(counts) <= 12
+
+
+def test_repeats_of_what_is_forgotten_are_counted_by_their_reason_alone() -> None:
+    journal, store = Journal(max_refusals=1), Written()
+    denied = NotAuthorized()
+    for _ in range(2):
+        journal.refused(denied, PEER, "sensor", True)
+    journal.refused(WRONG, PEER, "other", False)
+    journal.write(store)
+    assert [refusal.reason for refusal in store.refusals] == ["token expired"]
+    assert journal.refused_by_reason["not authorized"] == 2
