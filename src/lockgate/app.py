@@ -335,5 +335,8 @@ def _limits(settings: NetSettings) -> NetLimits:
         handshake_deadline_seconds=settings.handshake_deadline_seconds,
         max_connections=settings.max_connections,
         max_connections_per_address=settings.max_connections_per_address,
+        max_handshakes=settings.max_handshakes,
+        max_handshakes_per_second_per_address=settings.max_handshakes_per_second_per_address,
+        max_handshake_burst_per_address=settings.max_handshake_burst_per_address,
         max_write_buffer_bytes=settings.max_write_buffer_bytes,
     )

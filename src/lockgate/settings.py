@@ -137,6 +137,12 @@ class NetSettings(_Section, frozen=True):
     """How many connections the hub holds at once."""
     max_connections_per_address: Count = 2000
     """How many of them may come from one address (IPv6: from one /64 network)."""
+    max_handshakes: Count = 1000
+    """How many TLS handshakes may be under way at once; beyond it the oldest is given up."""
+    max_handshakes_per_second_per_address: Annotated[float, Meta(ge=0, le=1e6)] = 200.0
+    """How many may begin per second from one address (IPv6: one /64), after the burst; 0 is no limit."""
+    max_handshake_burst_per_address: Count = 1000
+    """How many may begin there at once: 5,000 devices behind one address that all return are back in 20 s."""
     max_write_buffer_bytes: Count = 1_048_576
     """How much may wait to be written to one client before its deliveries queue in the hub."""
 

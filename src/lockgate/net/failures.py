@@ -39,6 +39,7 @@ class TlsReason(StrEnum):
     HANDSHAKE_TIMEOUT = "handshake timeout"
     HANDSHAKE_BROKEN = "handshake broken"
     TOO_MANY_CONNECTIONS = "too many connections"
+    TOO_MANY_HANDSHAKES = "too many handshakes"
 
 
 class TlsFailure(msgspec.Struct, frozen=True):

@@ -51,6 +51,11 @@ class NetLimits(msgspec.Struct, frozen=True):
     """How long a closed link may take to send its rest and see the peer's end."""
     max_connections: int = 10_000
     max_connections_per_address: int = 1_000
+    max_handshakes: int = 1_000
+    """How many TLS handshakes are under way at once."""
+    max_handshakes_per_second_per_address: float = 200.0
+    """0 for no limit."""
+    max_handshake_burst_per_address: int = 1_000
     max_write_buffer_bytes: int = 1_048_576
     """The high-water mark: above it the handler hears `pause_writing`, below a quarter of it `resume_writing`."""
 

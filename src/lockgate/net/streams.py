@@ -20,6 +20,7 @@ from lockgate.errors import Step
 from lockgate.events import Event
 from lockgate.net.context import TlsContexts
 from lockgate.net.failures import TlsFailure, TlsReason, TlsRefused
+from lockgate.net.handshakes import Handshakes
 from lockgate.net.link import Address, NetLimits, StreamHandler, network_of
 from lockgate.net.tls import Protection, TlsStream
 
@@ -32,6 +33,7 @@ class Census:
     """How many connections there are, and from where: shared by all listeners that have one limit together."""
 
     def __init__(self) -> None:
+        self.handshakes = Handshakes(asyncio.get_running_loop().call_soon)
         self.total = 0
         self._per_network: Counter[str] = Counter()
 
@@ -75,6 +77,7 @@ class Desk:
         self.sent_bytes = 0
         self._on_failure = on_failure
         self._census = census or Census()
+        self.handshakes = self._census.handshakes
         self._dirty: list[TlsLink] = []
 
     def new_link(self) -> PlainLink:
@@ -83,7 +86,12 @@ class Desk:
 
     def enter(self, link: PlainLink) -> TlsFailure | None:
         """Let `link` in, or say which limit refuses it."""
-        refusal = self._census.enter(network_of(link.peer.host), self.limits)
+        network = network_of(link.peer.host)
+        refusal = self._census.enter(network, self.limits)
+        if refusal is None and isinstance(link, TlsLink):
+            refusal = self.handshakes.begin(link, network, self.limits, self.loop.time())
+            if refusal is not None:
+                self._census.leave(network)
         if refusal is None:
             self.links.add(link)
             self.accepted += 1
@@ -93,6 +101,8 @@ class Desk:
         """Forget `link`."""
         if link in self.links:
             self.links.remove(link)
+            if isinstance(link, TlsLink):
+                self.handshakes.end(link)
             self._census.leave(network_of(link.peer.host))
 
     def report(self, peer: Address, failure: TlsFailure) -> None:
@@ -316,7 +326,7 @@ class PlainLink(asyncio.Protocol):
 class TlsLink(PlainLink):
     """A link under TLS; its handler is made when the handshake is done."""
 
-    __slots__ = ("_protection", "_queue", "_queued_bytes", "_stream", "_undrained_bytes")
+    __slots__ = ("_early", "_protection", "_queue", "_queued_bytes", "_stream", "_undrained_bytes")
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
@@ -326,6 +336,7 @@ class TlsLink(PlainLink):
         self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._undrained_bytes = 0
+        self._early = b""
 
     @property
     def protection(self) -> Protection | None:
@@ -383,6 +394,26 @@ class TlsLink(PlainLink):
         if self._is_closing:
             return
         self._desk.received_bytes += len(data)
+        if self._handler is None and not self._desk.handshakes.may_go_on(self):
+            self._early = data
+            self.pause_reading()
+        else:
+            self._take_in(data)
+
+    def shake_on(self) -> None:
+        """Go on with a handshake whose turn it is again."""
+        early, self._early = self._early, b""
+        if not self._is_closing:
+            self.resume_reading()
+            self._take_in(early)
+
+    def give_way(self, failure: TlsFailure) -> None:
+        """End a handshake for others' sake."""
+        if not self._is_closing:
+            self.abort()
+            self._desk.report(self.peer, failure)
+
+    def _take_in(self, data: bytes) -> None:
         try:
             plaintext = self._stream.receive_data(data)
         except TlsRefused as refused:
@@ -411,6 +442,7 @@ class TlsLink(PlainLink):
 
     def _establish(self) -> None:
         self._stop_timer()
+        self._desk.handshakes.end(self)
         super()._begin()
 
     def _time_out(self) -> None:
