@@ -8,6 +8,7 @@ from tests.attacks.conftest import Target
 from tests.support.tokens import claims, encoded, unsigned
 
 
+@pytest.mark.requirement("Q16")
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", "", " none", "none\x00"])
 @pytest.mark.parametrize("signature", [b"", b"AAAA", encoded(bytes(64))])
 @pytest.mark.parametrize("client_id", ["sensor", "camera"])

@@ -13,6 +13,7 @@ SPKI = serialization.PublicFormat.SubjectPublicKeyInfo
 KEYS: list[tuple[str, SigningKey]] = [("sensor", EC_KEY), ("camera", RSA_KEY)]
 
 
+@pytest.mark.requirement("Q16")
 @pytest.mark.parametrize(("client_id", "key"), KEYS)
 def test_no_form_of_the_public_key_is_an_hmac_secret(target: Target, client_id: str, key: SigningKey) -> None:
     pem = public_pem(key)

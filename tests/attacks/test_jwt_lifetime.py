@@ -11,6 +11,7 @@ from tests.support.tokens import claims, token
 DAY = 86_400
 
 
+@pytest.mark.requirement("Q16")
 @pytest.mark.parametrize(("iat", "exp"), [(0, DAY + 1), (0, 10 * 365 * DAY), (-DAY, 60), (-(365 * DAY), 365 * DAY)])
 def test_a_token_with_a_long_life_is_refused(target: Target, iat: int, exp: int) -> None:
     error = target.refuses(token(EC_KEY, claims(iat=NOW + iat, exp=NOW + exp)))

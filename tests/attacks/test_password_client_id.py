@@ -9,6 +9,7 @@ from tests.attacks.conftest import Target
 from tests.support.registry import password
 
 
+@pytest.mark.requirement("Q10")
 @pytest.mark.parametrize(
     "client_id", ["sensor", "sensor/1", "kettle2", "Kettle", "kettle ", " kettle", "lab", "lab/kettle"]
 )

@@ -17,6 +17,7 @@ def guess(target: Target, times: int, host: str = ATTACKER, name: str = "kettle"
         target.refuses(b"guess %d" % number, name, host=host)
 
 
+@pytest.mark.requirement("Q9")
 def test_guessing_is_stopped_even_when_the_right_one_comes_next(target: Target) -> None:
     guess(target, 10)
     for secret in (b"right", b"wrong"):

@@ -8,6 +8,7 @@ from lockgate.model.principal import Principal
 from tests.attacks.conftest import Target
 
 
+@pytest.mark.requirement("Q11")
 @pytest.mark.parametrize("secret", [b"right", b"wrong", b""])
 @pytest.mark.parametrize("name", ["kettle", "nobody"])
 def test_a_password_over_plaintext_is_refused_right_or_wrong(target: Target, secret: bytes, name: str) -> None:

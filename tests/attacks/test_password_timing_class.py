@@ -37,6 +37,7 @@ def hasher(target: Target, monkeypatch: pytest.MonkeyPatch) -> CountingHasher:
 WRONG = [("kettle", "known"), ("nobody", "unknown"), ("sensor", "without a password"), ("", "without a name")]
 
 
+@pytest.mark.requirement("Q9")
 @pytest.mark.parametrize(("name", "_what"), WRONG)
 def test_every_first_wrong_password_costs_the_same(
     target: Target, hasher: CountingHasher, name: str, _what: str

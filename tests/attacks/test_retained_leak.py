@@ -54,6 +54,7 @@ def test_a_blocked_device_gets_nothing_retained(target: Target) -> None:
     assert heard(session) == []
 
 
+@pytest.mark.requirement("Q5")
 def test_retaining_needs_the_right_to_publish_and_to_retain(target: Target) -> None:
     target.registry.allow("device:office", Operation.PUBLISH, "board", retain=False)
     target.registry.allow("device:office", Operation.RECEIVE, "#")

@@ -17,6 +17,7 @@ def will(topic: str, qos: int = 0, retain: bool = False, delay_seconds: float = 
     return Will(Message(topic_name(topic), b"gone", qos, retain, publisher="sensor"), delay_seconds)
 
 
+@pytest.mark.requirement("Q6")
 @pytest.mark.parametrize("topic", ["devices/office/x", "x", "devices", "$SYS/x", "devices/sensor2/x"])
 def test_a_will_on_a_forbidden_topic_is_refused_and_opens_no_session(target: Target, topic: str) -> None:
     with pytest.raises(NotAuthorized):
@@ -59,6 +60,7 @@ def replace(target: Target) -> None:
     target.registry.add("sensor", es256())
 
 
+@pytest.mark.requirement("Q6")
 @pytest.mark.parametrize("act", [deny, block, revoke, remove, replace])
 @pytest.mark.parametrize("ending", ["lost", "lost and delayed", "ended", "taken over"])
 def test_a_will_is_checked_again_when_it_goes_out(target: Target, act: object, ending: str) -> None:

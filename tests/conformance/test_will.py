@@ -20,6 +20,7 @@ def watcher(hub: Hub) -> Peer:
 
 
 @statement("5.0", "MQTT-3.1.2-7", "MQTT-3.1.2-8")
+@pytest.mark.requirement("Q6")
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_a_will_is_published_when_the_connection_is_cut(hub: Hub, qos: int) -> None:
     watching = watcher(hub)
@@ -28,6 +29,7 @@ def test_a_will_is_published_when_the_connection_is_cut(hub: Hub, qos: int) -> N
 
 
 @statement("5.0", "MQTT-3.1.2-8", "MQTT-3.1.2-10")
+@pytest.mark.requirement("Q6")
 def test_a_goodbye_takes_the_will_away(hub: Hub) -> None:
     watching = watcher(hub)
     peer = hub.client("peer", will=Will(hub.topic("will")), expiry=LATER)
@@ -46,6 +48,7 @@ def test_a_goodbye_may_ask_for_the_will(hub: Hub) -> None:
 
 
 @statement("5.0", "MQTT-3.1.2-8")
+@pytest.mark.requirement("Q6")
 def test_a_broken_protocol_publishes_the_will(hub: Hub) -> None:
     watching = watcher(hub)
     peer = hub.client("peer", will=Will(hub.topic("will")))
@@ -78,6 +81,7 @@ def test_a_takeover_with_a_clean_start_publishes_the_will(hub: Hub) -> None:
 
 
 @statement("5.0", "MQTT-3.1.2-8", "MQTT-3.1.2-10")
+@pytest.mark.requirement("Q6")
 def test_a_will_comes_when_its_delay_is_over_and_once(hub: Hub) -> None:
     watching = watcher(hub)
     will = Will(hub.topic("will"), properties={"will_delay_interval": 1})

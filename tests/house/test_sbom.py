@@ -53,6 +53,7 @@ def test_what_could_not_be_checked_is_said_and_fails_a_strict_check(
     assert done.returncode == code
 
 
+@pytest.mark.requirement("F7")
 def test_the_bill_names_the_locked_packages_and_the_c_libraries(tmp_path: Path) -> None:
     done = run(tmp_path, [CLEAN], 0, "--strict")
     assert done.returncode == 0, done.stderr

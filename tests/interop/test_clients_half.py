@@ -141,6 +141,7 @@ def paste_publish(stage: Stage) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.requirement("T3")
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("fault", BAD_HUBS)
 def test_client_tells_a_wrong_hub_nothing(stage: Stage, tmp_path: Path, fault: str, client: Client) -> None:
@@ -150,6 +151,7 @@ def test_client_tells_a_wrong_hub_nothing(stage: Stage, tmp_path: Path, fault: s
         assert imposter.visit().heard == b""
 
 
+@pytest.mark.requirement("F12")
 @pytest.mark.parametrize("client", CLIENTS)
 def test_client_tells_a_man_in_the_middle_nothing(stage: Stage, tmp_path: Path, client: Client) -> None:
     middle = Authority("Middle CA").issue("localhost", names=HERE, purpose="server")

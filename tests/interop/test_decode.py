@@ -27,6 +27,7 @@ TYPES = {
 }
 
 
+@pytest.mark.requirement("Q8")
 @pytest.mark.parametrize("version", ["mqttv311", "mqttv5"])
 def test_a_captured_conversation_is_decoded_as_tshark_decodes_it(tmp_path: Path, version: str) -> None:
     path = tmp_path / "lab.pcap"

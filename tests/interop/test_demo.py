@@ -109,6 +109,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     return Watched(tmp_path_factory.mktemp("watched"))
 
 
+@pytest.mark.requirement("Q3")
 def test_without_a_terminal_it_prints_plain_lines_and_ends_by_itself(watched: Watched) -> None:
     assert watched.code == 0, watched.errors
     assert watched.errors == ""
@@ -129,6 +130,7 @@ def test_nothing_is_left_of_it(watched: Watched) -> None:
     assert watched.leftovers == ([], [])
 
 
+@pytest.mark.requirement("F1")
 def test_a_capture_of_it_holds_no_secret_and_no_message(watched: Watched) -> None:
     assert len(watched.captured) > 10_000
     assert b"localhost" in watched.captured, "the capture sees the handshakes: the name asked for is in the clear"
@@ -198,6 +200,7 @@ def test_on_a_terminal_it_draws_tables(tmp_path: Path) -> None:
         assert who in last
 
 
+@pytest.mark.requirement("F1", "Q3")
 def test_eavesdrop_reads_everything_on_the_lab_port_and_nothing_on_the_tls_port(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     process = start_demo(tmp_path / "tmp", "eavesdrop", stdout=subprocess.PIPE, stderr=subprocess.PIPE)

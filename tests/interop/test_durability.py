@@ -414,6 +414,7 @@ def test_two_hundred_kills_under_load_lose_nothing_and_repeat_nothing_at_qos_2(s
     endure(site, kills=200, seed=random.randrange(1_000_000))
 
 
+@pytest.mark.requirement("Q4")
 @pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
 def test_cut_connections_lose_nothing_and_repeat_nothing_at_qos_2(site: Site, count: int) -> None:
     chance = random.Random(count)

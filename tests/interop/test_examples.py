@@ -64,6 +64,7 @@ def running(program: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     assert said.decode().endswith("goodbye\n")
 
 
+@pytest.mark.requirement("Q2")
 def test_people_are_warned_when_the_meeting_room_is_too_warm(office: Path) -> None:
     warnings: queue.Queue[str] = queue.Queue()
     with Device.open(office / "phone") as phone:
@@ -77,6 +78,7 @@ def test_phone_may_not_hear_the_temperature_itself(office: Path) -> None:
         phone.subscribe("Office/#", lambda _: None)
 
 
+@pytest.mark.requirement("Q20")
 @pytest.mark.parametrize("program", ["sensor.py", "control.py"])
 def test_program_of_a_device_has_at_most_ten_statements_besides_imports(program: str) -> None:
     statements = [

@@ -395,6 +395,7 @@ def test_both_families_share_one_free_port(room: Room) -> None:
     _run(room, main)
 
 
+@pytest.mark.requirement("T9")
 def test_tickets_never_allow_early_data(room: Room, tmp_path: Path) -> None:
     """RFC 8446 section 8: 0-RTT data can be replayed, and a command must not be."""
 

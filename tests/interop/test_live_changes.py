@@ -175,6 +175,7 @@ def test_joining_and_leaving_a_group_reaches_a_live_session(hub: RunningHub) -> 
         assert not apprentice.ends, "the session never ended"
 
 
+@pytest.mark.requirement("Q17")
 def test_a_session_ends_when_its_token_does(tmp_path: Path) -> None:
     with RunningHub(tmp_path, settings="[identity]\njwt_clock_skew_seconds = 0\n") as hub:
         folder = hub.add_device("meter", "jwt-es256")

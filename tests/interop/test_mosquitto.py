@@ -46,6 +46,7 @@ def added(hub: RunningHub, kind: str, name: str, out: Path) -> dict[str, Any]:
     return msgspec.json.decode(done.stdout, type=dict[str, Any])
 
 
+@pytest.mark.requirement("F5")
 @pytest.mark.parametrize("kind", ALL_KINDS)
 def test_printed_lines_talk_to_each_other(hub: RunningHub, tmp_path: Path, kind: str) -> None:
     facts = added(hub, kind, f"printed-{kind}", tmp_path / "a folder's name")
@@ -70,6 +71,7 @@ def test_no_printed_line_turns_a_check_off(hub: RunningHub, tmp_path: Path, kind
     assert everything.count("--cafile") == 4
 
 
+@pytest.mark.requirement("Q1")
 @pytest.mark.parametrize("qos", [0, 1, 2])
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("kind", ALL_KINDS)
@@ -95,6 +97,7 @@ def test_subscriber_gets_at_most_the_qos_that_it_asked_for(devices: Devices) -> 
         assert [ear.next().qos for _ in range(3)] == [1, 1, 0]
 
 
+@pytest.mark.requirement("Q5")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_retained_message_waits_for_subscribers_until_it_is_cleared(devices: Devices, version: str) -> None:
     topic, mouth = f"meeting/retained/{version}", devices("x509", "mouth")
@@ -109,6 +112,7 @@ def test_retained_message_waits_for_subscribers_until_it_is_cleared(devices: Dev
         assert late.next() == Heard(topic, "live", 1)
 
 
+@pytest.mark.requirement("Q6")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_will_of_a_killed_client_goes_out_and_that_of_a_polite_one_does_not(devices: Devices, version: str) -> None:
     topic = f"meeting/will/{version}"

@@ -170,6 +170,7 @@ def test_properties_of_a_message_pass_through(devices: Devices) -> None:
         assert heard == said
 
 
+@pytest.mark.requirement("Q21")
 def test_request_is_answered_on_its_response_topic(devices: Devices) -> None:
     with PahoClient(devices("x509", "asks")) as asks, PahoClient(devices("jwt-rs256", "answers")) as answers:
         asks.subscribe("meeting/answers/asks")

@@ -165,6 +165,7 @@ IMPOSTORS = {
 }  # fmt: skip
 
 
+@pytest.mark.requirement("Q10", "Q16")
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", IMPOSTORS)
 def test_connect_is_refused(cast: Cast, name: str, version: int) -> None:
@@ -233,6 +234,7 @@ UNVERIFIED = {
 }  # fmt: skip
 
 
+@pytest.mark.requirement("F14", "T5")
 @pytest.mark.parametrize("name", UNVERIFIED)
 def test_client_certificate_is_refused_in_the_handshake(cast: Cast, name: str) -> None:
     case = UNVERIFIED[name]
@@ -293,6 +295,7 @@ def s_client(cast: Cast, address: str, *offer: str) -> subprocess.CompletedProce
     )  # fmt: skip
 
 
+@pytest.mark.requirement("F16", "F17", "T8", "T10")
 @pytest.mark.parametrize("name", HANDSHAKES)
 def test_weak_handshake_is_refused(cast: Cast, name: str) -> None:
     case, address = HANDSHAKES[name], own_address()
@@ -302,6 +305,7 @@ def test_weak_handshake_is_refused(cast: Cast, name: str) -> None:
     explained(cast.hub, case.reason, "tls", address=address)
 
 
+@pytest.mark.requirement("T7")
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 def test_same_program_gets_through_with_what_we_offer(cast: Cast, version: str) -> None:
     done = s_client(cast, own_address(), version)

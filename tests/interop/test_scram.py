@@ -84,6 +84,7 @@ def test_a_hub_that_does_not_know_the_password_is_found_out(hub: RunningHub) -> 
     assert "does not know this device" in said.stderr
 
 
+@pytest.mark.requirement("Q17")
 @pytest.mark.process
 def test_a_token_renewed_by_auth_prolongs_the_session_until_the_second_ends(hub: RunningHub) -> None:
     folder = hub.add_device("sensor", "jwt-es256")

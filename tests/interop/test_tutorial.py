@@ -99,6 +99,7 @@ def on_a_free_port(lines: list[str]) -> list[str]:
     return [line.replace("8883", str(port)) for line in lines]
 
 
+@pytest.mark.requirement("F20")
 @pytest.mark.parametrize(
     ("page", "also"),
     [("README.md", []), ("docs/start/tutorial.md", ["Not authorized", "yes: office receive Office/+/Temperature"])],

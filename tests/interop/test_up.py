@@ -102,6 +102,7 @@ def test_it_prints_each_door_and_keeps_doors_json_while_it_runs(home: Path) -> N
     assert not (home / "run" / "doors.json").exists()
 
 
+@pytest.mark.requirement("F2")
 def test_no_door_is_in_plaintext_unless_asked_for(hub: RunningHub) -> None:
     assert {door.protection for door in hub.doors} == {"tls"}
     assert listening_ports(hub.pid) == {hub.port, hub.websocket_port}
@@ -111,6 +112,7 @@ def test_no_door_is_in_plaintext_unless_asked_for(hub: RunningHub) -> None:
     assert not answer.startswith(b"\x20"), "no CONNACK"
 
 
+@pytest.mark.requirement("F2", "F3")
 def test_the_lab_door_is_on_loopback_alone_and_says_so_loudly(home: Path) -> None:
     process = up(home, "--lab-port", "0")
     eventually((home / "run" / "doors.json").exists, 10.0, "doors.json")
@@ -134,6 +136,7 @@ def test_the_lab_door_is_on_loopback_alone_and_says_so_loudly(home: Path) -> Non
 # What it refuses
 
 
+@pytest.mark.requirement("F6")
 def test_a_taken_port_is_named_with_its_owner(home: Path) -> None:
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]

@@ -66,6 +66,7 @@ def test_the_first_byte_of_a_publish_is_told_bit_by_bit() -> None:
     assert field(packet, "payload").meaning == "1 byte: 'x'"
 
 
+@pytest.mark.requirement("Q8")
 @pytest.mark.parametrize(
     ("size", "encoded", "meaning"),
     [
