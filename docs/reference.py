@@ -25,6 +25,7 @@ from lockgate.events import Event
 from lockgate.net.failures import TlsReason
 from lockgate.settings import Settings
 from tests.conformance import report
+from tests.interop import features
 
 FOLDER = Path(__file__).parent / "reference"
 SOURCE = Path(settings.__file__).parent
@@ -70,6 +71,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "cli.md": NOTE + cli_page(),
         FOLDER / "errors.md": NOTE + errors_page(),
         FOLDER / "events.md": NOTE + events_page(),
+        FOLDER / "interop.md": NOTE + features.page(),
         FOLDER / "mqtt-conformance.md": NOTE + report.page(),
     }
 

@@ -61,6 +61,8 @@ class PahoClient:
         version: 4 (MQTT 3.1.1) or 5.
         clean: begin anew (clean session, clean start).
         expiry_seconds: how long the session shall wait (5.0).
+        keep_alive: seconds.
+        connect_properties: what else the CONNECT of 5.0 says.
         will: its will.
         transport: what lies under MQTT; the login's port must fit.
     """
@@ -72,13 +74,16 @@ class PahoClient:
         *,
         clean: bool = True,
         expiry_seconds: int = 0,
+        keep_alive: int = 60,
+        connect_properties: Mapping[str, object] = {},
         will: Will | None = None,
         transport: Literal["tcp", "websockets"] = "tcp",
     ) -> None:
         self._login = login
         self._version = version
         self._clean = clean
-        self._expiry_seconds = expiry_seconds
+        self._keep_alive = keep_alive
+        self._properties = {"SessionExpiryInterval": expiry_seconds, **connect_properties}
         self._connacks: queue.Queue[Answer] = queue.Queue()
         self._answers: queue.Queue[Answer] = queue.Queue()
         self._heard: queue.Queue[Heard] = queue.Queue()
@@ -117,9 +122,9 @@ class PahoClient:
         """Connect; give the CONNACK, whether yes or no."""
         version_5: dict[str, Any] = {}
         if self._version == V5:
-            properties = _properties(PacketTypes.CONNECT, {"SessionExpiryInterval": self._expiry_seconds})
+            properties = _properties(PacketTypes.CONNECT, self._properties)
             version_5 = {"clean_start": self._clean, "properties": properties}
-        self._client.connect(self._login.host, self._login.port, **version_5)
+        self._client.connect(self._login.host, self._login.port, self._keep_alive, **version_5)
         self._client.loop_start()
         return _next(self._connacks, "the CONNACK")
 
@@ -138,10 +143,19 @@ class PahoClient:
         assert self._connacks.empty(), "the hub answered the CONNECT"
         return ConnectionError(end.code)
 
-    def subscribe(self, topic_filter: str, qos: int = 2, *, no_local: bool = False, **properties: object) -> Answer:
+    def subscribe(
+        self,
+        topic_filter: str,
+        qos: int = 2,
+        *,
+        no_local: bool = False,
+        retain_as_published: bool = False,
+        retain_handling: int = 0,
+        **properties: object,
+    ) -> Answer:
         """Subscribe; give the SUBACK."""
         if self._version == V5:
-            options = SubscribeOptions(qos, no_local)
+            options = SubscribeOptions(qos, no_local, retain_as_published, retain_handling)
             said = _properties(PacketTypes.SUBSCRIBE, properties)
             self._client.subscribe(topic_filter, options=options, properties=said)
         else:

@@ -48,9 +48,12 @@ const actions = {
   end: (client) => client.end(false, {}, () => tell("ended")),
 };
 
+// Binary data comes as the object that JSON makes of a Buffer.
+const revived = (_name, value) => (value?.type === "Buffer" ? Buffer.from(value.data) : value);
+
 let client;
 for await (const line of createInterface({ input: process.stdin })) {
-  const step = JSON.parse(line);
+  const step = JSON.parse(line, revived);
   if (client) actions[step.do](client, step);
   else client = connect(step);
 }
