@@ -80,13 +80,15 @@ class HubSettings(_Section, frozen=True):
     max_queued_bytes: Count = 16_777_216
     """How many bytes (payloads, properties) wait for one session; likewise."""
     max_queued_bytes_total: Count = 1_073_741_824
-    """How many bytes wait for all sessions, queued or unsettled; a connected session is left 16 KiB beyond it."""
+    """How many bytes wait for all sessions, 256 more for each message; a connected session is left 16 KiB beyond it."""
     on_full_queue: Literal["drop-newest", "drop-oldest"] = "drop-newest"
     """What a full queue drops and counts ("drop-oldest": QoS 0 first); the publisher still gets its PUBACK."""
     max_in_flight: Annotated[int, Meta(ge=1, le=5000)] = 256
     """How many unsettled deliveries one session may have."""
     max_subscriptions: Count = 1000
     """How many topic filters one session may hold."""
+    max_subscription_bytes_per_device: Count = 67_108_864
+    """How much memory the topic filters of all sessions of one device may take, about; a short one takes 1 to 2 KiB."""
     max_retained_messages: Count = 100_000
     """How many topics may hold a retained message."""
     max_retained_bytes: Count = 536_870_912

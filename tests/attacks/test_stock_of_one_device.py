@@ -6,9 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from lockgate.errors import LockgateError, QuotaExceeded
-from lockgate.hub import Hub
+from lockgate.hub import Hub, Session
 from lockgate.model.message import Message, MessageProperties
-from lockgate.model.topic import topic_name
+from lockgate.model.session import Subscription
+from lockgate.model.topic import topic_filter, topic_name
 from lockgate.policy import PolicyEngine
 from lockgate.settings import HubSettings
 from tests.attacks.conftest import Target
@@ -72,3 +73,38 @@ def test_what_was_kept_before_a_restart_is_kept_when_the_bounds_are_lower_now(ta
     assert len(hub._retained) == 3
     office = target.registry.principal("sensor")
     assert isinstance(hub.publish(office, Message(topic_name("devices/sensor/x"), b"x", retain=True)), QuotaExceeded)
+
+
+def test_filters_as_long_as_they_may_be_in_ever_new_sessions_are_bounded_together(target: Target) -> None:
+    hub = bounded(target, max_subscription_bytes_per_device=BOUND_BYTES)
+
+    def asks(session: Session, number: int) -> bool:
+        try:
+            hub.subscribe(session, Subscription(topic_filter(f"devices/sensor/{number}/" + "x" * 60_000)), NOW)
+        except QuotaExceeded:
+            return False
+        return True
+
+    sessions = [target.opens(target.registry.principal("sensor", f"sensor/{number}")) for number in range(10)]
+    assert 0 < sum(asks(session, number) for session in sessions for number in range(10)) < 10
+    other = target.opens(target.registry.principal("camera"))
+    hub.subscribe(other, Subscription(topic_filter("devices/camera/#")), NOW)
+    for session in sessions:
+        hub.end_session(session, NOW)
+    assert asks(target.opens(target.registry.principal("sensor")), 0)
+
+
+def test_empty_messages_that_wait_in_many_sessions_are_bounded_together(target: Target) -> None:
+    hub = bounded(target, max_queued_bytes_total=BOUND_BYTES)
+    for number in range(20):
+        session = target.opens(target.registry.principal("sensor", f"sensor/{number}"), expiry_seconds=600)
+        hub.subscribe(session, Subscription(topic_filter("devices/sensor/#"), 1), NOW)
+        hub.close_session(session, session.outlet or FakeOutlet(), False, NOW)
+    sensor = target.registry.principal("sensor")
+    for _ in range(1000):
+        hub.publish(sensor, Message(topic_name("devices/sensor/x"), b"", 1))
+    held = sum(len(session.queue) for session in hub.sessions.values())
+    assert 1000 < held < BOUND_BYTES / 200, "each takes memory, whatever it says"
+    for session in list(hub.sessions.values()):
+        hub.end_session(session, NOW)
+    assert hub._waiting.bytes == 0

@@ -1,7 +1,7 @@
 """Which delivery of a full queue goes when the oldest shall: QoS 0 first, and none that its receiver must still get.
 
-A queue is looked through once, not at every drop: the place is remembered as long as the head of the queue is the same.
-A session that takes something else out of it puts another queue in its place.
+A queue is looked through once, not at every drop: the place is remembered as long as only the ends of the queue change.
+A session says when it took the head; when it takes something else out, it puts another queue in its place.
 """
 
 from __future__ import annotations
@@ -22,6 +22,17 @@ class Eviction:
         self._looked: int = 0
         self._oldest: int = -1
 
+    def head_left(self, queue: deque[Delivery], head: Delivery) -> None:
+        """Know that the head of the queue was taken: what is behind it was looked through all the same."""
+        if self._queue is not queue or self._head is not head or not self._looked:
+            return
+        self._head = queue[0] if queue else None
+        self._looked -= 1
+        if self._oldest > 0:
+            self._oldest -= 1
+        elif self._oldest == 0:
+            self._find_again(queue, 0)
+
     def take_out(self, queue: deque[Delivery]) -> Delivery | None:
         """Take the oldest QoS 0 delivery out of the queue, or else the oldest; None when none may go.
 
@@ -41,11 +52,7 @@ class Eviction:
             self._head = queue[0] if queue else None
         if index < self._looked:  # the oldest of all: what was not QoS 0 before it is not QoS 0 now
             self._looked -= 1
-            self._oldest = -1
-            for place in range(index, self._looked):
-                if _may_go(queue[place]):
-                    self._oldest = place
-                    break
+            self._find_again(queue, index)
         return delivery
 
     def _start(self, queue: deque[Delivery]) -> None:
@@ -53,6 +60,15 @@ class Eviction:
         self._head = queue[0]
         self._looked = 0
         self._oldest = -1
+
+    def _find_again(self, queue: deque[Delivery], place: int) -> None:
+        """Find the first that may go, from a place on, among those that were looked through."""
+        self._oldest = -1
+        while place < self._looked:
+            if _may_go(queue[place]):
+                self._oldest = place
+                return
+            place += 1
 
     def _find(self, queue: deque[Delivery]) -> int:
         """Give the place of the first QoS 0 delivery, or else of the first that may go; -1 for none."""

@@ -19,6 +19,7 @@ from lockgate.hub.ports import Outlet, SessionStore
 from lockgate.hub.retained import Retained
 from lockgate.hub.routes import Memory, Target
 from lockgate.hub.session import Session, Waiting
+from lockgate.hub.stock import Stock
 from lockgate.hub.timers import Moment, Timers
 from lockgate.hub.trie import Trie
 from lockgate.model.message import Message
@@ -93,6 +94,7 @@ class Hub:
         self._note_dropped = note_dropped
         self._waiting = Waiting(settings.max_queued_bytes_total)
         self._trie = Trie()
+        self._stock = Stock(settings.max_subscription_bytes_per_device)
         self._memory = Memory(policy, self._trie)
         self._retained = Retained(settings.max_retained_messages, settings.max_retained_bytes)
         self._replays: OrderedDict[Session, dict[str, Subscription]] = OrderedDict()
@@ -171,7 +173,7 @@ class Hub:
 
         Raises:
             NotAuthorized: no rule covers the filter.
-            QuotaExceeded: the session holds too many subscriptions.
+            QuotaExceeded: the session, or its device, holds too many subscriptions.
         """
         decision = self._policy.authorize_filter(session.principal, wanted.filter)
         if not isinstance(decision, Grant):
@@ -182,6 +184,7 @@ class Hub:
                 reason="too many subscriptions",
                 fix="use wildcards, or raise hub.max_subscriptions",
             )
+        self._stock.take(session, wanted)
         granted = msgspec.structs.replace(wanted, qos=min(wanted.qos, decision.max_qos))
         is_new = self._trie.insert(session, granted)
         session.subscriptions[granted.text] = granted
@@ -219,6 +222,7 @@ class Hub:
         subscription = session.subscriptions.pop(text, None)
         if subscription is None:
             return False, 0
+        self._stock.give_back(session, subscription)
         self._trie.remove(session, subscription.filter, subscription.share)
         self._memory.forget_routes(subscription.filter)
         return True, self._store.forget_subscription(session.client_id, text) if session.is_durable else 0
@@ -389,6 +393,7 @@ class Hub:
             lost_at = session.disconnected_at = now if record.disconnected_at is None else record.disconnected_at
             session.restore(stored.deliveries, stored.released, stored.incoming)
             for subscription in stored.subscriptions:
+                self._stock.put_back(session, subscription)
                 session.subscriptions[subscription.text] = subscription
                 self._trie.insert(session, subscription)
             restored.append((session, lost_at))
@@ -533,6 +538,7 @@ class Hub:
         if not of_device:
             del self._by_device[session.principal.device]
         for subscription in session.subscriptions.values():
+            self._stock.give_back(session, subscription)
             self._trie.remove(session, subscription.filter, subscription.share)
             self._memory.forget_routes(subscription.filter)
         with self._store.together():

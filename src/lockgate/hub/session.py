@@ -27,6 +27,8 @@ from lockgate.model.session import Delivery, SessionRecord, Subscription, Will
 DRAIN_EVERY = 256
 MAX_TAG = 65_535
 UNLIMITED_BYTES = 1 << 62
+DELIVERY_BYTES = 256
+"""What a delivery takes beside its message, about, with its place in the store's index: empty ones fill memory, too."""
 RESERVED_BYTES = 16_384
 """What a connected session may hold even when the hub is full: those that read go on hearing."""
 FULL_QUEUE = "its queue was full"
@@ -116,7 +118,7 @@ class Session:
         if (
             len(self.queue) >= self._max_queued_messages
             or self.queued_bytes >= self._max_queued_bytes
-            or hub.bytes + size > hub.limit
+            or hub.bytes + size + DELIVERY_BYTES > hub.limit
         ):
             if outlet is not None:
                 outlet.drain()
@@ -134,7 +136,7 @@ class Session:
         if share:
             self.has_shared = True
         self.queued_bytes += size
-        hub.bytes += size
+        hub.bytes += size + DELIVERY_BYTES
         if outlet is not None:
             waiting = len(self.queue)
             if waiting == 1:
@@ -171,10 +173,12 @@ class Session:
             ):
                 return None
             queue.popleft()
+            if self._eviction is not None:
+                self._eviction.head_left(queue, delivery)
             size = size_of(message)
             self.queued_bytes -= size
             if is_expired:
-                self._waiting.bytes -= size
+                self._waiting.bytes -= size + DELIVERY_BYTES
                 self.give_up(delivery)
                 continue
             if delivery.qos:
@@ -182,7 +186,7 @@ class Session:
                 self.unsettled[delivery.tag] = delivery
                 self.unsettled_bytes += size
             else:
-                self._waiting.bytes -= size
+                self._waiting.bytes -= size + DELIVERY_BYTES
             return delivery
         return None
 
@@ -257,7 +261,7 @@ class Session:
             self.queue = deque(delivery for delivery in self.queue if may_receive(delivery.message.topic))
             size = sum(size_of(delivery.message) for delivery in barred)
             self.queued_bytes -= size
-            self._waiting.bytes -= size
+            self._waiting.bytes -= size + len(barred) * DELIVERY_BYTES
         if with_unsettled:
             barred += [
                 d for d in self.unsettled.values() if d.tag not in self.released and not may_receive(d.message.topic)
@@ -297,7 +301,7 @@ class Session:
 
     def clear(self) -> None:
         """Let go of all that it holds: the session is over, whoever may still know it."""
-        self._waiting.bytes -= self.queued_bytes + self.unsettled_bytes
+        self._waiting.bytes -= self._held_bytes()
         self.subscriptions.clear()
         self.queue.clear()
         self._queued_tags.clear()
@@ -319,7 +323,7 @@ class Session:
                 self.queue.append(delivery)
                 self._queued_tags.add(delivery.tag)
                 self.queued_bytes += size
-            self._waiting.bytes += size
+            self._waiting.bytes += size + DELIVERY_BYTES
             if delivery.share:
                 self.has_shared = True
             self._last_tag = delivery.tag
@@ -328,10 +332,15 @@ class Session:
     def _let_go(self, delivery: Delivery) -> None:
         size = size_of(delivery.message)
         self.unsettled_bytes -= size
-        self._waiting.bytes -= size
+        self._waiting.bytes -= size + DELIVERY_BYTES
+
+    def _held_bytes(self) -> int:
+        """Give what it holds of what waits for all sessions."""
+        count = len(self.queue) + len(self.unsettled)
+        return self.queued_bytes + self.unsettled_bytes + count * DELIVERY_BYTES
 
     def _offer(self, delivery: Delivery, place: Callable[[Delivery], bool]) -> bool:
-        size = size_of(delivery.message)
+        size = size_of(delivery.message) + DELIVERY_BYTES
         self._waiting.bytes -= size  # it may go where the room is that it takes here
         if not place(delivery):
             self._waiting.bytes += size
@@ -341,9 +350,9 @@ class Session:
         return True
 
     def _is_hub_full(self, size: int) -> bool:
-        if self._waiting.bytes + size <= self._waiting.limit:
+        if self._waiting.bytes + size + DELIVERY_BYTES <= self._waiting.limit:
             return False
-        return self.outlet is None or self.queued_bytes + self.unsettled_bytes + size > RESERVED_BYTES
+        return self.outlet is None or self._held_bytes() + size + DELIVERY_BYTES > RESERVED_BYTES
 
     def _make_room(self, size: int) -> bool:
         """Say whether a message of `size` bytes finds room: now, or after older ones were dropped for it."""
@@ -356,7 +365,7 @@ class Session:
                 return False
             freed = size_of(oldest.message)
             self.queued_bytes -= freed
-            hub.bytes -= freed
+            hub.bytes -= freed + DELIVERY_BYTES
             self.give_up(oldest)
         return True
 

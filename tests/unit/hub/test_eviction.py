@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,8 +55,31 @@ def test_it_agrees_with_a_look_through_the_whole_queue(steps: list[str | tuple[i
         elif step == "new":
             queue = deque(each for each in queue if each.tag % 3)
         elif step == "pop" and queue:
-            queue.popleft()
+            head = queue.popleft()
+            if number % 3:  # who does not say so is found out, and costs another look
+                eviction.head_left(queue, head)
         elif step == "out":
             wanted = expected(queue)
             assert eviction.take_out(queue) is wanted
             assert wanted is None or all(each is not wanted for each in queue)
+
+
+class Counted(deque[Delivery]):
+    """A queue that counts how often one looks into it."""
+
+    looks = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        self.looks += 1
+        return super().__getitem__(index)
+
+
+def test_a_reader_that_takes_one_for_each_that_comes_costs_no_look_through_the_whole_queue() -> None:
+    queue, eviction = Counted(queue_of(*[1] * 1000)), Eviction()
+    eviction.take_out(queue)
+    queue.looks = 0
+    for tag in range(1000, 1100):
+        eviction.head_left(queue, queue.popleft())
+        queue.extend([delivery(1, tag), delivery(1, tag)])
+        eviction.take_out(queue)
+    assert queue.looks < 2000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.hub.session import DRAIN_EVERY, MAX_TAG, RESERVED_BYTES, Session, Waiting
+from lockgate.hub.session import DELIVERY_BYTES, DRAIN_EVERY, MAX_TAG, RESERVED_BYTES, Session, Waiting
 from lockgate.model.message import Message
 from lockgate.model.session import Delivery
 from lockgate.model.topic import TopicName
@@ -309,10 +309,10 @@ def test_a_full_hub_drops_too_but_leaves_a_little_to_those_who_are_connected() -
     reader, _ = bounded(drops_oldest=False, messages=100, size=100_000, waiting=waiting)
     absent.outlet = None
     assert absent.deliver(message(bytes(15_000)), 1, False, ()) == 0
-    assert absent.deliver(message(bytes(5_001)), 1, False, ()) == -1
+    assert absent.deliver(message(bytes(5_001 - 2 * DELIVERY_BYTES)), 1, False, ()) == -1
     assert absent.drop_reason == "the queues of all sessions together were full"
-    assert waiting.bytes == 15_000
-    assert reader.deliver(message(bytes(RESERVED_BYTES)), 1, False, ()) == 0
+    assert waiting.bytes == 15_000 + DELIVERY_BYTES
+    assert reader.deliver(message(bytes(RESERVED_BYTES - DELIVERY_BYTES)), 1, False, ()) == 0
     assert reader.deliver(message(b"x"), 0, False, ()) == -1
     taken(reader)
     assert reader.deliver(message(b"x"), 0, False, ()) == -1, "what is unsettled counts as well"
@@ -322,23 +322,25 @@ def test_a_full_hub_drops_too_but_leaves_a_little_to_those_who_are_connected() -
 
 
 def test_a_full_hub_drops_the_oldest_of_the_session_at_hand() -> None:
-    waiting = Waiting(10)
+    waiting = Waiting(10 + 3 * DELIVERY_BYTES)
     other, _ = bounded(drops_oldest=True, expiry=60.0, waiting=waiting)
     session, _ = bounded(drops_oldest=True, expiry=60.0, waiting=waiting)
     other.outlet = session.outlet = None
     assert other.deliver(message(bytes(4)), 1, False, ()) == 0
     assert [session.deliver(message(name * 3), 1, False, ()) for name in (b"a", b"b", b"c")] == [0, 0, 0]
-    assert (payloads(session), len(other.queue), waiting.bytes) == ([b"bbb", b"ccc"], 1, 10)
+    assert (payloads(session), len(other.queue), waiting.bytes) == ([b"bbb", b"ccc"], 1, waiting.limit)
 
 
 @given(st.booleans(), st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 12)), max_size=60))
 def test_the_sum_of_what_waits_is_exact(drops_oldest: bool, steps: list[tuple[str, int]]) -> None:
-    waiting = Waiting(60)
+    waiting = Waiting(60 + 10 * DELIVERY_BYTES)
     sessions = [bounded(drops_oldest=drops_oldest, size=30, expiry=60.0, waiting=waiting)[0] for _ in range(2)]
     for number, (what, size) in enumerate(steps):
         session = sessions[number % 2]
         apply(session, what, size, float(number))
-        assert waiting.bytes == sum(each.queued_bytes + each.unsettled_bytes for each in sessions)
+        count = sum(len(each.queue) + len(each.unsettled) for each in sessions)
+        held = sum(each.queued_bytes + each.unsettled_bytes for each in sessions)
+        assert waiting.bytes == held + count * DELIVERY_BYTES
         for each in sessions:
             assert each.queued_bytes == sum(len(d.message.payload) for d in each.queue)
             assert each.unsettled_bytes == sum(len(d.message.payload) for d in each.unsettled.values())

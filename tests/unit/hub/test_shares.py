@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lockgate.errors import NotAuthorized, QuotaExceeded
 from lockgate.hub import Receipt, Session
 from lockgate.hub.hub import NOBODY_LEFT
+from lockgate.hub.session import DELIVERY_BYTES
 from lockgate.hub.shares import ABSENT, ABSENT_AND_FULL, CONNECTED, READY, ROOMY, UNABLE, rank
 from lockgate.model.message import size_of
 from lockgate.model.permission import Effect, Operation, Rule
@@ -459,7 +460,7 @@ class Model:
     def check(self) -> None:
         hub, store = self.world.hub, self.world.store
         held = [d for s in hub.sessions.values() for d in (*s.queue, *s.unsettled.values())]
-        assert hub._waiting.bytes == sum(size_of(d.message) for d in held)
+        assert hub._waiting.bytes == sum(size_of(d.message) + DELIVERY_BYTES for d in held)
         assert Counter(d.message.payload for d in held).most_common(1)[:1] == [] or all(
             count == 1 for count in Counter(d.message.payload for d in held).values()
         )
