@@ -168,9 +168,10 @@ def test_a_broken_protocol_and_a_takeover_publish_the_will(hub: Hub) -> None:
     peer.send_raw(b"\xf1\0")
     peer.expect_closed()
     watching.expect_message(payload=b"broken")
-    hub.client("peer", V311, will=Will(hub.topic("will"), b"taken over"))
-    hub.client("peer", V311)
-    watching.expect_message(payload=b"taken over")
+    for old, new in ((True, True), (True, False), (False, False), (False, True)):
+        hub.client("peer", V311, clean=old, will=Will(hub.topic("will"), b"taken over"))
+        hub.client("peer", V311, clean=new)
+        watching.expect_message(payload=b"taken over")
 
 
 @statement("3.1.1", "MQTT-3.1.2-10")
