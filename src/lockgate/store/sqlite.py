@@ -27,7 +27,7 @@ BUSY_TIMEOUT_MILLISECONDS = 5000
 CHECKED_WHOLE_BYTES = 16 * 1024 * 1024
 WAL_KEPT_BYTES = 16 * 1024 * 1024
 MAX_ROWS_PER_STATEMENT = 256
-EXACT_ROWS = 64
+EXACT_ROWS = 16
 CACHED_STATEMENTS = 512
 
 _APPLICATION_IDS = {"registry": 0x4C475245, "messages": 0x4C474D53}  # "LGRE" and "LGMS"
@@ -152,8 +152,8 @@ def execute_rows(connection: sqlite3.Connection, head: str, rows: Sequence[Seque
     start = 0
     while start < len(rows):
         count = min(MAX_ROWS_PER_STATEMENT, len(rows) - start)
-        if count > EXACT_ROWS:  # few lengths, so that the connection's statement cache holds all that occur
-            count -= count % EXACT_ROWS
+        if count > EXACT_ROWS:  # few lengths: the connection's cache holds each for good, at some 700 bytes a row
+            count = 1 << (count.bit_length() - 1)
         part = rows[start : start + count]
         row = f"({','.join('?' * len(part[0]))})"
         connection.execute(f"{head} VALUES {','.join([row] * count)}", list(chain.from_iterable(part)))

@@ -133,7 +133,7 @@ def test_a_transaction_that_fails_leaves_nothing(path: Path) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 63, 64, 65, 127, 128, 255, 256, 257, 1000])
+@pytest.mark.parametrize("count", [0, 1, 2, 15, 16, 17, 31, 32, 63, 64, 65, 255, 256, 257, 1000])
 def test_rows_are_written_whatever_their_number(path: Path, count: int) -> None:
     connection = open_database(path, "messages")
     execute_rows(connection, "INSERT INTO incoming", [(n,) for n in range(count)])
