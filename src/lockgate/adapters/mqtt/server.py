@@ -31,19 +31,16 @@ from lockgate.adapters.mqtt.packets import (
     Properties,
     Publish,
     ReasonCode,
-    Suback,
     Subscribe,
-    SubscriptionRequest,
-    Unsuback,
     Unsubscribe,
 )
 from lockgate.adapters.mqtt.protocol import MqttProtocol, State
+from lockgate.adapters.mqtt.subscribing import Subscribing
 from lockgate.errors import LockgateError, NotAuthorized, RateExceeded, Unavailable
 from lockgate.events import Event
 from lockgate.hub import Hub, Opened, Receipt, Session, SessionStore
 from lockgate.identity import Authenticator
 from lockgate.model.principal import Principal
-from lockgate.model.topic import topic_filter
 from lockgate.net.link import Link
 from lockgate.net.partials import Partials
 from lockgate.registry.journal import Journal, Peer
@@ -53,8 +50,6 @@ log = structlog.get_logger()
 P = ParamSpec("P")
 
 DELIVERIES_PER_WRITE = 512
-FILTERS_PER_PACKET = 1000
-"""A packet may name so many, or as many as a session may hold: 1 MiB has room for 250,000."""
 
 
 class MqttDoor:
@@ -82,6 +77,7 @@ class MqttDoor:
         self._loop = asyncio.get_running_loop()
         self.intakes = Intakes(settings, store, self._loop.time, partials)
         self.admissions = Admissions(authenticator, workers, self._loop, wall_clock, settings.identity)
+        self.subscribing = Subscribing(hub, settings.hub, wall_clock, self.replay_soon)
         self._is_replaying = False
         self._dirty: list[MqttConnection] = []
         self._waiting_for_commit: set[MqttConnection] = set()
@@ -346,10 +342,8 @@ class MqttConnection:
     def _handle(self, packet: Packet) -> None:
         if isinstance(packet, Publish):
             self._on_publish(packet)
-        elif isinstance(packet, Subscribe):
-            self._on_subscribe(packet)
-        elif isinstance(packet, Unsubscribe):
-            self._on_unsubscribe(packet)
+        elif isinstance(packet, Subscribe | Unsubscribe):
+            self._on_filters(packet)
         elif isinstance(packet, Disconnect):
             self._on_disconnect(packet)
         else:
@@ -506,46 +500,17 @@ class MqttConnection:
 
     # SUBSCRIBE, UNSUBSCRIBE, DISCONNECT
 
-    def _on_subscribe(self, subscribe: Subscribe) -> None:
-        if self._are_too_many(len(subscribe.requests)):
-            return
-        identifiers = subscribe.properties.subscription_identifiers
-        codes, properties, commit = mapping.decide_each(
-            subscribe.requests,
-            lambda request: self._subscribe(request, identifiers[0] if identifiers else 0),
-            lambda error: (mapping.suback_code(error, self._protocol.version), self._noted(error)),
-        )
-        self._protocol.answer(Suback(subscribe.packet_id, codes, properties), commit)
-
-    def _subscribe(self, request: SubscriptionRequest, identifier: int) -> tuple[int, int]:
-        assert self.session is not None
-        wanted = mapping.to_subscription(request, identifier)
-        granted = self._hub.subscribe(self.session, wanted, self._door.wall_clock(), is_replayed_later=True)
-        self._door.replay_soon()
-        return granted
-
-    def _on_unsubscribe(self, unsubscribe: Unsubscribe) -> None:
-        if self._are_too_many(len(unsubscribe.filters)):
-            return
-        codes, properties, commit = mapping.decide_each(
-            unsubscribe.filters,
-            self._unsubscribe,
-            lambda error: (mapping.unsuback_code(error), self._noted(error)),
-        )
-        self._protocol.answer(Unsuback(unsubscribe.packet_id, codes, properties), commit)
-
-    def _unsubscribe(self, text: str) -> tuple[int, int]:
-        assert self.session is not None
-        was_there, commit = self._hub.unsubscribe(self.session, topic_filter(text))
-        return (ReasonCode.SUCCESS if was_there else ReasonCode.NO_SUBSCRIPTION_EXISTED), commit
-
-    def _are_too_many(self, filters: int) -> bool:
-        """Break off with a client that names more topic filters in one packet than there is sense in."""
-        if filters > (limit := max(FILTERS_PER_PACKET, self._door.settings.hub.max_subscriptions)):
-            error = MqttError(ReasonCode.QUOTA_EXCEEDED, f"a packet names {filters} topic filters; the most is {limit}")
+    def _on_filters(self, packet: Subscribe | Unsubscribe) -> None:
+        session, subscribing = self.session, self._door.subscribing
+        assert session is not None
+        try:
+            if isinstance(packet, Subscribe):
+                subscribing.subscribe(session, packet, self._protocol, self._noted)
+            else:
+                subscribing.unsubscribe(session, packet, self._protocol, self._noted)
+        except MqttError as error:
             self._protocol.fail(error)
             self._failed(error)
-        return filters > limit
 
     def _on_disconnect(self, disconnect: Disconnect) -> None:
         session, interval = self.session, disconnect.properties.session_expiry_interval
