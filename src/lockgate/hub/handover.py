@@ -37,6 +37,7 @@ class HandOver:
         self._leaving = leaving
         self._is_over = is_over
         self._members: dict[str, _Members] = {}
+        self._targets: dict[tuple[Session, str, str], Target | None] = {}
 
     def find(self, delivery: Delivery) -> Target | None:
         """Give another member of the share by which a delivery came, one with room for it; None when there is none."""
@@ -71,10 +72,17 @@ class HandOver:
                 continue  # and out of the line
             candidates.append(session)
             tries -= 1
-            target = member_target(self._policy, share, session, message.topic)
+            target = self._target(share, session, message.topic)
             if target is not None and (session.outlet is not None or min(message.qos, target.qos) > 0):
                 return target
         return None
+
+    def _target(self, share: Share, session: Session, topic: str) -> Target | None:
+        """Give how a member hears a topic: thousands of deliveries are about a few topics."""
+        key = (session, share.text, topic)
+        if key not in self._targets:
+            self._targets[key] = member_target(self._policy, share, session, topic)
+        return self._targets[key]
 
 
 class _Members:

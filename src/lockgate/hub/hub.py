@@ -36,11 +36,18 @@ Report = Callable[[LockgateError, Principal], None]
 NoteDropped = Callable[[str, str, str, int], None]
 """Hears of messages that were dropped: client id, topic ("" for several), reason, count."""
 
+Charge = Callable[[Principal, int], None]
+"""Hears on whose account how many deliveries moved to other sessions: that costs the hub as if they were sent anew."""
+
 NOBODY_LEFT = "its session ended, and no other member of the share could take it"
 
 
 def _ignore(client_id: str, topic: str, reason: str, count: int) -> None:
     """Hear of dropped messages where nobody wants to know."""
+
+
+def _charge_nobody(principal: Principal, deliveries: int) -> None:
+    """Hear of deliveries that moved where they cost nothing."""
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):
@@ -92,6 +99,8 @@ class Hub:
         self._settings = settings
         self._report = report
         self._note_dropped = note_dropped
+        self.charge: Charge = _charge_nobody
+        """A door that counts what devices do puts its own here."""
         self._waiting = Waiting(settings.max_queued_bytes_total)
         self._trie = Trie()
         self._stock = Stock(settings.max_subscription_bytes_per_device)
@@ -450,7 +459,9 @@ class Hub:
         is_over = self.sessions.get(session.client_id) is not session
         others = HandOver(self._trie, self._policy, session, is_over)
         with self._store.together():  # a crash finds each delivery with one member, not with two or none
-            session.hand_over(lambda delivery: _place(others, delivery))
+            moved = session.hand_over(lambda delivery: _place(others, delivery))
+        if moved:
+            self.charge(session.principal, moved)
 
     def _new_session(self, principal: Principal, expiry_seconds: float) -> Session:
         settings = self._settings
@@ -479,8 +490,8 @@ class Hub:
         session.is_durable = expiry_seconds > 0
 
     def _become(self, session: Session, principal: Principal) -> None:
-        if session.principal is not principal:
-            session.principal = principal
+        before, session.principal = session.principal, principal
+        if (before.device, before.credential_id) != (principal.device, principal.credential_id):
             for subscription in session.subscriptions.values():  # their routes were made for who it was
                 self._memory.forget_routes(subscription.filter)
 

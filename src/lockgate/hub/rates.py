@@ -48,6 +48,11 @@ class Meter:
             until = other
         return until - now if until > now else 0.0
 
+    def owes(self, now: float) -> float:
+        """Give for how many seconds the device should not be read, 0 for none."""
+        until = max(self.messages_until, self.bytes_until)
+        return until - now if until > now else 0.0
+
     def is_new_flood(self, now: float) -> bool:
         """Say, of a device that exceeds its rate now, whether that should be told: once per flood."""
         is_new = now - self.told_at >= QUIET_SECONDS
@@ -96,6 +101,13 @@ class Rates:
         meter.connections += 1
         self._parted.pop(key, None)
         return meter
+
+    def charge(self, key: str, messages: int, now: float) -> None:
+        """Count what the hub did for a device, connected or not, as if it had sent so many messages."""
+        meter = self.join(key)
+        if meter is not None:
+            meter.take(messages, 0, now)
+            self.leave(meter, now)
 
     def leave(self, meter: Meter, now: float) -> None:
         """Count one connection less. A device that owes time is remembered until it does no more."""

@@ -270,15 +270,20 @@ class Session:
             self.give_up(delivery)
         return len(barred)
 
-    def hand_over(self, place: Callable[[Delivery], bool], with_unsettled: bool = True) -> None:
+    def hand_over(self, place: Callable[[Delivery], bool], with_unsettled: bool = True) -> int:
         """Offer each delivery that came by a share, in their order, to `place`; what that takes is no longer held here.
 
         A QoS 2 delivery that may have been sent is not offered: another member could be a second receiver of it
         [MQTT-4.8.2-5]. `with_unsettled` offers QoS 1 deliveries that were sent, to a connection that is gone.
+
+        Returns:
+            How many were taken.
         """
+        taken = 0
         if with_unsettled:
             for delivery in list(self.unsettled.values()):
                 if delivery.share and delivery.qos == 1 and self._offer(delivery, place):
+                    taken += 1
                     del self.unsettled[delivery.tag]
                     self.unsettled_bytes -= size_of(delivery.message)
         kept: deque[Delivery] = deque()
@@ -286,12 +291,14 @@ class Session:
         for delivery in queue:
             may_go = delivery.share and not (delivery.qos == 2 and delivery.is_repeated)
             if may_go and self._offer(delivery, place):
+                taken += 1
                 self._queued_tags.discard(delivery.tag)
                 self.queued_bytes -= size_of(delivery.message)
             else:
                 kept.append(delivery)
         kept.extend(self.queue)
         self.queue = kept
+        return taken
 
     def count_shared(self) -> int:
         """Give how many of its deliveries came by a share."""

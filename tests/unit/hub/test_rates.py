@@ -95,3 +95,19 @@ def test_who_left_without_debt_is_forgotten_and_others_are_when_theirs_is_paid()
     assert quiet is not None
     rates.leave(quiet, 1000.0)
     assert len(rates) == 0
+
+
+def test_what_the_hub_does_for_a_device_is_charged_whether_it_is_connected_or_not() -> None:
+    rates = Rates(100, 0, 1.0)
+    rates.charge("lamp", 350, 10.0)
+    meter = rates.join("lamp")
+    assert meter is not None
+    assert meter.owes(10.0) == pytest.approx(2.5)
+    rates.charge("lamp", 50, 10.0)
+    assert meter.owes(10.0) == pytest.approx(3.0)
+    assert meter.owes(20.0) == 0
+    rates.leave(meter, 20.0)
+    rates.charge("door", 1, 20.0)
+    rates.charge("door", 1, 40.0)
+    assert len(rates) <= 1, "who is not connected is forgotten when nothing is owed"
+    Rates(0, 0, 1.0).charge("lamp", 10, 0.0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lockgate.adapters.mqtt.protocol import MqttProtocol, State
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, RateExceeded
 from lockgate.hub import Meter, Rates, SessionStore
 from lockgate.model.principal import Principal
 from lockgate.net.link import Link
@@ -43,6 +43,16 @@ class Intakes:
         self.rates = Rates(hub.max_messages_per_second, hub.max_bytes_per_second, hub.rate_burst_seconds)
         self.partials = partials or Partials(mqtt.max_partial_bytes, mqtt.packet_deadline_seconds, clock)
         self.max_unread_bytes: int = UNREAD_BUFFERS * settings.net.max_write_buffer_bytes
+        self.max_debt_seconds: float = hub.rate_burst_seconds
+
+    def charge(self, principal: Principal, messages: int) -> None:
+        """Count on a device's account what the hub did because of it, as so many messages."""
+        self.rates.charge(account_of(principal), messages, self.clock())
+
+
+def account_of(principal: Principal) -> str:
+    """Give on whose account it goes: a device's. Lab clients are all one device, and counted each for itself."""
+    return principal.client_id if principal.device == LAB_DEVICE else principal.device
 
 
 class Intake:
@@ -63,9 +73,18 @@ class Intake:
         self._partial_number: int = 0
 
     def admit(self, principal: Principal) -> None:
-        """Begin to count what the client sends. Lab clients are all one device, and counted each for itself."""
-        key = principal.client_id if principal.device == LAB_DEVICE else principal.device
-        self._meter = self._shared.rates.join(key)
+        """Begin to count what the client sends.
+
+        Raises:
+            RateExceeded: its device owes more time than a burst takes: connecting over and over has its cost, too.
+        """
+        meter = self._meter = self._shared.rates.join(account_of(principal))
+        owed = 0.0 if meter is None else meter.owes(self._shared.clock())
+        if owed > self._shared.max_debt_seconds:
+            raise RateExceeded(
+                f"{principal.device} owes {owed:.1f} s for what it sent or had moved", fix=RATE_FIX,
+                evidence={"device": principal.device},
+            )  # fmt: skip
 
     def end(self) -> None:
         """The connection is gone."""

@@ -76,6 +76,7 @@ class MqttDoor:
         self.connections: set[MqttConnection] = set()
         self._loop = asyncio.get_running_loop()
         self.intakes = Intakes(settings, store, self._loop.time, partials)
+        hub.charge = self.intakes.charge
         self.admissions = Admissions(authenticator, workers, self._loop, wall_clock, settings.identity)
         self.subscribing = Subscribing(hub, settings.hub, wall_clock, self.replay_soon)
         self._is_replaying = False
@@ -408,12 +409,12 @@ class MqttConnection:
         try:
             will = mapping.to_will(connect.will, principal) if connect.will is not None else None
             window = connect.properties.receive_maximum or 65_535
+            self._intake.admit(principal)
             opened = self._hub.open_session(principal, self, connect.clean_start, expiry, will, window, now)
         except LockgateError as error:
             self._refuse(connect, error, principal)
             return
         self._principal = principal
-        self._intake.admit(principal)
         self.session = opened.session
         door.journal.connected(principal, self._peer())
         self._joining = (connect, opened)
