@@ -169,7 +169,10 @@ def measure(folder: Path, rate: int, seconds: float) -> list[Latency]:
     """Run everything in a folder of the disk in question."""
     provisioned = provision(folder)
     settings = provisioned.home / "lockgate.toml"
-    settings.write_text(settings.read_text() + '\n[store]\ndurability = "fsync"\n[hub]\nmax_queued_messages = 60000\n')
+    settings.write_text(
+        settings.read_text()
+        + '\n[store]\ndurability = "fsync"\n[hub]\nmax_queued_messages = 60000\nmax_queued_bytes = 67108864\n'
+    )
     broker = Lockgate(provisioned)
     syncs = sync_latency(folder, seconds / 4)
     found = []

@@ -83,7 +83,7 @@ class Hub:
         store: where durable sessions and retained messages rest.
         settings: the bounds.
         report: hears of refusals that no peer waits for.
-        note_dropped: hears of messages of a share that nobody was left to take.
+        note_dropped: hears of messages that were dropped when no door was there to tell of it.
     """
 
     def __init__(
@@ -412,7 +412,8 @@ class Hub:
     # Time
 
     def handle_timer(self, now: float) -> None:
-        """Send the wills, and end the sessions and connections, whose time has come."""
+        """Send the wills, end the sessions and connections whose time has come, and tell what was dropped."""
+        self._tell_dropped()
         for moment, session in self._timers.due(now):
             if moment is Moment.PROOF_ENDS:
                 self.disconnect(session, _proof_ended(session.principal), now)
@@ -421,6 +422,13 @@ class Hub:
             else:
                 self._fire_will(session, now)
                 self._store.save_session(session.record())
+
+    def _tell_dropped(self) -> None:
+        untold, self._waiting.untold = self._waiting.untold, {}
+        for session in untold:
+            if session.dropped and session.outlet is None:  # else its door tells
+                count, session.dropped = session.dropped, 0
+                self._note_dropped(session.client_id, "", session.drop_reason, count)
 
     def clear_expired(self, now: float) -> None:
         """Drop retained messages that have expired. Called now and then: `match` already hides them."""

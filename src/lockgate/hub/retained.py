@@ -39,6 +39,9 @@ class Retained:
         Raises:
             QuotaExceeded: when there is no room for it.
         """
+        if message.topic.startswith("$SYS/"):  # the hub's own, a few: how full it is must be told when it is full
+            self.put_back(message)
+            return
         before = self._find(message.topic.split("/"))
         if self._count >= self._max_messages and before is None:
             raise QuotaExceeded(

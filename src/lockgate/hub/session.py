@@ -38,11 +38,13 @@ FULL_HUB = "the queues of all sessions together were full"
 class Waiting:
     """What waits for all sessions together, queued or unsettled, in bytes, and how much may."""
 
-    __slots__ = ("bytes", "limit")
+    __slots__ = ("bytes", "limit", "untold")
 
     def __init__(self, limit: int = UNLIMITED_BYTES) -> None:
         self.bytes: int = 0
         self.limit: int = limit
+        self.untold: dict[Session, None] = {}
+        """Sessions that dropped messages while no door was there to tell of it."""
 
 
 class Session:
@@ -367,6 +369,8 @@ class Session:
         while self.is_full or self._is_hub_full(size):
             self.drop_reason = FULL_QUEUE if self.is_full else FULL_HUB
             self.dropped += 1
+            if self.outlet is None:
+                hub.untold[self] = None
             oldest = eviction.take_out(self.queue) if eviction is not None else None
             if oldest is None:
                 return False

@@ -27,6 +27,8 @@ from lockgate.net.tls import Protection, TlsStream
 log = structlog.get_logger()
 
 _FLUSH_BYTES = 65_536
+_SLICE_BYTES = 32_768
+"""So much of one connection is taken in, then the others have their turn. What libuv would read at once is 8 MB."""
 
 
 class Census:
@@ -139,7 +141,18 @@ def log_unexpected(error: Exception, peer: Address) -> None:
 class PlainLink(asyncio.Protocol):
     """A link in plain text; `TlsLink` changes what lies between transport and handler."""
 
-    __slots__ = ("_desk", "_handler", "_has_peer_ended", "_is_closing", "_is_paused", "_timer", "_transport", "peer")
+    __slots__ = (
+        "_desk",
+        "_handler",
+        "_has_peer_ended",
+        "_is_closing",
+        "_is_paused",
+        "_rest",
+        "_taken",
+        "_timer",
+        "_transport",
+        "peer",
+    )
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -149,6 +162,8 @@ class PlainLink(asyncio.Protocol):
         self._is_closing = False
         self._is_paused = False
         self._has_peer_ended = False
+        self._rest = b""
+        self._taken = 0
         self.peer = Address("", 0)
 
     @property
@@ -206,7 +221,9 @@ class PlainLink(asyncio.Protocol):
         """Go on reading."""
         if self._is_paused:
             self._is_paused = False
-            if not self._transport.is_closing():
+            if self._rest:
+                self._desk.loop.call_soon(self._take_next_slice)
+            elif not self._transport.is_closing():
                 self._transport.resume_reading()
 
     def write_buffer_bytes(self) -> int:
@@ -236,10 +253,7 @@ class PlainLink(asyncio.Protocol):
         if self._is_closing:
             return
         self._desk.received_bytes += len(data)
-        try:
-            self._handler.data_received(data)  # type: ignore[union-attr]
-        except Exception as error:
-            self._fail(error)
+        self._take_in(self._first_slice(data) if len(data) > _SLICE_BYTES else data)
 
     def eof_received(self) -> bool:
         """Tell the handler that the peer has ended, then close."""
@@ -275,6 +289,33 @@ class PlainLink(asyncio.Protocol):
             self._handler.connection_made(self)
         except Exception as error:
             self._fail(error)
+
+    def _take_in(self, data: bytes) -> None:
+        try:
+            self._handler.data_received(data)  # type: ignore[union-attr]
+        except Exception as error:
+            self._fail(error)
+
+    def _first_slice(self, data: bytes) -> bytes:
+        """Give the first slice of a large read; the others follow in later turns of the loop, one in each."""
+        self._rest, self._taken = data, _SLICE_BYTES
+        self._transport.pause_reading()  # and resumed before the loop polls: to libuv, that costs no system call
+        self._desk.loop.call_soon(self._take_next_slice)
+        return data[:_SLICE_BYTES]
+
+    def _take_next_slice(self) -> None:
+        if self._is_paused and not self._is_closing:
+            return  # it goes on when the door reads on
+        data = self._rest[self._taken : self._taken + _SLICE_BYTES]
+        self._taken += _SLICE_BYTES
+        if self._is_closing or self._taken >= len(self._rest):
+            self._rest = b""
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+        else:
+            self._desk.loop.call_soon(self._take_next_slice)
+        if data and not self._is_closing:
+            self._take_in(data)
 
     def _peer_ended(self) -> None:
         if self._handler:
@@ -394,11 +435,13 @@ class TlsLink(PlainLink):
         if self._is_closing:
             return
         self._desk.received_bytes += len(data)
-        if self._handler is None and not self._desk.handshakes.may_go_on(self):
+        if self._handler is not None:
+            self._take_in(self._first_slice(data) if len(data) > _SLICE_BYTES else data)
+        elif self._desk.handshakes.may_go_on(self):
+            self._take_in(data)
+        else:
             self._early = data
             self.pause_reading()
-        else:
-            self._take_in(data)
 
     def shake_on(self) -> None:
         """Go on with a handshake whose turn it is again."""

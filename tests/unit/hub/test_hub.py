@@ -6,6 +6,7 @@ import pytest
 
 from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, QuotaExceeded, SessionTakenOver
 from lockgate.hub import Hub, Receipt, Session
+from lockgate.hub.session import FULL_QUEUE
 from lockgate.model.message import Message
 from lockgate.model.permission import Effect, Operation, Rule
 from lockgate.model.principal import Principal
@@ -438,3 +439,19 @@ def test_deliveries_carry_what_their_subscriptions_ask_for() -> None:
     world.hub.publish(SENSOR, sent)
     world.hub.publish(office.principal, sent)
     assert list(office.queue) == [Delivery(sent, 1, True, (7,), 1)]
+
+
+def test_what_is_dropped_while_the_client_is_away_is_told_by_the_hub() -> None:
+    told: list[tuple[str, str, str, int]] = []
+    settings = HubSettings(max_queued_messages=2)
+    hub = Hub(PolicyEngine(FakeRules(*EVERYTHING)), FakeStore(), settings, lambda *_: None, lambda *w: told.append(w))
+    outlet = FakeOutlet()
+    session = hub.open_session(principal("office"), outlet, False, 3600, None, 100, NOW).session
+    hub.subscribe(session, Subscription(TopicFilter("a"), 1), NOW)
+    hub.close_session(session, outlet, False, NOW)
+    for _ in range(5):
+        hub.publish(principal("sensor"), Message(TopicName("a"), b"x", 1))
+    assert told == []
+    hub.handle_timer(NOW)
+    hub.handle_timer(NOW)
+    assert told == [("office", "", FULL_QUEUE, 3)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lockgate.errors import QuotaExceeded
 from lockgate.hub.retained import Retained
 from lockgate.model.message import Message
-from lockgate.model.topic import TopicName, filter_matches
+from lockgate.model.topic import TopicName, filter_matches, topic_name
 from tests.unit.hub.test_trie import filters, topics
 
 
@@ -69,3 +69,13 @@ def test_an_expired_message_is_hidden_and_named_for_clearing() -> None:
     assert [one.topic for one in retained.match("#", 9.9)] == ["a", "b", "c"]
     assert [one.topic for one in retained.match("#", 10.0)] == ["b", "c"]
     assert retained.expired(10.0) == ["a"]
+
+
+def test_what_the_hub_tells_of_itself_finds_room_when_all_is_full() -> None:
+    full = Retained(1, 1000)
+    full.keep(Message(topic_name("a"), b"x"))
+    full.keep(Message(topic_name("$SYS/broker/version"), b"x" * 2000))
+    full.keep(Message(topic_name("a"), b"y"))
+    with pytest.raises(QuotaExceeded):
+        full.keep(Message(topic_name("b"), b"x"))
+    assert len(full) == 2
