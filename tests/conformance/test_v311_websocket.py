@@ -2,50 +2,40 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
-from websockets.sync.client import ClientConnection, connect
-from websockets.typing import Subprotocol
 
 from tests.conformance import codec
-from tests.conformance.client import WAIT_SECONDS
+from tests.conformance.client import Address
 from tests.conformance.codec import V311, Connack, Packet, Pingresp, Puback, Publish, Suback
 from tests.conformance.conftest import Own
 from tests.conformance.marks import needs_lockgate, statement
+from tests.conformance.web import WebSocket
 
-Opens = Callable[..., ClientConnection]
+Opens = Callable[..., WebSocket]
 
 
 @pytest.fixture
 def opens(own: Own) -> Iterator[Opens]:
     """Open WebSockets to the hub, offering these subprotocols."""
-    context = ssl.create_default_context(cafile=str(own.running.ca_path))
-    url = f"wss://localhost:{own.running.websocket_port}/mqtt"
+    address = Address("localhost", own.running.websocket_port, ca=own.running.ca_path)
     with ExitStack() as stack:
-
-        def open_one(*offered: str) -> ClientConnection:
-            names = [Subprotocol(name) for name in offered] or None
-            return stack.enter_context(
-                connect(url, ssl=context, subprotocols=names, open_timeout=WAIT_SECONDS, proxy=None)
-            )
-
-        yield open_one
+        yield lambda *offered: stack.enter_context(closing(WebSocket(address, offered)))
 
 
 def hello(own: Own) -> bytes:
     return codec.connect(V311, own.user, user=own.user, password=own.password)
 
 
-def packets(socket: ClientConnection) -> Iterator[Packet]:
+def packets(socket: WebSocket) -> Iterator[Packet]:
     """Give the packets that come in binary frames, wherever the frames begin and end."""
     buffer = b""
     while True:
         while (found := codec.next_frame(buffer)) is None:
-            data = socket.recv(WAIT_SECONDS)
+            data = socket.recv()
             assert isinstance(data, bytes), "MQTT came in a text frame"
             buffer += data
         kind, flags, body, size = found
@@ -65,7 +55,7 @@ def test_packets_travel_in_binary_frames_and_a_text_frame_ends_the_connection(
         assert next(packets(socket)) == Connack(0)
     socket.send("text")
     with suppress(ConnectionClosed):
-        assert not socket.recv(WAIT_SECONDS), "3.1.1 has no word for it"
+        assert not socket.recv(), "3.1.1 has no word for it"
     assert socket.close_code == 1003  # RFC 6455: data of a kind that is not taken
 
 

@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
-from websockets.sync.client import ClientConnection, connect
-from websockets.typing import Subprotocol
 
 from tests.conformance import codec
-from tests.conformance.client import WAIT_SECONDS
+from tests.conformance.client import Address
 from tests.conformance.codec import V5, Connack, Packet, Pingresp, Puback, Publish, Suback
 from tests.conformance.conftest import Own
 from tests.conformance.marks import needs_lockgate, statement
+from tests.conformance.web import WebSocket
 
-Opens = Callable[..., ClientConnection]
+Opens = Callable[..., WebSocket]
 
 
 @pytest.fixture
 def opens(own: Own) -> Iterator[Opens]:
     """Open WebSockets to the hub, offering these subprotocols."""
-    context = ssl.create_default_context(cafile=str(own.running.ca_path))
-    url = f"wss://localhost:{own.running.websocket_port}/mqtt"
+    address = Address("localhost", own.running.websocket_port, ca=own.running.ca_path)
     with ExitStack() as stack:
-
-        def open_one(*offered: str) -> ClientConnection:
-            names = [Subprotocol(name) for name in offered] or None
-            return stack.enter_context(
-                connect(url, ssl=context, subprotocols=names, open_timeout=WAIT_SECONDS, proxy=None)
-            )
-
-        yield open_one
+        yield lambda *offered: stack.enter_context(closing(WebSocket(address, offered)))
 
 
 def hello(own: Own) -> bytes:
@@ -44,13 +34,13 @@ def hello(own: Own) -> bytes:
 class Heard:
     """The packets that come in binary frames, wherever the frames begin and end."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
         self._buffer = b""
 
     def next(self) -> Packet:
         while (found := codec.next_frame(self._buffer)) is None:
-            data = self._socket.recv(WAIT_SECONDS)
+            data = self._socket.recv()
             assert isinstance(data, bytes), "MQTT came in a text frame"
             self._buffer += data
         kind, flags, body, size = found
@@ -81,7 +71,7 @@ def test_a_text_frame_ends_the_connection(own: Own, opens: Opens, is_connected: 
         assert isinstance(Heard(socket).next(), Connack)
     socket.send("text" if is_connected else hello(own).decode("latin-1"))
     with suppress(ConnectionClosed):
-        while isinstance(socket.recv(WAIT_SECONDS), bytes):
+        while isinstance(socket.recv(), bytes):
             pass  # a DISCONNECT may come first
     assert socket.close_code == 1003  # RFC 6455: data of a kind that is not taken
 
