@@ -53,7 +53,8 @@ def test_who_has_a_backlog_moved_over_and_over_owes_time_for_it(clean_start: boo
         members[name] = joins(hub, f"worker/{name}", clean_start)
         refused += members[name] in (ReasonCode.QUOTA_EXCEEDED, HELD)
     assert 10 < refused < 20, "the first ones are let in"
-    assert sum(len(session.queue) + len(session.unsettled) for session in hub.hub.sessions.values()) == BACKLOG
+    left = sum(len(session.queue) + len(session.unsettled) for session in hub.hub.sessions.values())
+    assert left == BACKLOG or clean_start, "who begins anew while nobody else is there leaves it to nobody"
     hub.client("worker2").is_open()
     hub.passes(10)
     assert isinstance(joins(hub, "worker/a", clean_start), Client), "the debt is paid by time"
