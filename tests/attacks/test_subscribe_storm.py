@@ -101,3 +101,16 @@ def test_more_filters_than_a_session_can_hold_in_one_packet_end_the_connection()
     sensor.gets(Suback(1, (0,) * 1000)).is_open()
     sensor.subscribes(*[SubscriptionRequest("a")] * 1001)
     sensor.gets(Disconnect(ReasonCode.QUOTA_EXCEEDED)).is_closed()
+
+
+def test_who_has_the_hub_look_for_retained_messages_without_end_owes_time_for_it() -> None:
+    hub = Playbook(Settings(hub=HubSettings(max_messages_per_second=1000, rate_burst_seconds=1)), rules=())
+    sensor = with_retained(hub, 640)
+    hub.passes(10)
+    sensor.handler.data_received(asks(sensor, *[f"devices/sensor/+/{number}" for number in range(150)]))
+    hub.loop.run()
+    assert all(isinstance(packet, Suback) for packet in sensor.packets()), "they find nothing"
+    sensor.handler.data_received(asks(sensor, "devices/sensor/x"))
+    assert not sensor.wire.is_reading
+    hub.passes(10)
+    assert sensor.wire.is_reading

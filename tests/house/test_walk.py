@@ -174,7 +174,7 @@ def calls(name: str) -> set[str]:
     ("name", "rooms"),
     [
         ("Grant", {"policy/engine.py"}),
-        ("deliver", {"hub/hub.py"}),
+        ("deliver", {"hub/hub.py", "hub/replays.py"}),
         ("enqueue", {"hub/session.py"}),
         ("keep_retained", {"hub/hub.py"}),
         ("Target", {"hub/routes.py"}),

@@ -8,7 +8,6 @@ policy again for each receiver; nothing in here can be reached around that. Sess
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -16,6 +15,7 @@ import msgspec
 from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, QuotaExceeded, SessionTakenOver
 from lockgate.hub.handover import HandOver
 from lockgate.hub.ports import Outlet, SessionStore
+from lockgate.hub.replays import Charge, Replays
 from lockgate.hub.retained import Retained
 from lockgate.hub.routes import Memory, Target
 from lockgate.hub.session import Session, Waiting
@@ -36,9 +36,6 @@ Report = Callable[[LockgateError, Principal], None]
 NoteDropped = Callable[[str, str, str, int], None]
 """Hears of messages that were dropped: client id, topic ("" for several), reason, count."""
 
-Charge = Callable[[Principal, int], None]
-"""Hears on whose account how many deliveries moved to other sessions: that costs the hub as if they were sent anew."""
-
 NOBODY_LEFT = "its session ended, and no other member of the share could take it"
 
 
@@ -46,8 +43,8 @@ def _ignore(client_id: str, topic: str, reason: str, count: int) -> None:
     """Hear of dropped messages where nobody wants to know."""
 
 
-def _charge_nobody(principal: Principal, deliveries: int) -> None:
-    """Hear of deliveries that moved where they cost nothing."""
+def _charge_nobody(principal: Principal, messages: int) -> None:
+    """Hear of work where it costs nothing."""
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):
@@ -106,7 +103,7 @@ class Hub:
         self._stock = Stock(settings.max_subscription_bytes_per_device)
         self._memory = Memory(policy, self._trie)
         self._retained = Retained(settings.max_retained_messages, settings.max_retained_bytes)
-        self._replays: OrderedDict[Session, dict[str, Subscription]] = OrderedDict()
+        self._replays = Replays(policy, self._retained, lambda principal, work: self.charge(principal, work))
         self._timers = Timers()
         self.sessions: dict[str, Session] = {}
         self._by_device: dict[str, dict[Session, None]] = {}
@@ -203,24 +200,14 @@ class Hub:
             return granted.qos, commit
         if granted.retain_handling == 0 or (granted.retain_handling == 1 and is_new):  # [MQTT-3.3.1-9] to -11
             if is_replayed_later:
-                self._replays.setdefault(session, {})[granted.filter] = granted
+                self._replays.ask(session, granted)
             else:
-                self._deliver_retained(session, granted, now)
+                self._replays.replay(session, granted, now)
         return granted.qos, commit
 
     def replay_next(self, now: float) -> bool:
-        """Deliver the retained messages that one subscription still waits for; say whether others wait.
-
-        The sessions take turns, so that one that asks for much does not hold up the others.
-        """
-        if self._replays:
-            session, waiting = self._replays.popitem(last=False)
-            subscription = waiting.pop(next(iter(waiting)))
-            if waiting:
-                self._replays[session] = waiting
-            if session.subscriptions.get(subscription.filter) is subscription:
-                self._deliver_retained(session, subscription, now)
-        return bool(self._replays)
+        """Deliver the retained messages that one subscription still waits for; say whether others wait."""
+        return self._replays.deliver_next(now)
 
     def unsubscribe(self, session: Session, text: str) -> tuple[bool, int]:
         """Drop a subscription by the text that asked for it, `$share/NAME/` included.
@@ -448,15 +435,6 @@ class Hub:
         # The clearing before this one may still be on its way to the disk: whoever is promised it waits as well.
         return self._store.clear_retained(message.topic) if self._retained.clear(message.topic) or message.qos else 0
 
-    def _deliver_retained(self, session: Session, subscription: Subscription, now: float) -> None:
-        identifiers = (subscription.identifier,) if subscription.identifier else ()
-        for message in self._retained.match(subscription.filter, now):
-            grant = self._policy.authorize(session.principal, Operation.RECEIVE, message.topic)
-            if isinstance(grant, Grant):
-                qos = min(message.qos, subscription.qos, grant.max_qos)
-                if session.deliver(message, qos, True, identifiers) < 0 and session.is_full:
-                    return  # neither is there room for the rest
-
     def _hand_over(self, session: Session) -> None:
         """Give what came by a share, to a session whose connection ended, to members that are connected.
 
@@ -568,7 +546,7 @@ class Hub:
         if unheard:
             self._note_dropped(session.client_id, "", NOBODY_LEFT, unheard)
         session.clear()
-        self._replays.pop(session, None)
+        self._replays.forget(session)
         self._timers.forget(session)
         self._memory.forget_client(session.client_id)
 

@@ -28,6 +28,8 @@ class Retained:
         self._bytes = 0
         self._max_messages = max_messages
         self._max_bytes = max_bytes
+        self.looked: int = 0
+        """How many levels of topics the last `match` looked at."""
 
     def __len__(self) -> int:
         """Give the number of retained messages."""
@@ -98,7 +100,7 @@ class Retained:
     def match(self, topic_filter: str, now: float) -> list[Message]:
         """Give the retained messages that `topic_filter` takes in and that have not expired at `now` (unix seconds)."""
         found: list[Message] = []
-        _gather(self._root, topic_filter.split("/"), 0, found)
+        self.looked = _gather(self._root, topic_filter.split("/"), 0, found)
         return [m for m in found if m.expires_at is None or m.expires_at > now]
 
     def expired(self, now: float) -> list[str]:
@@ -121,30 +123,35 @@ def _bytes_of(message: Message) -> int:
     return size_of(message) + len(message.topic) + LEVEL_BYTES * (1 + message.topic.count("/"))
 
 
-def _gather(node: RetainedNode, levels: list[str], index: int, found: list[Message]) -> None:
+def _gather(node: RetainedNode, levels: list[str], index: int, found: list[Message]) -> int:
+    """Gather what a filter takes in; give how many nodes were looked at."""
     if index == len(levels):
         if node.message is not None:
             found.append(node.message)
-        return
+        return 1
     level = levels[index]
+    looked = 1
     if level == "#":
         if index > 0 and node.message is not None:
             found.append(node.message)
         for name, child in node.children.items():
             if index > 0 or not name.startswith("$"):
-                _gather_all(child, found)
+                looked += _gather_all(child, found)
     elif level == "+":
         for name, child in node.children.items():
             if index > 0 or not name.startswith("$"):
-                _gather(child, levels, index + 1, found)
+                looked += _gather(child, levels, index + 1, found)
     else:
         next_node = node.children.get(level)
         if next_node is not None:
-            _gather(next_node, levels, index + 1, found)
+            looked += _gather(next_node, levels, index + 1, found)
+    return looked
 
 
-def _gather_all(node: RetainedNode, found: list[Message]) -> None:
+def _gather_all(node: RetainedNode, found: list[Message]) -> int:
     if node.message is not None:
         found.append(node.message)
+    looked = 1
     for child in node.children.values():
-        _gather_all(child, found)
+        looked += _gather_all(child, found)
+    return looked
