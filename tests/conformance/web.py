@@ -51,8 +51,9 @@ class WebSocket:
 
     @property
     def close_code(self) -> int | None:
-        """What the server's close frame says, once all that came before it was received."""
-        return self._protocol.close_code
+        """What the server's close frame says; None while none has come."""
+        said = self._protocol.close_rcvd
+        return None if said is None else said.code
 
     def send(self, data: bytes | str | Sequence[bytes]) -> None:
         """Send a binary message, a text message, or the fragments of a binary message."""
