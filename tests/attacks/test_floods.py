@@ -18,6 +18,7 @@ from lockgate.adapters.mqtt.packets import V5, Connect, Puback, Publish
 from lockgate.model.topic import topic_name
 from tests.support.floods import Memory, Pair, Raw, wait_for_figure
 from tests.support.hub import RunningHub, eventually
+from tests.support.raw_peer import RawPeer
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 
@@ -208,3 +209,16 @@ def test_idle_connections(hub: RunningHub, count: int) -> None:
         assert wait_for_figure(hub, "clients/connected", count) >= count
     print(f"{memory.growth / count:.0f} bytes for each idle connection")
     told(memory, pair, count * 16_384 + SLACK)
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.long)])
+def test_idle_connections_under_tls(tmp_path: Path, count: int) -> None:
+    settings = SETTINGS.replace("per_address = 50.0", "per_address = 0")
+    with RunningHub(tmp_path / "hub", lab=True, settings=settings) as hub, contextlib.ExitStack() as stack:
+        folder = hub.add_device("sensor", "jwt-es256")
+        with Memory(hub) as memory, Pair(hub.lab_port) as pair:
+            for number in range(count):
+                stack.enter_context(RawPeer(folder, hub.port, suffix=str(number)))
+            wait_for_figure(hub, "clients/connected", count)
+        print(f"{memory.growth / count:.0f} bytes for each idle connection")
+        told(memory, pair, count * 65_536 + SLACK)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import zlib
 
+import msgspec
 import pytest
 from websockets.frames import CloseCode, Frame, Opcode
 
 from lockgate.adapters.mqtt import wire
 from lockgate.adapters.mqtt.packets import V5, Connack, Connect, Pingreq
+from lockgate.net.partials import Partials
 from lockgate.net.websocket import WebSocketRules
 from lockgate.settings import MqttSettings, Settings
+from tests.support.fakes import FakeLoop
 from tests.support.playbook import Playbook
 from tests.support.websocket import WebPeer, binary, more
 
@@ -158,3 +161,23 @@ def test_pings_of_who_does_not_read_are_not_read() -> None:
         assert count < 10
     peer.hub.resume_writing()
     assert peer.wire.is_reading
+
+
+def test_half_frames_of_all_clients_together_are_bounded_in_bytes_and_in_time() -> None:
+    loop = FakeLoop(50.0)
+    partials = Partials(15_000, 100, loop.time)
+    rules = msgspec.structs.replace(RULES, max_first_message_bytes=MAX_PACKET_BYTES)
+    peers = [WebPeer(rules, loop=loop, partials=partials).opened() for _ in range(4)]
+    frame = binary(bytes(9000)).serialize(mask=True)
+    for peer in peers:
+        peer.carry(frame[:6000])
+    for peer in peers:
+        peer.events()
+    assert [code(peer) for peer in peers] == [CloseCode.TRY_AGAIN_LATER] * 2 + [None] * 2
+    assert [error.reason for error in peers[0].refused] == ["too many unfinished packets"]
+    peers[2].carry(frame[6000:])
+    loop.now += 100
+    partials.handle_timer()
+    assert [peer.wire.is_closed for peer in peers] == [True, True, False, True]
+    loop.run()
+    assert partials.bytes == 0

@@ -14,6 +14,7 @@ from websockets.uri import parse_uri
 
 from lockgate.errors import LockgateError
 from lockgate.net.link import Link, StreamHandler
+from lockgate.net.partials import Partials
 from lockgate.net.websocket import WebSocketLink, WebSocketRules
 from tests.support.fakes import FakeLink, FakeLoop
 
@@ -78,11 +79,12 @@ class WebPeer:
         subprotocols: Sequence[str] = ("mqtt",),
         handler: StreamHandler | None = None,
         loop: FakeLoop | None = None,
+        partials: Partials | None = None,
     ) -> None:
         self.refused: list[LockgateError] = []
         self.room = Room()
         self.loop = loop or FakeLoop(0.0)
-        self.hub = WebSocketLink(lambda: handler or self.room, rules or WebSocketRules(), self._note)
+        self.hub = WebSocketLink(lambda: handler or self.room, rules or WebSocketRules(), self._note, partials)
         self.wire = FakeLink(self.loop, self.hub)
         self.client = ClientProtocol(
             parse_uri(url),
