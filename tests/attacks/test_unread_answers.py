@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lockgate.adapters.mqtt.packets import Packet, Pingreq, Publish, Subscribe, SubscriptionRequest, Unsubscribe
+from lockgate.adapters.mqtt import wire
+from lockgate.adapters.mqtt.packets import V5, Packet, Pingreq, Publish, Subscribe, SubscriptionRequest, Unsubscribe
+from lockgate.adapters.mqtt.server import BYTES_PER_WRITE
 from lockgate.model.topic import topic_name
 from lockgate.settings import NetSettings, Settings
 from tests.support.playbook import Client, Playbook
@@ -12,6 +14,7 @@ from tests.support.playbook import Client, Playbook
 BUFFER_BYTES = 10_000
 ASKED = 12_000
 LARGEST_ANSWER = 2000
+LARGE = wire.encode(Publish(topic_name("a"), bytes(100_000)), V5)
 QUESTIONS: list[Packet] = [
     Pingreq(),
     Publish(topic_name("forbidden"), b"", 1, packet_id=1),
@@ -56,3 +59,29 @@ def test_an_unread_subscriber_may_still_say_that_it_is_alive() -> None:
     client.wire.unsent_bytes = NetSettings().max_write_buffer_bytes
     client.sends(Pingreq()).sends(Pingreq())
     assert client.wire.is_reading
+
+
+def test_a_subscriber_that_does_not_read_gets_no_whole_queue_of_large_messages_into_its_buffer() -> None:
+    hub = Playbook()
+    victims = [hub.subscriber(f"office/{number}") for number in range(3)]
+    for victim in victims:
+        full_after(victim, 200_000)
+    sensor = hub.client("sensor")
+    sensor.handler.data_received(LARGE * 50)
+    hub.loop.run()
+    for victim in victims:
+        assert 200_000 <= len(victim.wire.written) <= 200_000 + 2 * BYTES_PER_WRITE + 100_000
+        assert victim.handler.session is not None
+        assert len(victim.handler.session.queue) > 40
+
+
+def full_after(client: Client, size: int) -> None:
+    """Have the link of a client tell, as a real one does, when more waits to be sent than should."""
+    write = client.wire.write
+
+    def counted(data: bytes) -> None:
+        write(data)
+        if len(client.wire.written) > size:
+            client.handler.pause_writing()
+
+    client.wire.write = counted  # type: ignore[method-assign]

@@ -50,6 +50,8 @@ log = structlog.get_logger()
 P = ParamSpec("P")
 
 DELIVERIES_PER_WRITE = 512
+BYTES_PER_WRITE = 65_536
+"""What waits for a client is written in pieces: whether it reads is seen after each of them."""
 
 
 class MqttDoor:
@@ -251,7 +253,7 @@ class MqttConnection:
             door.journal.dropped(session.client_id, "", "no longer allowed to receive it", barred)
         committed = door.store.committed
         now = door.wall_clock()
-        count = 0
+        count = size = 0
         while True:
             delivery = session.take(now, committed)
             if delivery is None:
@@ -261,7 +263,9 @@ class MqttConnection:
                 door.journal.dropped(session.client_id, delivery.message.topic, "larger than the client takes")
                 continue
             count += 1
-            if count % DELIVERIES_PER_WRITE == 0:
+            size += len(delivery.message.payload)
+            if count >= DELIVERIES_PER_WRITE or size >= BYTES_PER_WRITE:
+                count = size = 0
                 self._flush()
                 if self._intake.is_unread:
                     return
