@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from lockgate.adapters.mqtt import wire
+from lockgate.adapters.mqtt.packets import V5, Connect, Properties, WillPacket
 from lockgate.errors import NotAuthorized
 from lockgate.model.message import Message
 from lockgate.model.permission import Operation
 from lockgate.model.session import Will
 from lockgate.model.topic import topic_name
 from tests.attacks.conftest import Target, heard
+from tests.support.fakes import FakeStore
+from tests.support.playbook import Playbook
 from tests.support.registry import NOW, es256
 
 
@@ -94,3 +98,20 @@ def test_a_will_that_is_allowed_goes_out(target: Target) -> None:
     target.hub.close_session(session, session.outlet, True, NOW)
     assert heard(office) == ["devices/sensor/will"]
     assert target.unheard == []
+
+
+def test_who_leaves_before_the_connack_has_not_left_a_will() -> None:
+    store = FakeStore()
+    hub = Playbook(store=store)
+    office = hub.subscriber("office", "a")
+    store.holds = True
+    sensor = hub.link()
+    will = WillPacket("a", b"w", 0, False)
+    sensor.handler.data_received(
+        wire.encode(Connect(V5, "sensor", will=will, properties=Properties(session_expiry_interval=60)), V5)
+    )
+    hub.loop.run()
+    sensor.gets_nothing().is_cut()
+    hub.commits()
+    hub.passes(70)
+    office.gets_nothing()

@@ -97,7 +97,8 @@ class _Half:
             known = self._early.get(sequence)
             if known is None or len(known[1]) < len(data):
                 self._early[sequence] = (at, data)
-        self._drain()
+        if (self._next - sequence) % _WRAP < _WRAP // 2:  # what is ahead lets nothing else go
+            self._drain()
 
     def has_begun(self, sequence: int) -> bool:
         """Say whether a SYN with this number opens another connection than the one that is known."""

@@ -201,7 +201,8 @@ class MqttConnection:
             if session.dropped:
                 self._note_dropped(session)
             door.journal.disconnected(self._principal, self._peer(), is_clean=not self._send_will, error=error)
-            self._hub.close_session(session, self, self._send_will, door.wall_clock())
+            sends_will = self._send_will and self._joining is None  # who was not let in has none to send
+            self._hub.close_session(session, self, sends_will, door.wall_clock())
 
     def pause_writing(self) -> None:
         """The client does not read: let its deliveries queue in the hub, where they are bounded."""
@@ -300,7 +301,6 @@ class MqttConnection:
             return  # its silence does not count
         self._protocol.handle_timer(now)
         if self._protocol.failure is not None and not self._is_over:
-            self._send_will = self._send_will and self._joining is None  # who was not let in has none to send
             self._failed(self._protocol.failure)
 
     def _flush(self) -> None:
@@ -549,7 +549,7 @@ class MqttConnection:
         reference = self._note(error, principal=self._principal)
         log.exception(Event.UNEXPECTED_ERROR, reference=reference, client_id=self._client_id)
         properties = Properties(reason_string=f"{error.reason} (reference {reference})")
-        if self._protocol.state is State.AWAITING_VERDICT and self._protocol.version == V5:
+        if self._protocol.state in (State.AWAITING_VERDICT, State.AWAITING_AUTH) and self._protocol.version == V5:
             self._protocol.refuse(ReasonCode.UNSPECIFIED_ERROR, properties)
         self._protocol.disconnect(ReasonCode.UNSPECIFIED_ERROR, properties)
         if not self._is_over:
