@@ -95,21 +95,21 @@ class RefusalLog:
             evidence: more names, times and fingerprints, never secrets.
         """
         source = (address, str(error.step), error.reason)
-        device, client_id = device[:MAX_TEXT], client_id[:MAX_TEXT]
-        claim, last = self._find_run(source, (device, client_id, error.fix[:MAX_TEXT]), now)
+        device, client_id, fix = _storable(device), _storable(client_id), _storable(error.fix)
+        claim, last = self._find_run(source, (device, client_id, fix), now)
         refusal = Refusal(
             reference=new_reference() if last is None else last.reference,
             at=now,
             step=error.step,
             reason=error.reason,
-            message=str(error)[:MAX_TEXT],
-            fix=error.fix[:MAX_TEXT],
+            message=_storable(str(error)),
+            fix=fix,
             door=door,
             address=address,
             device=device,
             client_id=client_id,
             is_verified=is_verified,
-            evidence={name: text[:MAX_TEXT] for name, text in (*error.evidence.items(), *(evidence or {}).items())},
+            evidence={name: _storable(text) for name, text in (*error.evidence.items(), *(evidence or {}).items())},
             count=1 if last is None else last.count + 1,
         )
         self._remember(_Entry(refusal, source, claim))
@@ -168,3 +168,8 @@ class RefusalLog:
             del runs[entry.claim]
         if not runs:
             self._runs.pop(entry.source, None)
+
+
+def _storable(text: str) -> str:
+    # What peers say of themselves: half a surrogate pair in it has no UTF-8, and would keep a commit from the disk.
+    return text[:MAX_TEXT].encode("utf-8", "backslashreplace").decode()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.errors import AuthenticationFailed, NotAuthorized, Step
+from lockgate.model.refusal import Refusal
 from lockgate.registry.refusals import MAX_TEXT, RUNS_PER_SOURCE, RefusalLog, as_reference, new_reference
 
 WRONG = AuthenticationFailed("wrong password", reason="wrong", fix="use the right one", evidence={"user": "d"})
@@ -132,3 +134,12 @@ def test_whatever_comes_every_refusal_is_counted_once_and_memory_is_bounded(
         assert sum(len(runs) for runs in log._runs.values()) <= 5
         assert all(log._runs.values())
     assert sum(one.count for one in stored.values()) == len(steps)
+
+
+def test_text_that_has_no_utf_8_can_be_stored_all_the_same() -> None:
+    log = RefusalLog()
+    odd = AuthenticationFailed("a\udcff", reason="wrong", fix="b\ud800", evidence={"path": "c\udcfe"})
+    log.note(odd, door="mqtt", address="::1", now=0.0, device="d\udcff", client_id="e\udcff")
+    (one,) = log.recent
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(one), type=Refusal) == one
+    assert (one.message, one.evidence) == ("a\\udcff", {"path": "c\\udcfe"})
