@@ -89,6 +89,8 @@ class HubSettings(_Section, frozen=True):
     """How many topic filters one session may hold."""
     max_subscription_bytes_per_device: Count = 67_108_864
     """How much memory the topic filters of all sessions of one device may take, about; a short one takes 1 to 2 KiB."""
+    max_topic_levels: Annotated[int, Meta(ge=1, le=32)] = 32
+    """How many levels a topic name or filter may have; longer ones are refused as invalid."""
     max_retained_messages: Count = 100_000
     """How many topics may hold a retained message."""
     max_retained_bytes: Count = 536_870_912

@@ -52,7 +52,7 @@ class Capture:
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Capture:
-        command = ["tcpdump", "-i", "lo", "--immediate-mode", "-U", "-n", "-B", "16384", "-w", str(self.path), "tcp"]
+        command = ["tcpdump", "-i", "lo", "--immediate-mode", "-U", "-n", "-B", "131072", "-w", str(self.path), "tcp"]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert self._process.stderr is not None
         line = self._process.stderr.readline()

@@ -163,7 +163,7 @@ def overwrite(path: Path, at: int, content: bytes) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no registry": (lambda home: (home / "registry.db").unlink(), "registry.db does not exist"),
+    "no registry": (lambda home: (home / "registry.db").unlink(), "registry.db is missing"),
     "registry is text": (lambda home: (home / "registry.db").write_text("garbage"), "registry.db is damaged"),
     "registry is cut": (lambda home: os.truncate(home / "registry.db", 5000), "registry.db is damaged"),
     "registry is empty": (lambda home: os.truncate(home / "registry.db", 0), "registry.db is not a registry database"),

@@ -12,7 +12,15 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, QuotaExceeded, SessionTakenOver
+from lockgate.errors import (
+    AuthenticationFailed,
+    LockgateError,
+    NotAuthorized,
+    QuotaExceeded,
+    SessionTakenOver,
+    TopicFilterInvalid,
+    TopicNameInvalid,
+)
 from lockgate.hub.handover import HandOver
 from lockgate.hub.ports import Outlet, SessionStore
 from lockgate.hub.replays import Charge, Replays
@@ -68,6 +76,7 @@ class Opened(msgspec.Struct, frozen=True):
 
 _THE_HUB = Principal(HUB_DEVICE, HUB_DEVICE, HUB_DEVICE)
 _SYS = "$SYS/"
+_LEVELS_FIX = "use fewer levels, or raise hub.max_topic_levels"
 _UNHEARD = Receipt()
 _HEARD_BY_ONE = Receipt(1)
 
@@ -117,12 +126,15 @@ class Hub:
         """Bring a message into the topic space, if the principal may.
 
         Returns:
-            The receipt, or the reason why not: `NotAuthorized`, or `QuotaExceeded` for one retained message too many.
+            The receipt, or the reason why not: `NotAuthorized`, `QuotaExceeded` for one retained message too many,
+            `TopicNameInvalid` for too many levels.
         """
         memory = self._memory
         memory.check_epoch()
         topic = message.topic
         if memory.grant(principal, topic, message.qos, message.retain) is None:
+            if topic.count("/") >= self._settings.max_topic_levels:
+                return TopicNameInvalid(f"a topic name of {_levels(topic)}", fix=_LEVELS_FIX)
             denied = memory.denial(principal, topic, message.qos, message.retain)
             if denied is not None:
                 return denied
@@ -178,9 +190,12 @@ class Hub:
             The granted QoS, and the commit (0: none) after which the subscription is stored.
 
         Raises:
+            TopicFilterInvalid: the filter has too many levels.
             NotAuthorized: no rule covers the filter.
             QuotaExceeded: the session, or its device, holds too many subscriptions.
         """
+        if wanted.filter.count("/") >= self._settings.max_topic_levels:
+            raise TopicFilterInvalid(f"a topic filter of {_levels(wanted.filter)}", fix=_LEVELS_FIX)
         decision = self._policy.authorize_filter(session.principal, wanted.filter)
         if not isinstance(decision, Grant):
             raise decision
@@ -292,6 +307,8 @@ class Hub:
             QuotaExceeded: the hub holds too many sessions.
         """
         if will is not None:
+            if will.message.topic.count("/") >= self._settings.max_topic_levels:
+                raise TopicNameInvalid(f"a will's topic name of {_levels(will.message.topic)}", fix=_LEVELS_FIX)
             decision = self._policy.authorize(
                 principal, Operation.PUBLISH, will.message.topic, will.message.qos, will.message.retain
             )
@@ -571,3 +588,7 @@ def _proof_ended(principal: Principal) -> AuthenticationFailed:
         fix=f"connect again with a fresh {what}",
         evidence={"device": principal.device},
     )
+
+
+def _levels(topic: str) -> str:
+    return f"{topic.count('/') + 1} levels is longer than this hub takes"

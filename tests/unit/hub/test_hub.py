@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, QuotaExceeded, SessionTakenOver
+from lockgate.errors import (
+    AuthenticationFailed,
+    LockgateError,
+    NotAuthorized,
+    QuotaExceeded,
+    SessionTakenOver,
+    TopicFilterInvalid,
+    TopicNameInvalid,
+)
 from lockgate.hub import Hub, Receipt, Session
 from lockgate.hub.session import FULL_QUEUE
 from lockgate.model.message import Message
@@ -455,3 +463,17 @@ def test_what_is_dropped_while_the_client_is_away_is_told_by_the_hub() -> None:
     hub.handle_timer(NOW)
     hub.handle_timer(NOW)
     assert told == [("office", "", FULL_QUEUE, 3)]
+
+
+def test_a_topic_with_more_levels_than_the_hub_takes_is_refused_everywhere() -> None:
+    world = World(settings=HubSettings(max_topic_levels=3))
+    session = world.opens("sensor", "a/b/#")
+    assert isinstance(world.hub.publish(SENSOR, message("a/b/c")), Receipt)
+    outcome = world.hub.publish(SENSOR, message("a/b/c/d"))
+    assert isinstance(outcome, TopicNameInvalid)
+    assert outcome.fix == "use fewer levels, or raise hub.max_topic_levels"
+    with pytest.raises(TopicFilterInvalid):
+        world.hub.subscribe(session, Subscription(TopicFilter("a/b/c/#"), 2), NOW)
+    with pytest.raises(TopicNameInvalid):
+        world.opens("office", will=gone("a/b/c/d"))
+    assert heard(session) == ["a/b/c"]
