@@ -15,13 +15,15 @@ up: setup  ## set up, and run the demonstration (ARGS="--for 10" ends it by itse
 	@$(BIN)/lockgate demo $(ARGS)
 
 test: setup peers  ## set up, install the real peers, run all tests
-	@tools/tests $(ARGS)
+	@tools/tests tests/conformance
+	@tools/tests -n 2 --dist loadfile --ignore=tests/conformance $(ARGS)
 
 check: setup  ## lint, types, floors, fast tests, coverage, docs: under a minute
 	@tools/check
 
 long: setup peers  ## the full form of the tests that have a short one
-	@tools/tests -m "long or not long" $(ARGS)
+	@tools/tests tests/conformance
+	@tools/tests -n 2 --dist loadfile --ignore=tests/conformance -m "long or not long" $(ARGS)
 
 conformance: setup  ## every statement of MQTT 3.1.1 and 5.0, against our own hub or HUB=mqtt://... (ELSEWHERE=NAME: its known differences)
 	@tools/tests tests/conformance $(if $(HUB),--hub $(HUB),--keep-results) $(if $(HUB_CA),--hub-ca $(HUB_CA)) $(if $(ELSEWHERE),--elsewhere $(ELSEWHERE)) $(ARGS)

@@ -146,9 +146,9 @@ class Browser:
 
             def do_POST(self) -> None:
                 facts = msgspec.json.decode(self.rfile.read(int(self.headers["Content-Length"])), type=Facts)
+                told.put(facts)  # before the answer: the page's next word comes by another thread
                 self.send_response(204)
                 self.end_headers()
-                told.put(facts)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

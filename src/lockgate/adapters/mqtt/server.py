@@ -135,7 +135,12 @@ class MqttDoor:
 
     def _replay(self) -> None:
         self._is_replaying = False
-        if self.hub.replay_next(self.wall_clock()):
+        try:
+            others_wait = self.hub.replay_next(self.wall_clock())
+        except Exception:  # what one subscription meets must not keep the others waiting
+            log.exception(Event.UNEXPECTED_ERROR, action="replay")
+            others_wait = True
+        if others_wait:
             self.replay_soon()
 
     def _pump_all(self) -> None:
