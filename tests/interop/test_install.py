@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BUILDS = [("compiled", {}), ("pure", {"CC": "/nonexistent/cc"})]
+BUILDS = [("compiled", {"LOCKGATE_COMPILED": "1"}), ("pure", {"CC": "/nonexistent/cc"})]
 
 
 def run(*command: str | Path, **environment: str) -> str:
