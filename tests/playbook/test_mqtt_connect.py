@@ -165,6 +165,13 @@ def test_a_second_connect_is_a_protocol_error() -> None:
     client.gets(Disconnect(ReasonCode.PROTOCOL_ERROR)).is_closed()
 
 
+def test_a_second_connect_of_an_unknown_version_is_one_too() -> None:
+    client = Playbook().client("sensor")
+    connect = bytearray(wire.encode(Connect(V5, "sensor"), V5))
+    connect[8] = 6
+    client.sends_bytes(bytes(connect)).gets(Disconnect(ReasonCode.PROTOCOL_ERROR)).is_closed()
+
+
 def test_a_5_0_client_without_client_id_is_told_the_one_it_got() -> None:
     hub = Playbook()
     answer = hub.link().sends(Connect(V5, "", user_name="sensor")).takes(Connack)

@@ -42,6 +42,7 @@ from lockgate.adapters.mqtt.packets import (
     Disconnect,
     MqttError,
     Packet,
+    PacketType,
     Pingreq,
     Pingresp,
     Properties,
@@ -56,6 +57,7 @@ from lockgate.adapters.mqtt.packets import (
     Unsuback,
     Unsubscribe,
 )
+from lockgate.adapters.mqtt.wire_session import REASON_CODES
 from lockgate.hub import Session
 from lockgate.settings import MqttSettings
 
@@ -274,6 +276,9 @@ class MqttProtocol:
 
     def fail(self, error: MqttError) -> None:
         """Close because the peer broke the protocol: `failure` says how."""
+        answer = PacketType.DISCONNECT if self.state is State.CONNECTED else PacketType.CONNACK
+        if error.code not in REASON_CODES[answer]:  # such as 0x84 for a second CONNECT [MQTT-3.14.2-1], [MQTT-3.2.2-8]
+            error = MqttError(ReasonCode.PROTOCOL_ERROR, str(error))
         self.failure = error
         if self.state is State.AWAITING_CONNECT and error.code is ReasonCode.UNSUPPORTED_PROTOCOL_VERSION:
             self.refuse(1)  # 3.1.1 section 3.1.2.2: a return code that every version understands
