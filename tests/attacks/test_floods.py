@@ -202,6 +202,7 @@ def test_handshakes_without_end_from_one_address(hub: RunningHub) -> None:
     wait_for_figure(hub, "refusals/reason/too many handshakes", 500)
 
 
+@pytest.mark.requirement("Q14")
 @pytest.mark.parametrize("count", [1000, pytest.param(10_000, marks=pytest.mark.long)])
 def test_idle_connections(hub: RunningHub, count: int) -> None:
     with contextlib.ExitStack() as stack, Memory(hub) as memory, Pair(hub.lab_port) as pair:

@@ -17,6 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from tests.support.peers import WAIT_SECONDS, Login
+from tests.support.peers import Heard as Heard
 
 V311, V5 = 4, 5
 SUCCESS = 0
@@ -30,16 +31,6 @@ class Answer(msgspec.Struct, frozen=True):
     code: int
     reason: str = ""
     session_present: bool = False
-    properties: dict[str, Any] = {}
-
-
-class Heard(msgspec.Struct, frozen=True):
-    """One message that came."""
-
-    topic: str
-    payload: str
-    qos: int = 0
-    is_retained: bool = False
     properties: dict[str, Any] = {}
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -39,6 +40,16 @@ def shell_environment() -> dict[str, str]:
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     environment.pop("LOCKGATE_HOME", None)
     return environment
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """One message that came, as far as the client tells."""
+
+    topic: str
+    payload: str
+    qos: int = 0
+    is_retained: bool = False
+    properties: dict[str, Any] = {}
 
 
 class Login(msgspec.Struct, frozen=True):

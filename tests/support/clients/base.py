@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tests.support.peers import WAIT_SECONDS, Login
+from tests.support.peers import Heard as Heard
 
 V311, V5 = 4, 5
 
@@ -28,16 +29,6 @@ class Answer(msgspec.Struct, frozen=True):
     code: int = 0
     properties: dict[str, Any] = {}
     session_present: bool = False
-
-
-class Heard(msgspec.Struct, frozen=True):
-    """One message that came, as far as the client tells."""
-
-    topic: str
-    payload: str
-    qos: int = 0
-    is_retained: bool = False
-    properties: dict[str, Any] = {}
 
 
 class Will(msgspec.Struct, frozen=True):

@@ -79,6 +79,7 @@ def test_rules_of_the_device_its_groups_and_everyone_count(
     assert isinstance(other, Grant) is (subject == "everyone")
 
 
+@pytest.mark.requirement("Q13")
 def test_deny_wins_over_every_allow_and_names_its_rule(registry: FakeRegistry, engine: PolicyEngine) -> None:
     registry.allow("device:sensor", PUBLISH, "#")
     rule = registry.deny("group:floor1", PUBLISH, "devices/sensor/secret/+")
