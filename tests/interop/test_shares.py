@@ -89,7 +89,7 @@ def test_what_nobody_is_left_to_take_is_in_the_log(site: Site) -> None:
     def noted() -> list[str]:
         return [event["reason"] for event in site.hub.events("message.dropped")]
 
-    assert eventually(lambda: noted() or None, 5.0, "the note") == [NOBODY_LEFT]
+    assert set(eventually(lambda: noted() or None, 5.0, "the note")) == {NOBODY_LEFT}  # a second line says how many
 
 
 @pytest.mark.parametrize(

@@ -42,13 +42,25 @@ class Credential(msgspec.Struct, frozen=True):
 
 
 class Device(msgspec.Struct, frozen=True):
-    """One device of the registry, with everything that decides who it is and what it belongs to."""
+    """One device of the registry, with everything that decides who it is and what it belongs to.
+
+    `gateways` are the devices that may speak for it; `blocked_groups` those of its groups that are blocked; `metadata`
+    what people want to remember about it, and nothing that decides.
+    """
 
     name: str
     is_blocked: bool = False
     created_at: float = 0.0
     groups: tuple[str, ...] = ()
     credentials: tuple[Credential, ...] = ()
+    gateways: tuple[str, ...] = ()
+    blocked_groups: tuple[str, ...] = ()
+    metadata: dict[str, str] = {}
+
+    @property
+    def is_shut_out(self) -> bool:
+        """Whether the device itself is blocked, or a group that it belongs to."""
+        return self.is_blocked or bool(self.blocked_groups)
 
 
 def check_name(text: str, what: str = "device") -> str:

@@ -122,9 +122,9 @@ class RegistryDb:
         query = "SELECT subject, operation, filter, effect, max_qos, retain, id FROM rule {} ORDER BY id"
         with translated(self.path):
             rows = (
-                self._query(query.format(""))
+                self.query(query.format(""))
                 if subject is None
-                else self._query(query.format("WHERE subject = ?"), (subject,))
+                else self.query(query.format("WHERE subject = ?"), (subject,))
             )
             return [_rule(row) for row in rows]
 
@@ -132,7 +132,7 @@ class RegistryDb:
         """Give what changed after `sequence`, oldest first, at most `limit` (-1: all)."""
         query = "SELECT sequence, kind, name FROM change WHERE sequence > ? ORDER BY sequence LIMIT ?"
         with translated(self.path):
-            return [Change(*row) for row in self._query(query, (sequence, limit))]
+            return [Change(*row) for row in self.query(query, (sequence, limit))]
 
     @property
     def last_sequence(self) -> int:
@@ -151,7 +151,7 @@ class RegistryDb:
         with translated(self.path):
             return [
                 AuditRecord(sequence, at, actor, event, subject, msgspec.json.decode(details))
-                for sequence, at, actor, event, subject, details in self._query(query, (since,))
+                for sequence, at, actor, event, subject, details in self.query(query, (since,))
             ]
 
     # Writing: each a transaction with its change and its audit record
@@ -162,13 +162,13 @@ class RegistryDb:
         Raises:
             Conflict: when the name is taken, or a key is registered to another device.
         """
-        with self._write() as write:
+        with self.write() as write:
             _add_device(write, device, rules, actor, now)
         return self._known(device.name)
 
     def add_devices(self, devices: Iterable[tuple[Device, Sequence[Rule]]], *, actor: str, now: float) -> None:
         """Register many devices in one transaction: all of them or none. See `add_device`."""
-        with self._write() as write:
+        with self.write() as write:
             for device, rules in devices:
                 _add_device(write, device, rules, actor, now)
 
@@ -179,7 +179,7 @@ class RegistryDb:
             NotFound: when there is no such device.
             Conflict: when the key is registered to another device.
         """
-        with self._write() as write:
+        with self.write() as write:
             write.require_device(credential.device)
             number = _insert_credential(write, credential)
             details = {"credential": str(number), "kind": str(credential.kind), "key": credential.thumbprint}
@@ -188,7 +188,7 @@ class RegistryDb:
 
     def set_blocked(self, name: str, is_blocked: bool, *, actor: str, now: float) -> None:
         """Block a device or let it in again."""
-        with self._write() as write:
+        with self.write() as write:
             write.require_device(name)
             write.execute("UPDATE device SET is_blocked = ? WHERE name = ?", (is_blocked, name))
             event = Event.DEVICE_BLOCKED if is_blocked else Event.DEVICE_UNBLOCKED
@@ -196,7 +196,7 @@ class RegistryDb:
 
     def revoke_credentials(self, name: str, *, actor: str, now: float) -> int:
         """Revoke all of a device's credentials for good; give how many were not revoked before."""
-        with self._write() as write:
+        with self.write() as write:
             write.require_device(name)
             done = write.execute("UPDATE credential SET is_revoked = 1 WHERE device = ? AND is_revoked = 0", (name,))
             write.note_device(name, Event.DEVICE_REVOKED, actor, now, {"credentials": str(done.rowcount)})
@@ -204,7 +204,7 @@ class RegistryDb:
 
     def remove_device(self, name: str, *, actor: str, now: float) -> None:
         """Remove a device with its credentials, memberships and rules."""
-        with self._write() as write:
+        with self.write() as write:
             write.require_device(name)
             write.execute("DELETE FROM device WHERE name = ?", (name,))
             if write.execute("DELETE FROM rule WHERE subject = ?", (f"device:{name}",)).rowcount:
@@ -213,7 +213,7 @@ class RegistryDb:
 
     def join_group(self, name: str, group: str, *, actor: str, now: float) -> None:
         """Make a device a member of a group; nothing happens when it is one."""
-        with self._write() as write:
+        with self.write() as write:
             write.require_device(name)
             if write.execute("INSERT OR IGNORE INTO membership VALUES (?, ?)", (name, group)).rowcount:
                 write.note_device(name, Event.GROUP_JOINED, actor, now, {"group": group})
@@ -224,7 +224,7 @@ class RegistryDb:
         Raises:
             NotFound: when the device does not exist or is no member.
         """
-        with self._write() as write:
+        with self.write() as write:
             write.require_device(name)
             done = write.execute("DELETE FROM membership WHERE device = ? AND group_name = ?", (name, group))
             if not done.rowcount:
@@ -233,7 +233,7 @@ class RegistryDb:
 
     def add_rule(self, rule: Rule, *, actor: str, now: float) -> int:
         """Add a rule; give the number that it got."""
-        with self._write() as write:
+        with self.write() as write:
             number = _insert_rule(write, rule)
             write.note_change(ChangeKind.RULE, rule.subject)
             write.note_audit(Event.RULE_ADDED, rule.subject, actor, now, {"rule": str(_numbered(rule, number))})
@@ -245,7 +245,7 @@ class RegistryDb:
         Raises:
             NotFound: when there is none.
         """
-        with self._write() as write:
+        with self.write() as write:
             row = write.execute(
                 "SELECT subject, operation, filter, effect, max_qos, retain, id FROM rule WHERE id = ?", (number,)
             ).fetchone()
@@ -267,15 +267,16 @@ class RegistryDb:
         details: Mapping[str, str] | None = None,
     ) -> None:
         """Tell the gate of a change outside this file, such as a new server certificate, and audit it."""
-        with self._write() as write:
+        with self.write() as write:
             write.note_change(kind, name)
             write.note_audit(event, name, actor, now, details)
 
     @contextmanager
-    def _write(self) -> Iterator[_Write]:
+    def write(self) -> Iterator[RegistryWrite]:
+        """Open a transaction: all that is written in the `with` block lands together, or nothing does."""
         with translated(self.path), transaction(self._connection) as connection:
             begin_log(connection, self.path)
-            yield _Write(connection)
+            yield RegistryWrite(connection)
 
     def _known(self, name: str) -> Device:
         device = self.device(name)
@@ -285,12 +286,13 @@ class RegistryDb:
 
     def _chosen(self, sql: str, column: str, order: str, names: Sequence[str] | None) -> Iterator[tuple[Any, ...]]:
         if names is None:
-            return self._query(f"{sql} ORDER BY {order}")
+            return self.query(f"{sql} ORDER BY {order}")
         chosen = msgspec.json.encode(names).decode()
         query = f"{sql} WHERE {column} IN (SELECT value FROM json_each(?)) ORDER BY {order}"  # noqa: S608  (our words)
-        return self._query(query, (chosen,))
+        return self.query(query, (chosen,))
 
-    def _query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Give the rows of a query, for the rooms beside this one that keep their own tables in the file."""
         return iter(self._connection.execute(sql, values).fetchall())
 
     def _one(self, sql: str) -> tuple[Any, ...]:
@@ -298,22 +300,29 @@ class RegistryDb:
         return row
 
 
-class _Write:
+class RegistryWrite:
     """An open transaction, with the notes that each write must leave."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.execute = connection.execute
 
     def require_device(self, name: str) -> None:
+        """Come back when there is such a device.
+
+        Raises:
+            NotFound: when there is none.
+        """
         if self.execute("SELECT 1 FROM device WHERE name = ?", (name,)).fetchone() is None:
             raise NotFound(f"there is no device {name}", fix="lockgate device list shows the devices")
 
     def note_change(self, kind: str, name: str) -> None:
+        """Tell the gate what moved."""
         self.execute("INSERT INTO change (kind, name) VALUES (?, ?)", (str(kind), name))
 
     def note_audit(
         self, event: Event, subject: str, actor: str, now: float, details: Mapping[str, str] | None = None
     ) -> None:
+        """Append to the audit trail who did what to whom."""
         self.execute(
             "INSERT INTO audit (at, actor, event, subject, details) VALUES (?, ?, ?, ?, ?)",
             (now, actor, str(event), subject, msgspec.json.encode(details or {}).decode()),
@@ -322,6 +331,7 @@ class _Write:
     def note_device(
         self, name: str, event: Event, actor: str, now: float, details: Mapping[str, str] | None = None
     ) -> None:
+        """Do both for a device."""
         self.note_change(ChangeKind.DEVICE, name)
         self.note_audit(event, name, actor, now, details)
 
@@ -331,7 +341,7 @@ _MEMBERSHIPS = "SELECT device, group_name FROM membership"
 _CREDENTIALS = "SELECT id, device, kind, public, thumbprint, created_at, expires_at, is_revoked FROM credential"
 
 
-def _add_device(write: _Write, device: Device, rules: Sequence[Rule], actor: str, now: float) -> None:
+def _add_device(write: RegistryWrite, device: Device, rules: Sequence[Rule], actor: str, now: float) -> None:
     try:
         write.execute("INSERT INTO device VALUES (?, ?, ?)", (device.name, device.is_blocked, device.created_at))
     except sqlite3.IntegrityError:
@@ -355,7 +365,7 @@ def _add_device(write: _Write, device: Device, rules: Sequence[Rule], actor: str
     write.note_device(device.name, Event.DEVICE_ADDED, actor, now, {k: v for k, v in details.items() if v})
 
 
-def _insert_credential(write: _Write, credential: Credential) -> int:
+def _insert_credential(write: RegistryWrite, credential: Credential) -> int:
     if credential.thumbprint:
         query = "SELECT 1 FROM credential WHERE thumbprint = ? AND device <> ? LIMIT 1"
         if write.execute(query, (credential.thumbprint, credential.device)).fetchone() is not None:
@@ -372,7 +382,7 @@ def _insert_credential(write: _Write, credential: Credential) -> int:
     return int(done.lastrowid or 0)
 
 
-def _insert_rule(write: _Write, rule: Rule) -> int:
+def _insert_rule(write: RegistryWrite, rule: Rule) -> int:
     done = write.execute(
         "INSERT INTO rule (subject, operation, filter, effect, max_qos, retain) VALUES (?, ?, ?, ?, ?, ?)",
         (rule.subject, str(rule.operation), rule.filter, str(rule.effect), rule.max_qos, rule.retain),

@@ -1,0 +1,1 @@
+-- Security events are a chain.

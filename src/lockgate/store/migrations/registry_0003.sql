@@ -1,0 +1,1 @@
+-- Groups that can be blocked, gateways and metadata of devices.

@@ -1,0 +1,1 @@
+-- Certificates that our CA issued, for its revocation list and its OCSP answers.

@@ -1,0 +1,1 @@
+-- Claim tokens, by which devices enrol themselves; refusals of the office.
