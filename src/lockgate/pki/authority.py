@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lockgate.errors import InvalidSettings
@@ -26,6 +27,7 @@ from lockgate.pki.certificates import (
     DEVICE_URN,
     PublicKey,
     certificate_key,
+    certificate_thumbprint,
     certificates_from_pem,
     certificates_to_pem,
     check_public_key,
@@ -111,6 +113,25 @@ class Authority:
         """Give `leaf` and this authority's certificate as a server or device shows them; a root is left out."""
         return certificates_to_pem(leaf) if self.is_root else certificates_to_pem(leaf, self.certificate)
 
+    @property
+    def thumbprint(self) -> str:
+        """The SHA-256 of the authority's SubjectPublicKeyInfo, in hex: what the registry knows an issuer by."""
+        return certificate_thumbprint(self.certificate)
+
+    def key_identifier(self) -> x509.AuthorityKeyIdentifier:
+        """Give how what this authority signs names its key (RFC 5280 section 4.2.1.1)."""
+        own = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+
+    def sign_crl(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
+        """Sign a revocation list."""
+        return builder.sign(self._key, hashes.SHA256())
+
+    def sign_ocsp(self, builder: ocsp.OCSPResponseBuilder) -> ocsp.OCSPResponse:
+        """Sign an OCSP answer as the issuer itself (RFC 6960 section 4.2.2.2)."""
+        builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, self.certificate)
+        return builder.sign(self._key, hashes.SHA256())
+
     def create_issuing(
         self, common_name: str = "lockgate issuing CA", *, now: float, life_seconds: float = ISSUING_LIFE_SECONDS
     ) -> Authority:
@@ -194,11 +215,9 @@ class Authority:
         return self._sign(builder)
 
     def _sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
-        own = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
         return (
             builder.issuer_name(self.certificate.subject)
-            .add_extension(identifier, critical=False)
+            .add_extension(self.key_identifier(), critical=False)
             .sign(self._key, hashes.SHA256())
         )
 
