@@ -285,8 +285,9 @@ def events_page() -> str:
         "# Events\n\n"
         "What the hub tells on standard error: lines for people on a terminal, one JSON object per line elsewhere "
         "(`event`, `level`, `timestamp` and the fields below). The setting `log.level` hides what is less severe. "
-        "What administrators do, and sessions that the hub ends, are also kept in the databases as an audit trail. No "
-        "event holds a key, a password, a token or a payload.\n",
+        "What administrators do, and sessions that the hub ends, are also kept in the databases as an "
+        "[audit trail](../explain/audit.md) that nobody can rewrite unseen. No event holds a key, a password, a "
+        "token or a payload.\n",
         _table(["event", "level", "fields", "audit trail"], rows),
     ]
     if silent:
@@ -311,13 +312,18 @@ def _logged() -> dict[str, tuple[set[str], list[str]]]:
     return found
 
 
+AUDITING = ("append", "note_audit", "note_device", "_own_row", "_anchor")
+"""Calls that put an event into the audit trail."""
+
+
 def _audited() -> set[str]:
     """Give the events that go into the audit trail: those that the registry writes, and the journal's own."""
     registry = (SOURCE / "store" / "registry_db.py").read_text(encoding="utf-8")
     home = (SOURCE / "home.py").read_text(encoding="utf-8")
     names = {name for text in (registry, home) for name in _names_in(ast.parse(text))}
     for call in _calls():
-        if isinstance(call.func, ast.Attribute) and call.func.attr == "append":
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        if name in AUDITING:
             names |= _names_in(call)
     return names
 

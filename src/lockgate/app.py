@@ -41,8 +41,10 @@ from lockgate.net.websocket import WebSocketLink, WebSocketRules
 from lockgate.policy import LAB_DEVICE, PolicyEngine
 from lockgate.registry.journal import Journal
 from lockgate.registry.registry import Registry
+from lockgate.registry.trail import ANCHOR_SUBJECT, anchor
 from lockgate.settings import MqttSettings, NetSettings, Settings
 from lockgate.status import Status, sys_topics
+from lockgate.store.chain import AUDIT
 from lockgate.store.messages_db import MessagesDb
 from lockgate.store.registry_db import Change, ChangeKind
 
@@ -52,6 +54,7 @@ POLL_SECONDS = 0.02
 TIMER_SECONDS = 0.25
 JOURNAL_SECONDS = 0.25
 SWEEP_SECONDS = 60.0
+ANCHOR_SECONDS = 3600.0
 # The store's thread must win the interpreter lock back from a busy loop a few times per commit. At Python's default
 # (5 ms) a saturated gate makes a commit wait 43 ms (median), at 0.2 ms 2 ms; the loop does not feel the difference.
 SWITCH_SECONDS = 0.0002
@@ -86,7 +89,9 @@ class Gate:
             on_committed=self._on_committed,
             on_failure=self._on_store_failure,
             max_waiting_bytes=settings.store.max_waiting_bytes,
+            max_security_events=settings.log.max_security_events,
         )
+        self._anchored = ""
         if is_new:
             log.warning(Event.STORE_CREATED, path=str(home.messages_path), warning="no sessions, no retained messages")
         self._authenticator = Authenticator(self._registry, settings.identity)
@@ -115,6 +120,7 @@ class Gate:
             await self._open_doors()
             gc.collect()
             gc.freeze()  # what lives since the start will not die: the collector need not look at it
+            self._anchor(Event.HUB_STARTED)
             on_open(self.doors)
             async with asyncio.TaskGroup() as tasks:
                 running = [
@@ -122,6 +128,7 @@ class Gate:
                     tasks.create_task(self._every(TIMER_SECONDS, self._handle_timers)),
                     tasks.create_task(self._every(JOURNAL_SECONDS, self._write_journal)),
                     tasks.create_task(self._every(SWEEP_SECONDS, lambda: self._hub.clear_expired(time.time()))),
+                    tasks.create_task(self._every(ANCHOR_SECONDS, self._anchor)),
                 ]
                 if self._settings.hub.sys_interval_seconds:
                     self._announce()
@@ -164,6 +171,7 @@ class Gate:
         self._mqtt.close()
         await asyncio.sleep(0.05)  # one last word to each client
         self._write_journal()
+        self._anchor(Event.HUB_STOPPED)
         self._workers.shutdown(wait=False, cancel_futures=True)
         await self._loop.run_in_executor(None, self._store.close)
         self._registry_db.close()
@@ -192,6 +200,19 @@ class Gate:
 
     def _write_journal(self) -> None:
         self._journal.write(self._store)
+
+    def _anchor(self, event: Event | None = None) -> None:
+        """Note among the security events where the audit trail stands, and tell the log, which is kept elsewhere."""
+        now, head = time.time(), self._registry_db.audit_head()
+        events: list[tuple[float, str, str, dict[str, str]]] = []
+        if event is not None:
+            events.append((now, event, "hub", {"version": __version__}))
+        if head.hash != self._anchored:
+            self._anchored = head.hash
+            events.append((now, Event.AUDIT_ANCHORED, ANCHOR_SUBJECT, anchor(AUDIT.table, head)))
+            log.info(Event.AUDIT_ANCHORED, chain=AUDIT.table, record=head.record, hash=head.hash)
+        if events:
+            self._store.save_audit(events)
 
     # What it tells of itself
 

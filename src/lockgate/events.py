@@ -37,6 +37,10 @@ class Event(StrEnum):
     GROUP_LEFT = "group.left"
     SERVER_CERTIFICATE_ISSUED = "server_certificate.issued"
 
+    AUDIT_CHAINED = "audit.chained"
+    AUDIT_ANCHORED = "audit.anchored"
+    AUDIT_TRIMMED = "audit.trimmed"
+
     CHANGE_APPLIED = "change.applied"
     LOG_LINES_DROPPED = "log_lines.dropped"
     STORE_CREATED = "store.created"

@@ -167,6 +167,8 @@ class LogSettings(_Section, frozen=True):
     """The least severe event that is logged."""
     max_remembered_refusals: Count = 10_000
     """How many refusals `lockgate why` can look back on."""
+    max_security_events: Annotated[int, Meta(ge=1000, le=100_000_000)] = 100_000
+    """How many security events are kept, some 300 bytes each; the oldest go, and the audit trail says so."""
 
 
 class Settings(_Section, frozen=True):

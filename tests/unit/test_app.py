@@ -10,11 +10,13 @@ import pytest
 
 from lockgate.app import Gate
 from lockgate.errors import LockgateError
+from lockgate.events import Event
 from lockgate.home import Home
 from lockgate.hub import Session
 from lockgate.model.principal import Principal
 from lockgate.policy import LAB_DEVICE
 from lockgate.registry.registrar import Registrar
+from lockgate.registry.trail import Trail
 from lockgate.store.registry_db import RegistryDb
 from tests.support.fakes import FakeOutlet
 from tests.support.registry import NOW, OTHER_EC_KEY, es256
@@ -149,3 +151,17 @@ def test_what_it_tells_of_itself_is_said_once_until_it_changes(gate: Gate) -> No
     gate._announce()
     assert ("$SYS/broker/publish/messages/received", "1") in said
     assert "$SYS/broker/clients/connected" not in dict(said)
+
+
+def test_where_the_audit_trail_stands_is_noted_among_the_security_events(
+    gate: Gate, home: Home, registrar: Registrar
+) -> None:
+    gate._anchor(Event.HUB_STARTED)
+    gate._anchor()
+    registrar.block("sensor")
+    gate._anchor()
+    gate._store.flush()
+    with Trail(home.registry_path, home.messages_path) as trail:
+        assert trail.verify().problems == ()
+        noted = [(r.event, r.details.get("record")) for r in trail.records() if r.trail == "security_event"]
+    assert noted == [("hub.started", None), ("audit.anchored", "2"), ("audit.anchored", "3")]

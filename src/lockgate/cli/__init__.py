@@ -12,6 +12,7 @@ from lockgate.cli.output import fail
 from lockgate.errors import InvalidSettings, LockgateError
 
 COMMANDS = {
+    "audit": "lockgate.cli.audit:audit",
     "completion": "lockgate.cli.completion:completion",
     "demo": "lockgate.cli.demo:demo",
     "device": "lockgate.cli.device:device",

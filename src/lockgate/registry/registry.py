@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from lockgate.model.device import Credential, Device
 from lockgate.model.permission import Rule
-from lockgate.store.registry_db import Change, ChangeKind, RegistryDb
+from lockgate.store.registry_db import Change, ChangeKind, RegistryDb, Snapshot
 
 CHANGES_PER_POLL = 250
 EVERYONE = "everyone"
@@ -32,13 +32,7 @@ class Registry:
         self._epoch = 0
         self._is_behind = False
         self._version = database.data_version()  # before the snapshot: what comes in between is read again
-        snapshot = database.snapshot()
-        self._sequence = snapshot.sequence
-        self._take_devices(snapshot.devices)
-        rules: defaultdict[str, list[Rule]] = defaultdict(list)
-        for rule in snapshot.rules:
-            rules[rule.subject].append(rule)
-        self._rules = {subject: tuple(of_subject) for subject, of_subject in rules.items()}
+        self._load(database.snapshot())
 
     def __len__(self) -> int:
         """Give the number of devices."""
@@ -73,11 +67,35 @@ class Registry:
         if version == self._version and not self._is_behind:
             return []
         changes = self._database.changes_since(self._sequence, CHANGES_PER_POLL)
+        if changes and changes[0].sequence > self._sequence + 1:  # so far behind that the log no longer tells all
+            self._version = version
+            return self._begin_anew()
         # The numbers move only when all that they stand for was read: an error here leaves it to the next poll.
         self._apply(changes)
         self._version = version
         self._is_behind = len(changes) == CHANGES_PER_POLL
         return changes
+
+    def _load(self, snapshot: Snapshot) -> None:
+        self._sequence = snapshot.sequence
+        self._devices.clear()
+        self._by_thumbprint.clear()
+        self._take_devices(snapshot.devices)
+        rules: defaultdict[str, list[Rule]] = defaultdict(list)
+        for rule in snapshot.rules:
+            rules[rule.subject].append(rule)
+        self._rules = {subject: tuple(of_subject) for subject, of_subject in rules.items()}
+
+    def _begin_anew(self) -> list[Change]:
+        """Load everything, and give a change for all that may be another than before."""
+        devices, subjects = set(self._devices), set(self._rules)
+        self._load(self._database.snapshot())
+        self._epoch += 1
+        self._is_behind = False
+        named = {ChangeKind.DEVICE: devices | set(self._devices), ChangeKind.RULE: subjects | set(self._rules)}
+        return [
+            Change(self._sequence, str(kind), name) for kind in ChangeKind for name in sorted(named.get(kind, {""}))
+        ]
 
     def _apply(self, changes: list[Change]) -> None:
         if not changes:

@@ -18,7 +18,8 @@ import msgspec
 from lockgate.model.message import Message
 from lockgate.model.refusal import Refusal
 from lockgate.model.session import SessionRecord, Subscription
-from lockgate.store.sqlite import execute_rows
+from lockgate.store import chain
+from lockgate.store.rows import execute_rows
 
 MAX_REFUSALS = 10_000
 MESSAGE_COLUMNS = "topic, payload, qos, retain, properties, expires_at, publisher"
@@ -104,7 +105,7 @@ class Batch:
         seen = [(*key, *value) for key, value in self.seen.items()]
         execute_rows(connection, "INSERT OR REPLACE INTO seen (device, kind, at, text)", seen)
         events = [(at, event, subject, _json(details)) for at, event, subject, details in self.security_events]
-        execute_rows(connection, "INSERT INTO security_event (at, event, subject, details)", events)
+        chain.append(connection, chain.SECURITY, events)
 
 
 def _summed(row: tuple[Any, ...]) -> tuple[Any, ...]:

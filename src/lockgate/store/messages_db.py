@@ -24,6 +24,7 @@ from lockgate.errors import NotFound
 from lockgate.model.message import Message, size_of
 from lockgate.model.refusal import Refusal
 from lockgate.model.session import SessionRecord, StoredSession, Subscription
+from lockgate.store import chain
 from lockgate.store.batch import TAG_BITS, Batch
 from lockgate.store.committer import Committer
 from lockgate.store.log_file import LogMark
@@ -46,6 +47,7 @@ class MessagesDb:
         on_failure: told each error that kept a commit from the disk, from the worker thread; the commit is retried.
         max_waiting_bytes: above this `is_full` is true.
         max_waiting_operations: likewise.
+        max_security_events: how many security events stay; the chain notes how many went.
 
     Raises:
         StoreDamaged: when the file cannot be used, in one sentence.
@@ -60,8 +62,10 @@ class MessagesDb:
         on_failure: Callable[[Exception], None] = lambda _: None,
         max_waiting_bytes: int = 33_554_432,
         max_waiting_operations: int = 100_000,
+        max_security_events: int = 100_000,
     ) -> None:
         self._path = path
+        self._max_security_events = max_security_events
         synchronous = Synchronous.FULL if durability == "fsync" else Synchronous.NORMAL
         self._connection = open_database(path, "messages", check="whole", synchronous=synchronous)
         self._log_mark = LogMark(path)
@@ -280,6 +284,9 @@ class MessagesDb:
             with transaction(self._connection) as connection:
                 self._log_mark.renew(connection)
                 batch.write(connection)
+                if batch.security_events:
+                    now = batch.security_events[-1][0]
+                    chain.trim(connection, chain.SECURITY, self._max_security_events, now)
             self._log_mark.committed()
 
     def _wrote(self, size_bytes: int = 0) -> int:

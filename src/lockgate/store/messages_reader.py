@@ -20,6 +20,7 @@ from lockgate.model.message import Message, MessageProperties
 from lockgate.model.refusal import Refusal
 from lockgate.model.session import Delivery, SessionRecord, StoredSession, Subscription
 from lockgate.model.topic import TopicName
+from lockgate.store import chain
 from lockgate.store.batch import DELIVERY_COLUMNS, MESSAGE_COLUMNS, TAG_BITS, row_checksum
 from lockgate.store.sqlite import open_database, restore, translated
 
@@ -40,16 +41,6 @@ class Seen(msgspec.Struct, frozen=True):
     kind: str
     at: float
     text: str
-
-
-class SecurityEvent(msgspec.Struct, frozen=True):
-    """One security event that the gate kept."""
-
-    sequence: int
-    at: float
-    event: str
-    subject: str
-    details: dict[str, str]
 
 
 def load_sessions(connection: sqlite3.Connection, path: Path) -> list[LoadedSession]:
@@ -129,17 +120,10 @@ def read_seen(path: Path, device: str | None = None) -> dict[str, dict[str, Seen
     return dict(found)
 
 
-def read_security_events(path: Path, since: float = 0.0) -> list[SecurityEvent]:
+def read_security_events(path: Path, since: float = 0.0) -> list[chain.Record]:
     """Give the security events from the unix second `since` on, oldest first."""
-    query = "SELECT sequence, at, event, subject, details FROM security_event WHERE at >= ? ORDER BY sequence"
     with _reading(path) as connection:
-        if connection is None:
-            return []
-        rows = connection.execute(query, (since,)).fetchall()
-    return [
-        SecurityEvent(sequence, at, event, subject, msgspec.json.decode(details))
-        for sequence, at, event, subject, details in rows
-    ]
+        return [] if connection is None else list(chain.records(connection, chain.SECURITY, since))
 
 
 @contextmanager

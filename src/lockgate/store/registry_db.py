@@ -21,8 +21,12 @@ from lockgate.errors import Conflict, NotFound
 from lockgate.events import Event
 from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.model.permission import Effect, Operation, Rule
+from lockgate.store import chain
 from lockgate.store.log_file import begin_log
 from lockgate.store.sqlite import Check, open_database, transaction, translated
+
+MAX_CHANGES = 100_000
+"""How many lines of the change log stay. A gate that is further behind reads everything anew."""
 
 
 class ChangeKind(StrEnum):
@@ -39,17 +43,6 @@ class Change(msgspec.Struct, frozen=True):
     sequence: int
     kind: str
     name: str
-
-
-class AuditRecord(msgspec.Struct, frozen=True):
-    """One line of the audit trail: who did what to whom, and when (unix seconds)."""
-
-    sequence: int
-    at: float
-    actor: str
-    event: str
-    subject: str
-    details: dict[str, Any]
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -145,14 +138,15 @@ class RegistryDb:
         with translated(self.path):
             return int(self._one("PRAGMA data_version")[0])
 
-    def audit(self, since: float = 0.0) -> list[AuditRecord]:
+    def audit(self, since: float = 0.0) -> list[chain.Record]:
         """Give the audit trail from the unix second `since` on, oldest first."""
-        query = "SELECT sequence, at, actor, event, subject, details FROM audit WHERE at >= ? ORDER BY sequence"
         with translated(self.path):
-            return [
-                AuditRecord(sequence, at, actor, event, subject, msgspec.json.decode(details))
-                for sequence, at, actor, event, subject, details in self.query(query, (since,))
-            ]
+            return list(chain.records(self._connection, chain.AUDIT, since))
+
+    def audit_head(self) -> chain.Head:
+        """Give where the audit trail ends."""
+        with translated(self.path):
+            return chain.read_head(self._connection, chain.AUDIT)
 
     # Writing: each a transaction with its change and its audit record
 
@@ -304,6 +298,7 @@ class RegistryWrite:
     """An open transaction, with the notes that each write must leave."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
         self.execute = connection.execute
 
     def require_device(self, name: str) -> None:
@@ -317,16 +312,15 @@ class RegistryWrite:
 
     def note_change(self, kind: str, name: str) -> None:
         """Tell the gate what moved."""
-        self.execute("INSERT INTO change (kind, name) VALUES (?, ?)", (str(kind), name))
+        done = self.execute("INSERT INTO change (kind, name) VALUES (?, ?)", (str(kind), name))
+        self.execute("DELETE FROM change WHERE sequence <= ?", ((done.lastrowid or 0) - MAX_CHANGES,))
 
     def note_audit(
         self, event: Event, subject: str, actor: str, now: float, details: Mapping[str, str] | None = None
     ) -> None:
         """Append to the audit trail who did what to whom."""
-        self.execute(
-            "INSERT INTO audit (at, actor, event, subject, details) VALUES (?, ?, ?, ?, ?)",
-            (now, actor, str(event), subject, msgspec.json.encode(details or {}).decode()),
-        )
+        row = (now, actor, str(event), subject, msgspec.json.encode(details or {}).decode())
+        chain.append(self._connection, chain.AUDIT, [row])
 
     def note_device(
         self, name: str, event: Event, actor: str, now: float, details: Mapping[str, str] | None = None

@@ -12,22 +12,21 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from importlib.resources import files
-from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from lockgate.errors import InvalidSettings, LockgateError, StoreDamaged, Unavailable
+from lockgate.store import chain
 from lockgate.store.log_file import check_log, is_left_behind, log_of
 
 BUSY_TIMEOUT_MILLISECONDS = 5000
 CHECKED_WHOLE_BYTES = 16 * 1024 * 1024
 WAL_KEPT_BYTES = 16 * 1024 * 1024
-MAX_ROWS_PER_STATEMENT = 256
-EXACT_ROWS = 16
 CACHED_STATEMENTS = 512
 
 _APPLICATION_IDS = {"registry": 0x4C475245, "messages": 0x4C474D53}  # "LGRE" and "LGMS"
@@ -37,6 +36,9 @@ _LOST = {
 }
 _DAMAGED_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
 _MISSING_CODES = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY})
+
+_STEPS = {("registry", 7): chain.AUDIT, ("messages", 5): chain.SECURITY}
+"""Migrations after which the rows of a trail are chained: SQL computes no hashes."""
 
 Check = Literal["whole", "small", "none"]
 
@@ -143,23 +145,6 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise
 
 
-def execute_rows(connection: sqlite3.Connection, head: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Run `head VALUES (...), (...)` over all rows, many rows to a statement.
-
-    A step of a statement gives up Python's interpreter lock and has to win it back from a busy loop thread, which may
-    take milliseconds: one step for many rows, then, and not `executemany`, which takes one for each.
-    """
-    start = 0
-    while start < len(rows):
-        count = min(MAX_ROWS_PER_STATEMENT, len(rows) - start)
-        if count > EXACT_ROWS:  # few lengths: the connection's cache holds each for good, at some 700 bytes a row
-            count = 1 << (count.bit_length() - 1)
-        part = rows[start : start + count]
-        row = f"({','.join('?' * len(part[0]))})"
-        connection.execute(f"{head} VALUES {','.join([row] * count)}", list(chain.from_iterable(part)))
-        start += count
-
-
 def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
     mode = "ro" if read_only else "rw"
     uri = f"{path.absolute().as_uri()}?mode={mode}"
@@ -248,6 +233,8 @@ def _migrate(connection: sqlite3.Connection, family: str) -> None:
             if version in steps:
                 for statement in _statements(steps[version]):
                     connection.execute(statement)
+                if (family, version) in _STEPS:
+                    chain.adopt(connection, _STEPS[family, version], time.time())
                 connection.execute(f"PRAGMA user_version = {version}")
 
 

@@ -10,6 +10,7 @@ import pytest
 from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.model.permission import Operation, Rule
 from lockgate.registry.registry import CHANGES_PER_POLL, Registry
+from lockgate.store import registry_db
 from lockgate.store.registry_db import ChangeKind, RegistryDb
 
 
@@ -49,6 +50,25 @@ def test_it_starts_with_everything_that_is_there(office: RegistryDb, gate: Regis
     assert found.device == "a"
     assert [rule.filter for rule in registry.rules_for("a")] == ["own", "group:g", "everyone"]
     assert [rule.filter for rule in registry.rules_for("nobody")] == ["everyone"]
+    assert registry.poll() == []
+
+
+def test_a_gate_that_is_far_behind_reads_everything_anew_and_hears_of_all(
+    office: RegistryDb, gate: RegistryDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_db, "MAX_CHANGES", 5)
+    add(office, device("gone", "k0"), Rule("device:gone", Operation.PUBLISH, "x"))
+    registry = Registry(gate)
+    office.remove_device("gone", actor="anna", now=1.0)
+    office.add_rule(Rule("everyone", Operation.PUBLISH, "y"), actor="anna", now=1.0)
+    for number in range(10):
+        add(office, device(f"d{number}", f"k{number + 1}"))
+    epoch = registry.epoch
+    changes = {(change.kind, change.name) for change in registry.poll()}
+    assert {("device", "gone"), ("device", "d9"), ("rule", "device:gone"), ("rule", "everyone")} <= changes
+    assert {kind for kind, _ in changes} == set(ChangeKind)
+    assert (len(registry), registry.epoch, registry.credential_by_thumbprint("k0")) == (10, epoch + 1, None)
+    assert [rule.filter for rule in registry.rules_for("gone")] == ["y"]
     assert registry.poll() == []
 
 

@@ -21,7 +21,9 @@ from lockgate.model.message import Message, MessageProperties
 from lockgate.model.principal import Principal
 from lockgate.model.session import Delivery, SessionRecord, StoredSession, Subscription, Will
 from lockgate.model.topic import TopicFilter, TopicName
+from lockgate.store import chain
 from lockgate.store.messages_db import MessagesDb
+from lockgate.store.sqlite import open_database
 
 PROPERTIES = MessageProperties(True, "text/plain", "answers", b"\x00\xff", (("a", "1"), ("a", "2")))
 
@@ -243,6 +245,19 @@ def test_in_memory_durability_nobody_waits_and_all_is_still_written(path: Path) 
     assert db.enqueue("c", 1, message(), 1, False, ()) == 0
     (found,) = reopened(db, path)
     assert deliveries_of(found) == [(1, b"21.5")]
+
+
+def test_security_events_are_bounded_and_the_trail_stays_sound(path: Path) -> None:
+    db = MessagesDb(path, "memory", max_security_events=1000)
+    for round in range(4):
+        db.save_audit([(float(round), "session.ended", "d", {})] * 1000)
+        db.flush()
+    db.close()
+    connection = open_database(path, "messages", read_only=True)
+    verdict = chain.check(connection, chain.SECURITY)
+    connection.close()
+    assert (verdict.problem, verdict.head.record) == ("", 4002)  # two trims are noted
+    assert verdict.records < 3000
 
 
 def test_what_waits_for_the_disk_is_bounded(path: Path) -> None:

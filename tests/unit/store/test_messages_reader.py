@@ -84,6 +84,7 @@ def test_security_events_are_kept_in_order_and_cannot_be_changed(gate: MessagesD
     first, second = read_security_events(path)
     assert (first.at, first.event, first.subject, first.details) == (1.0, "client.refused", "d", {"reason": "no"})
     assert read_security_events(path, since=2.0) == [second]
+    assert second.previous == first.hash
     other = sqlite3.connect(path)
     for attempt in ("DELETE FROM security_event", "UPDATE security_event SET at = 0"):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):

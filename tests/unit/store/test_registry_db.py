@@ -12,6 +12,7 @@ from lockgate.errors import Conflict, LockgateError, NotFound
 from lockgate.events import Event
 from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.model.permission import Effect, Operation, Rule
+from lockgate.store import registry_db
 from lockgate.store.registry_db import Change, ChangeKind, RegistryDb
 
 BY = {"actor": "anna", "now": 100.0}
@@ -194,8 +195,8 @@ def test_every_write_is_audited_with_who_what_and_when(db: RegistryDb) -> None:
     [
         "UPDATE audit SET actor = 'nobody'",
         "DELETE FROM audit",
-        "INSERT OR REPLACE INTO audit VALUES (1, 0, 'nobody', 'x', 'x', '{}')",
-        "REPLACE INTO audit VALUES (1, 0, 'nobody', 'x', 'x', '{}')",
+        "INSERT OR REPLACE INTO audit VALUES (1, 0, 'nobody', 'x', 'x', '{}', '')",
+        "REPLACE INTO audit VALUES (1, 0, 'nobody', 'x', 'x', '{}', '')",
     ],
 )
 def test_audit_rows_cannot_be_changed(db: RegistryDb, attempt: str) -> None:
@@ -206,6 +207,17 @@ def test_audit_rows_cannot_be_changed(db: RegistryDb, attempt: str) -> None:
         other.execute(attempt)
     other.close()
     assert db.audit() == before
+
+
+def test_the_change_log_keeps_what_a_gate_that_is_behind_needs_and_no_more(
+    db: RegistryDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_db, "MAX_CHANGES", 10)
+    with db.write() as write:
+        for number in range(25):
+            write.note_change("device", f"d{number}")
+    assert [change.sequence for change in db.changes_since(0)] == list(range(16, 26))
+    assert db.last_sequence == 25
 
 
 def test_ten_thousand_devices_load_in_three_queries(db: RegistryDb) -> None:

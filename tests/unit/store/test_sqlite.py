@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lockgate.errors import InvalidSettings, StoreDamaged, Unavailable
-from lockgate.store.sqlite import _migrations, execute_rows, open_database, transaction, translated
+from lockgate.store.rows import execute_rows
+from lockgate.store.sqlite import _migrations, open_database, transaction, translated
 
 
 @pytest.fixture
@@ -130,14 +131,6 @@ def test_a_transaction_that_fails_leaves_nothing(path: Path) -> None:
     with pytest.raises(sqlite3.IntegrityError), transaction(connection):
         connection.executemany("INSERT INTO incoming VALUES (?)", [(1,), (1,)])
     assert connection.execute("SELECT * FROM incoming").fetchall() == []
-    connection.close()
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 15, 16, 17, 31, 32, 63, 64, 65, 255, 256, 257, 1000])
-def test_rows_are_written_whatever_their_number(path: Path, count: int) -> None:
-    connection = open_database(path, "messages")
-    execute_rows(connection, "INSERT INTO incoming", [(n,) for n in range(count)])
-    assert connection.execute("SELECT key FROM incoming").fetchall() == [(n,) for n in range(count)]
     connection.close()
 
 
