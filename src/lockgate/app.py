@@ -339,7 +339,7 @@ def _stop_at_eof(stop: asyncio.Event) -> None:
 def _websocket_factory(
     handler_factory: Callable[[], StreamHandler],
     settings: MqttSettings,
-    on_refused: Callable[[Link, LockgateError], None],
+    on_refused: Callable[[Link, LockgateError], str],
     partials: Partials,
 ) -> Callable[[], StreamHandler]:
     rules = WebSocketRules(

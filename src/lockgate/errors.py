@@ -37,6 +37,7 @@ class LockgateError(Exception):
 
     default_reason = "unspecified error"
     default_step = Step.HUB
+    default_fix = ""
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class LockgateError(Exception):
     ) -> None:
         self.reason = reason or self.default_reason
         super().__init__(message or self.reason)
-        self.fix = fix
+        self.fix = fix or self.default_fix
         self.step = step or self.default_step
         self.evidence: dict[str, str] = dict(evidence or {})
 
@@ -73,6 +74,7 @@ class TopicNameInvalid(LockgateError):
 
     default_reason = "topic name invalid"
     default_step = Step.PROTOCOL
+    default_fix = "use a topic name of one character or more, without + and # and control characters"
 
 
 class TopicFilterInvalid(LockgateError):
@@ -80,6 +82,7 @@ class TopicFilterInvalid(LockgateError):
 
     default_reason = "topic filter invalid"
     default_step = Step.PROTOCOL
+    default_fix = "write + as a whole level and # as the whole last one; a shared one as $share/NAME/FILTER"
 
 
 class PayloadTooLarge(LockgateError):

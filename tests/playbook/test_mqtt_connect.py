@@ -237,7 +237,8 @@ def test_the_connection_ends_when_the_token_does() -> None:
     client.is_open()
     hub.passes(0.1)
     client.gets(Disconnect(ReasonCode.NOT_AUTHORIZED)).is_closed()
-    assert client.reasons == ["credential expired"]
+    (reason,) = client.reasons
+    assert reason == f"credential expired (reference {hub.refusals()[-1].reference})"
     assert "sensor" in hub.hub.sessions, "the session itself waits for a fresh token"
     hub.authenticator.expires_at["sensor"] = START + 120
     again = hub.client("sensor", clean_start=False, is_present=True)

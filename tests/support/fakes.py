@@ -281,6 +281,7 @@ class FakeLink:
         self.is_aborted = False
         self.is_reading = True
         self.unsent_bytes = 0
+        self.parting = ""
         self._loop = loop
         self._handler = handler
 
@@ -289,7 +290,8 @@ class FakeLink:
         if not self.is_closed:
             self.written += data
 
-    def close(self) -> None:
+    def close(self, text: str = "") -> None:
+        self.parting = text
         self._end(None)
 
     def abort(self) -> None:

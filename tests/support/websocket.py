@@ -58,6 +58,9 @@ class Room:
         self.error = error
 
 
+REFERENCE = "K7Q2-9XMD"
+
+
 class WebPeer:
     """A client, the hub's end of the link, and the door behind it.
 
@@ -139,9 +142,10 @@ class WebPeer:
         self.loop.run()
         return self
 
-    def _note(self, link: Link, error: LockgateError) -> None:
+    def _note(self, link: Link, error: LockgateError) -> str:
         assert link is self.wire
         self.refused.append(error)
+        return REFERENCE
 
 
 def binary(data: bytes, fin: bool = True) -> Frame:

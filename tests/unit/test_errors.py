@@ -21,7 +21,7 @@ def test_each_error_has_words_of_its_own_and_a_step(kind: type[LockgateError]) -
     error = kind()
     assert str(error) == error.reason == kind.default_reason
     assert error.step is kind.default_step
-    assert (error.fix, error.evidence) == ("", {})
+    assert (error.fix, error.evidence) == (kind.default_fix, {})
 
 
 def test_no_two_errors_say_the_same() -> None:

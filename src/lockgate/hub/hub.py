@@ -44,6 +44,9 @@ Report = Callable[[LockgateError, Principal], None]
 NoteDropped = Callable[[str, str, str, int], None]
 """Hears of messages that were dropped: client id, topic ("" for several), reason, count."""
 
+ONE_EACH = (
+    "nothing, if that was the same client; else give each its own client id: the device's name, a slash, a suffix"
+)
 NOBODY_LEFT = "its session ended, and no other member of the share could take it"
 
 
@@ -506,7 +509,7 @@ class Hub:
         outlet, session.outlet = session.outlet, None
         if outlet is not None:
             session.disconnected_at = now
-            outlet.end(SessionTakenOver(f"{session.client_id} connected anew"))
+            outlet.end(SessionTakenOver(f"{session.client_id} connected anew", fix=ONE_EACH))
         will = session.will
         lost_at = session.disconnected_at
         # Its time may be up and the timer not there yet [MQTT-4.1.0-2].

@@ -85,7 +85,9 @@ class Exchange:
             return Turn(b"")
         if self._is_over or not data:
             raise AuthenticationFailed(
-                f"the exchange by {self.method} needs data, and none came", reason="authentication data malformed"
+                f"the exchange by {self.method} needs data, and none came",
+                reason="authentication data malformed",
+                fix="have the client send the method's data in each of its turns",
             )
         self._is_over = True  # unless it goes on
         answer, proof = self._prover.respond(data, now)

@@ -25,6 +25,14 @@ MAX_REMEMBERED_KEYS = 20_000
 LAST_SECOND = 253_402_300_799
 """The end of the year 9999; a number beyond it is no time in seconds."""
 
+CLOCK_NEVER_SET = 1_577_836_800.0
+"""The beginning of 2020: a clock before it counts from when its board was powered, or its firmware built."""
+HALF_HOUR = 1800.0
+MAX_ZONE_HALVES = 28
+ZONE_TOLERANCE_SECONDS = 120.0
+CLOCK_SHIFT = "clock shift, if the token is fresh"
+"""The name in the evidence of how far a device's clock is ahead (+) or behind (-), in seconds."""
+
 _ALGORITHMS = {CredentialKind.JWT_ES256: "ES256", CredentialKind.JWT_RS256: "RS256"}
 _KEYS: dict[CredentialKind, type[ECKey] | type[RSAKey]] = {
     CredentialKind.JWT_ES256: ECKey,
@@ -52,14 +60,19 @@ class TokenVerifier:
             AuthenticationFailed: with the check that failed as its reason.
         """
         if len(token) > MAX_TOKEN_BYTES:
-            raise _refused("token too large", f"a token has at most {MAX_TOKEN_BYTES} bytes, this one {len(token)}")
+            text = f"a token has at most {MAX_TOKEN_BYTES} bytes, this one {len(token)}"
+            raise _refused("token too large", text, "leave claims out that this hub does not need")
         algorithm, claimed = _unverified(token)
         # With an empty client id the token's subject says whose keys to try; the signature then decides.
         name = client_id.partition("/")[0] or str(claimed.get("sub", ""))
         device = self._devices.device(name)
         keys = [c for c in device.credentials if c.kind in _ALGORITHMS] if device is not None else []
         if not keys:
-            raise _refused("no key for this token", f"no device {name!r} with a key for tokens is registered")
+            raise _refused(
+                "no key for this token",
+                f"no device {name!r} with a key for tokens is registered",
+                fix="use the device's name as the client id; lockgate device list shows the names and their keys",
+            )
         fitting = [c for c in keys if _ALGORITHMS[c.kind] == algorithm]
         if not fitting:
             wanted = " or ".join(sorted({_ALGORITHMS[c.kind] for c in keys}))
@@ -99,7 +112,8 @@ class TokenVerifier:
         issued, expires = _seconds(claims, "iat"), _seconds(claims, "exp")
         begins = _seconds(claims, "nbf") if "nbf" in claims else issued
         if issued is None or expires is None or begins is None:
-            raise _refused("token claims missing", "a token needs iat and exp, and nbf if any, as numbers of seconds")
+            text = "a token needs iat and exp, and nbf if any, as numbers of seconds"
+            raise _refused("token claims missing", text, "sign tokens with both: see lockgate device token DIR")
         audience = claims.get("aud")
         if audience != settings.jwt_audience and not (isinstance(audience, list) and settings.jwt_audience in audience):
             raise _refused(
@@ -109,12 +123,12 @@ class TokenVerifier:
                 evidence={"aud": str(audience)[:80]},
             )
         if claims.get("sub", name) != name:
-            raise _refused("token subject wrong", f"the token of {name} names another subject")
+            fix = f"sign tokens with sub={name}, or without sub"
+            raise _refused("token subject wrong", f"the token of {name} names another subject", fix)
         if expires + skew <= now:
-            raise _refused("token expired", *_clock(f"the token expired at {_at(expires)}", now - expires, "behind"))
-        starts = max(issued, begins)
-        if starts - skew > now:
-            raise _refused("token not yet valid", *_clock(f"the token begins at {_at(starts)}", starts - now, "ahead"))
+            raise _outlived(issued, expires, now)
+        if max(issued, begins) - skew > now:
+            raise _early(issued, begins, now)
         if expires - issued > settings.jwt_max_lifetime_hours * 3600:
             lifetime = f"{(expires - issued) / 3600:.1f} h"
             raise _refused(
@@ -132,9 +146,11 @@ def _unverified(token: bytes) -> tuple[str, dict[str, Any]]:
         header = msgspec.json.decode(_unpadded(head), type=dict[str, Any])
         claims = msgspec.json.decode(_unpadded(body), type=dict[str, Any])
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise _refused("token malformed", "the password begins like a token, but is none") from error
+        fix = "look at how the device makes its token: three parts of base64url, the first two of them JSON objects"
+        raise _refused("token malformed", "the password begins like a token, but is none", fix) from error
     if "crit" in header:  # RFC 7515 section 4.1.11: what must be understood and is not; we know no extension
-        raise _refused("token extension not known", "the token's header asks for an extension (crit)")
+        text = "the token's header asks for an extension (crit)"
+        raise _refused("token extension not known", text, "sign tokens without crit in their header")
     return str(header.get("alg", "")), claims
 
 
@@ -153,13 +169,53 @@ def _at(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _clock(message: str, off: float, direction: str) -> tuple[str, str]:
-    """Say how far off a token is, so that a wrong clock is seen as one."""
-    hint = f"sign a fresh token; if it is fresh, the device's clock is about {_span(off)} {direction}: set it"
-    return f"{message}, {_span(off)} {'ago' if direction == 'behind' else 'from now'}", hint
+def _outlived(issued: float, expires: float, now: float) -> AuthenticationFailed:
+    """Say that a token is over: it is old, or it is fresh and its device's clock is behind by the time since iat."""
+    message = f"the token was signed at {_at(issued)} and expired at {_at(expires)}, {span(now - expires)} ago"
+    if issued < CLOCK_NEVER_SET:
+        message += f": the device's clock was never set, it says {_at(issued)[:4]}"
+        fix = "have the device ask a time server (NTP) before it signs"
+    else:
+        fix = (
+            f"sign a fresh token; if it is fresh, the device's clock is {span(now - issued)} behind "
+            f"(or this hub's is ahead){_local_time(now - issued)}: set it"
+        )
+    return _refused("token expired", message, fix, _clocks(issued, expires, now))
 
 
-def _span(seconds: float) -> str:
+def _early(issued: float, begins: float, now: float) -> AuthenticationFailed:
+    """Say that a token begins later: signed at a time that is yet to come, its device's clock is ahead."""
+    if issued <= begins and issued - now < begins - issued:  # it was made now, more or less, for later
+        message = f"the token begins (nbf) at {_at(begins)}, {span(begins - now)} from now"
+        return _refused(
+            "token not yet valid", message, "sign a token that begins at once", _clocks(issued, begins, now)
+        )
+    message = (
+        f"the token was signed at {_at(issued)}, {span(issued - now)} from now: "
+        f"the device's clock is {span(issued - now)} ahead (or this hub's is behind)"
+    )
+    fix = f"set the device's clock by a time server (NTP){_local_time(issued - now)}; or this hub's, if many are off"
+    return _refused("token not yet valid", message, fix, _clocks(issued, begins, now))
+
+
+def _local_time(off: float) -> str:
+    """Tell a clock that is off by a time zone: those are of half hours."""
+    halves = round(off / HALF_HOUR)
+    is_zone = 0 < halves <= MAX_ZONE_HALVES and abs(off - halves * HALF_HOUR) <= ZONE_TOLERANCE_SECONDS
+    return " (so exact a number of hours: does it take its local time for UTC?)" if is_zone else ""
+
+
+def _clocks(issued: float, bound: float, now: float) -> dict[str, str]:
+    return {
+        "signed at (iat)": _at(issued),
+        "expires or begins at": _at(bound),
+        "this hub's clock": _at(now),
+        CLOCK_SHIFT: f"{issued - now:+.0f} s",
+    }
+
+
+def span(seconds: float) -> str:
+    """Spell a time in the unit that a person would use, rounded: "3 h", "45 min"."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"

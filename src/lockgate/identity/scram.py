@@ -135,7 +135,9 @@ def _text(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise AuthenticationFailed("a SCRAM message is no UTF-8", reason="authentication data malformed") from error
+        raise AuthenticationFailed(
+            "a SCRAM message is no UTF-8", reason="authentication data malformed", fix="send SCRAM messages as UTF-8"
+        ) from error
 
 
 def _malformed(which: str, error: ScramException) -> AuthenticationFailed:

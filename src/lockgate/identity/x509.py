@@ -23,7 +23,9 @@ def verify_certificate(devices: DeviceSource, certificate: x509.Certificate) -> 
     try:
         thumbprint = certificate_thumbprint(certificate)
     except InvalidSettings as error:
-        raise AuthenticationFailed(str(error), reason="key too weak") from error
+        raise AuthenticationFailed(
+            str(error), reason="key too weak", fix="give the device a P-256 key, or an RSA key of 2048 bits or more"
+        ) from error
     name = device_name_of(certificate)
     credential = devices.credential_by_thumbprint(thumbprint)
     evidence = {"certificate names": name or "nobody", "key": thumbprint}

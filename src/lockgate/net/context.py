@@ -40,7 +40,7 @@ _PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519Pr
 class TlsContext:
     """One server certificate with its rules, ready for handshakes; it never changes."""
 
-    __slots__ = ("certificate", "covered_names", "engine")
+    __slots__ = ("certificate", "covered_names", "engine", "valid_from", "valid_until")
 
     def __init__(
         self,
@@ -51,6 +51,8 @@ class TlsContext:
     ) -> None:
         self.certificate = chain[0]
         self.covered_names = names_of(chain[0])
+        self.valid_from = max(each.not_valid_before_utc for each in chain)
+        self.valid_until = min(each.not_valid_after_utc for each in chain)
         self.engine = _engine_context(chain, key, authorities)
         if spares_browsers:
             self.engine.set_alpn_select_callback(_spare_browser)

@@ -15,6 +15,7 @@ from enum import StrEnum
 
 import msgspec
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from lockgate.errors import LockgateError, Step
@@ -36,6 +37,9 @@ class TlsReason(StrEnum):
     NO_SHARED_CIPHER = "no shared cipher suite"
     NO_SHARED_GROUP = "no shared key exchange group"
     CLIENT_GAVE_UP = "client gave up"
+    CLIENT_CLOCK_WRONG = "client's clock is wrong"
+    SERVER_CERTIFICATE_EXPIRED = "server certificate expired"
+    SERVER_CERTIFICATE_NOT_YET_VALID = "server certificate not yet valid"
     HANDSHAKE_TIMEOUT = "handshake timeout"
     HANDSHAKE_BROKEN = "handshake broken"
     TOO_MANY_CONNECTIONS = "too many connections"
@@ -55,6 +59,19 @@ class TlsFailure(msgspec.Struct, frozen=True):
     certificate: x509.Certificate | None = None
     server_name: str | None = None
     step: Step = Step.TLS
+    evidence: dict[str, str] = {}
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """What of the hub's own certificate matters to why a client leaves.
+
+    `is_name_covered` says whether the certificate holds the name that the client asked for; `valid_from` and
+    `valid_until` bound the time in which the whole chain is valid.
+    """
+
+    is_name_covered: bool
+    valid_from: datetime
+    valid_until: datetime
 
 
 class TlsRefused(LockgateError):
@@ -64,7 +81,9 @@ class TlsRefused(LockgateError):
     default_step = Step.TLS
 
     def __init__(self, failure: TlsFailure) -> None:
-        super().__init__(failure.message, reason=failure.reason, fix=failure.fix, step=failure.step)
+        super().__init__(
+            failure.message, reason=failure.reason, fix=failure.fix, step=failure.step, evidence=failure.evidence
+        )
         self.failure = failure
 
 
@@ -173,6 +192,8 @@ _CLIENT_ALERTS = {
     "user cancelled": ("its user or program stopped it", ""),
 }
 
+_SET_CLOCK = "Set the client's clock: have it ask a time server (NTP) before it connects."
+_CLOCK_ALERTS = ("certificate expired", "bad certificate", "certificate unknown")
 _NAME_ALERTS = ("bad certificate", "certificate unknown", "internal error", "unrecognized name")
 
 
@@ -213,24 +234,24 @@ def _clock_advice(whose: str, verb: str, direction: str, at: datetime) -> tuple[
     message = f"{whose} {verb} at {_clock(at)}, {spell_duration(abs(now - at))} {direction}"
     return (
         f"{message}, by the hub's clock ({_clock(now)})",
-        "Check the hub's clock; if it is right, issue the device a new certificate.",
+        "Check this hub's clock; if it is right, issue the device a new certificate.",
     )
 
 
 def handshake_failure(
-    errors: Iterable[tuple[str, str, str]], offered_version: str, server_name: str | None, is_name_covered: bool
+    errors: Iterable[tuple[str, str, str]], offered_version: str, server_name: str | None, shown: Shown
 ) -> TlsFailure:
     """Say why the engine ended a handshake or connection.
 
     Args:
         errors: the engine's error queue as (library, function, reason).
         offered_version: the version of the ClientHello, in words.
-        is_name_covered: whether the server certificate holds `server_name`.
+        shown: what the client saw of the hub's certificate.
     """
     reasons = [reason for _, _, reason in errors]
     for reason in reasons:
         if "alert " in reason:
-            return _alert_failure(reason.rpartition("alert ")[2], server_name, is_name_covered)
+            return _alert_failure(reason.rpartition("alert ")[2], server_name, shown)
         known = _HANDSHAKE_ERRORS.get(reason)
         if known:
             message, fix = _HANDSHAKE_ADVICE[known]
@@ -239,14 +260,55 @@ def handshake_failure(
     return TlsFailure(TlsReason.HANDSHAKE_BROKEN, f"the client broke the TLS protocol ({told})", "", None, server_name)
 
 
-def _alert_failure(alert: str, server_name: str | None, is_name_covered: bool) -> TlsFailure:
+def _alert_failure(alert: str, server_name: str | None, shown: Shown) -> TlsFailure:
+    reason = TlsReason.CLIENT_GAVE_UP
     meaning, fix = _CLIENT_ALERTS.get(alert, ("it ended the TLS connection", ""))
-    if alert in _NAME_ALERTS and not is_name_covered:
+    if alert in _NAME_ALERTS and not shown.is_name_covered:
         meaning = f"the name it used, {server_name}, is not in the server certificate"
         fix = add_name_fix(server_name)
-    return TlsFailure(
-        TlsReason.CLIENT_GAVE_UP, f"the client sent the alert {alert!r}: {meaning}", fix, None, server_name
-    )
+    elif alert in _CLOCK_ALERTS:
+        reason, meaning, fix = _clock_alert(alert, meaning, fix, server_name, shown)
+    message = f"the client sent the alert {alert!r}: {meaning}"
+    return TlsFailure(reason, message, fix, None, server_name, evidence=_validity(shown))
+
+
+def _clock_alert(
+    alert: str, meaning: str, fix: str, server_name: str | None, shown: Shown
+) -> tuple[TlsReason, str, str]:
+    """Judge an alert that may be about time by the one clock at hand: this hub's."""
+    now = datetime.now(UTC)
+    if now >= shown.valid_until:
+        ago = spell_duration(now - shown.valid_until)
+        meaning = f"the server certificate expired {ago} ago, by this hub's clock ({_clock(now)})"
+        return TlsReason.SERVER_CERTIFICATE_EXPIRED, meaning, "Issue this hub a new server certificate."
+    if now < shown.valid_from:
+        ahead = spell_duration(shown.valid_from - now)
+        meaning = f"the server certificate begins {ahead} from now, by this hub's clock ({_clock(now)})"
+        return TlsReason.SERVER_CERTIFICATE_NOT_YET_VALID, meaning, "Set this hub's clock: have it ask a time server."
+    if alert == "certificate expired":
+        # No guess: by our clock it is valid, by the client's it is over.
+        ahead = spell_duration(shown.valid_until - now)
+        meaning = (
+            f"it takes our certificate for expired, which is valid until {_clock(shown.valid_until)}: the client's "
+            f"clock is at least {ahead} ahead, or this hub's as much behind ({_clock(now)})"
+        )
+        return TlsReason.CLIENT_CLOCK_WRONG, meaning, _SET_CLOCK
+    if alert == "bad certificate" and server_name is not None:
+        # The name is right. OpenSSL says this of a certificate that is not yet valid, too.
+        meaning = (
+            f"it refuses our certificate, though that holds the name {server_name}. Mostly its clock is wrong: the "
+            f"certificate is valid from {_clock(shown.valid_from)}, and a device that was never told the time "
+            "takes it for one of the future"
+        )
+        return TlsReason.CLIENT_CLOCK_WRONG, meaning, _SET_CLOCK
+    return TlsReason.CLIENT_GAVE_UP, f"{meaning}; or its clock is before {_clock(shown.valid_from)}", fix
+
+
+def _validity(shown: Shown) -> dict[str, str]:
+    return {
+        "server certificate": f"valid from {_clock(shown.valid_from)} until {_clock(shown.valid_until)}",
+        "this hub's clock": _clock(datetime.now(UTC)),
+    }
 
 
 def left_failure(received_bytes: int, server_name: str | None, is_name_covered: bool) -> TlsFailure:
@@ -302,6 +364,17 @@ def not_tls_failure(first_bytes: bytes) -> TlsFailure:
 def describe(certificate: x509.Certificate | None) -> str:
     """Give back the name that a certificate claims: its subject's common name, or what there is."""
     return _common_name(certificate.subject) if certificate else "an unreadable name"
+
+
+def certificate_facts(certificate: x509.Certificate) -> dict[str, str]:
+    """Give what tells one certificate from another: whom it names, who issued it, when it is valid, its fingerprint."""
+    fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return {
+        "certificate": f"{describe(certificate)}, issued by {_common_name(certificate.issuer)}",
+        "certificate valid": f"from {_clock(begins)} until {_clock(ends)}",
+        "certificate SHA-256": fingerprint,
+    }
 
 
 def _common_name(name: x509.Name) -> str:

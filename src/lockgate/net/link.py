@@ -86,8 +86,11 @@ class Link(Protocol):
     def write(self, data: bytes) -> None:
         """Send `data`; what is written in one turn of the loop leaves together. Ignored once closed."""
 
-    def close(self) -> None:
-        """Send what is written, say goodbye (close_notify, FIN); the handler hears `connection_lost(None)` soon."""
+    def close(self, text: str = "") -> None:
+        """Send what is written, say goodbye (close_notify, FIN); the handler hears `connection_lost(None)` soon.
+
+        `text` says why; a link whose goodbye has no room for words leaves it out.
+        """
 
     def abort(self) -> None:
         """End it at once; what is not sent is dropped."""

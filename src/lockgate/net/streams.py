@@ -127,7 +127,7 @@ class Desk:
 
 
 def _too_many(text: str, setting: str) -> TlsFailure:
-    fix = f"Look for clients that connect over and over, or raise {setting}."
+    fix = f"Look for clients that connect over and over, or raise net.{setting}."
     return TlsFailure(TlsReason.TOO_MANY_CONNECTIONS, text, fix, step=Step.TCP)
 
 
@@ -199,7 +199,7 @@ class PlainLink(asyncio.Protocol):
             self._desk.sent_bytes += len(data)
             self._transport.write(data)
 
-    def close(self) -> None:
+    def close(self, text: str = "") -> None:  # noqa: ARG002 - TCP and TLS have no words for it
         """Send what is written, say goodbye and end in order."""
         if not self._is_closing:
             self._say_goodbye()

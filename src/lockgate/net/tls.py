@@ -26,6 +26,7 @@ from OpenSSL import SSL
 from lockgate.net.context import TlsContext
 from lockgate.net.failures import (
     CertificateVerdict,
+    Shown,
     TlsFailure,
     TlsRefused,
     certificate_failure,
@@ -288,7 +289,8 @@ class TlsStream:
         if self._verdict.error_number:
             return TlsRefused(certificate_failure(self._verdict, server_name))
         errors = error.args[0] if error.args and isinstance(error.args[0], list) else []
-        return TlsRefused(handshake_failure(errors, self._offered_version(), server_name, self.is_name_covered))
+        shown = Shown(self.is_name_covered, self._context.valid_from, self._context.valid_until)
+        return TlsRefused(handshake_failure(errors, self._offered_version(), server_name, shown))
 
     def _offered_version(self) -> str:
         if self._first_bytes[0:1] != bytes([_HANDSHAKE_RECORD]):

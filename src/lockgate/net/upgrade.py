@@ -85,9 +85,10 @@ def accept(protocol: ServerProtocol, request: Request, rules: UpgradeRules) -> R
     return response
 
 
-def rejection(protocol: ServerProtocol, refused: UpgradeRefused) -> Response:
-    """Give the HTTP answer that says why."""
-    response = protocol.reject(refused.status, f"{refused}\n")
+def rejection(protocol: ServerProtocol, refused: UpgradeRefused, reference: str) -> Response:
+    """Give the HTTP answer that says why, with the reference to ask about."""
+    response = protocol.reject(refused.status, f"{refused}\nReference: {reference}\n")
+    response.headers["Lockgate-Reference"] = reference
     if refused.status in (400, 426):
         response.headers["Sec-WebSocket-Version"] = _VERSION  # RFC 6455 section 4.4
     if refused.status == 405:

@@ -33,6 +33,9 @@ from lockgate.net.upgrade import UpgradeRefused, UpgradeRules
 logging.getLogger("websockets.server").addHandler(logging.NullHandler())
 logging.getLogger("websockets.server").propagate = False
 
+_MAX_REASON_BYTES = 123  # RFC 6455 section 5.5.1
+_MAX_END_BYTES = 22
+
 
 class WebSocketRules(msgspec.Struct, frozen=True):
     """What one WebSocket door grants its peers."""
@@ -54,7 +57,7 @@ class WebSocketLink:
     Args:
         handler_factory: makes the door's handler.
         rules: what is granted.
-        on_refused: told of each peer whose handshake or frames were refused.
+        on_refused: told of each peer whose handshake or frames were refused; gives the reference to tell it.
         partials: bounds what has begun to come and is not whole; without it, each frame is bounded by itself alone.
     """
 
@@ -67,7 +70,7 @@ class WebSocketLink:
         self,
         handler_factory: Callable[[], StreamHandler],
         rules: WebSocketRules,
-        on_refused: Callable[[Link, LockgateError], None],
+        on_refused: Callable[[Link, LockgateError], str],
         partials: Partials | None = None,
     ) -> None:
         self._handler = handler_factory()
@@ -122,9 +125,9 @@ class WebSocketLink:
         if data[0] & 0xF0 == self._rules.first_answer:
             protocol.max_message_size = self._rules.max_message_bytes
 
-    def close(self) -> None:
+    def close(self, text: str = "") -> None:
         """Say goodbye with a close frame, then end the link below in order."""
-        self._close(CloseCode.NORMAL_CLOSURE)
+        self._close(CloseCode.POLICY_VIOLATION if text else CloseCode.NORMAL_CLOSURE, text)
 
     def abort(self) -> None:
         """End at once."""
@@ -189,8 +192,7 @@ class WebSocketLink:
     def break_off(self, error: LockgateError) -> None:
         """End a connection for a frame that has begun and does not come."""
         self._failure = error
-        self._on_refused(self._link, error)
-        self._close(CloseCode.TRY_AGAIN_LATER, error.reason)
+        self._close(CloseCode.TRY_AGAIN_LATER, _with_reference(error.reason, self._on_refused(self._link, error)))
 
     def is_held(self) -> bool:
         """Say whether the hub itself has stopped reading: then the peer cannot finish."""
@@ -227,9 +229,9 @@ class WebSocketLink:
 
     def _refuse_handshake(self, refused: UpgradeRefused) -> None:
         self._failure = refused
-        self._on_refused(self._link, refused)
+        reference = self._on_refused(self._link, refused)
         self._is_over = True
-        self._link.write(upgrade.rejection(self._protocol, refused).serialize())
+        self._link.write(upgrade.rejection(self._protocol, refused, reference).serialize())
         self._link.close()
 
     # Frames.
@@ -278,8 +280,7 @@ class WebSocketLink:
             fix = "Use another client library, or look for what changes bytes between client and hub."
             error = LockgateError(text, reason="WebSocket protocol error", fix=fix, step=Step.PROTOCOL)
         self._failure = error
-        self._on_refused(self._link, error)
-        self._close(code, text)
+        self._close(code, _with_reference(text, self._on_refused(self._link, error)))
 
     # The parts.
 
@@ -290,7 +291,7 @@ class WebSocketLink:
         self._is_over = True
         protocol = self._protocol
         if code is not None and protocol.state is State.OPEN:
-            protocol.send_close(code, text)
+            protocol.send_close(code, _fitted(text))
         if protocol.state is not State.CONNECTING:
             self._send()
         self._link.close()
@@ -310,3 +311,16 @@ class WebSocketLink:
         elif not shall_read and self._is_reading:
             self._is_reading = False
             self._link.pause_reading()
+
+
+def _with_reference(text: str, reference: str) -> str:
+    return f"{text} (reference {reference})"
+
+
+def _fitted(text: str) -> str:
+    """Give a reason that a close frame has room for, with its end, where the reference stands."""
+    data = text.encode()
+    if len(data) <= _MAX_REASON_BYTES:
+        return text
+    room = _MAX_REASON_BYTES - _MAX_END_BYTES
+    return (data[:room] + data[-_MAX_END_BYTES:]).decode("utf-8", "ignore")

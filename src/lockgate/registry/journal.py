@@ -14,11 +14,11 @@ from typing import Literal, Protocol
 import msgspec
 import structlog
 
-from lockgate.errors import LockgateError, NotAuthorized, SessionTakenOver
+from lockgate.errors import LockgateError, NotAuthorized, SessionTakenOver, Step
 from lockgate.events import Event
 from lockgate.model.principal import Principal
 from lockgate.model.refusal import Refusal
-from lockgate.net.failures import TlsFailure, TlsRefused, add_name_fix, describe
+from lockgate.net.failures import TlsFailure, TlsRefused, add_name_fix, certificate_facts
 from lockgate.net.link import Address, Link
 from lockgate.net.tls import Protection
 from lockgate.pki.certificates import device_name_of
@@ -28,6 +28,16 @@ log = structlog.get_logger()
 
 SeenKind = Literal["connect", "message", "error"]
 MAX_WAITING_EVENTS = 10_000
+DROP_FIXES = {
+    "its queue was full": "have the client connect and read, or raise hub.max_queued_messages and hub.max_queued_bytes",
+    "the queues of all sessions together were full": (
+        "look for clients that do not read, or raise hub.max_queued_bytes_total"
+    ),
+    "larger than the client takes": "send smaller messages, or have the client take larger ones (Maximum Packet Size)",
+    "its session ended, and no other member of the share could take it": "have a member of the share stay connected",
+    "no longer allowed to receive it": "a rule was changed since it subscribed: lockgate policy list",
+}
+"""What mends that messages are dropped, by the hub's own words for why."""
 MAX_REASONS = 200
 """Reasons are our own words; should one ever hold a name, the counters stay bounded all the same."""
 
@@ -39,6 +49,11 @@ class Peer(msgspec.Struct, frozen=True):
     address: Address
     client_id: str = ""
     protection: Protection | None = None
+
+
+def cited(error: LockgateError, reference: str) -> str:
+    """Give a refusal in the words that the peer may hear."""
+    return f"{error.reason} (reference {reference})"
 
 
 class _Repeats:
@@ -106,19 +121,23 @@ class Journal:
         evidence: dict[str, str] = {}
         device = ""
         if failure.certificate is not None:
-            evidence["certificate (unverified)"] = describe(failure.certificate)
+            facts = certificate_facts(failure.certificate)
+            evidence.update({f"{name} (unverified)": text for name, text in facts.items()})
             device = device_name_of(failure.certificate) or ""
         if failure.server_name is not None:
             evidence["server name asked for"] = failure.server_name
         self._refuse(Event.CLIENT_REFUSED, TlsRefused(failure), Peer(door, address), device, False, evidence)
 
-    def websocket_refused(self, door: str, link: Link, error: LockgateError) -> None:
-        """Note a peer that did not get through the WebSocket before the door; its certificate, if any, is verified."""
+    def websocket_refused(self, door: str, link: Link, error: LockgateError) -> str:
+        """Note a peer that did not get through the WebSocket before the door; its certificate, if any, is verified.
+
+        Gives the reference to tell the peer.
+        """
         certificate = link.peer_certificate
-        evidence = {} if certificate is None else {"certificate": describe(certificate)}
+        evidence = {} if certificate is None else certificate_facts(certificate)
         device = "" if certificate is None else device_name_of(certificate) or ""
         peer = Peer(door, link.peer, "", link.protection)
-        self._refuse(Event.CLIENT_REFUSED, error, peer, device, False, {**error.evidence, **evidence})
+        return self._refuse(Event.CLIENT_REFUSED, error, peer, device, False, {**error.evidence, **evidence})
 
     def uncovered_name(self, name: str, peer: Peer) -> None:
         """Note that a client asked for a host name that the server certificate lacks: it will not trust the hub."""
@@ -198,6 +217,12 @@ class Journal:
         for error, repeats in told.items():
             if repeats.count:
                 self._repeat(error, repeats)
+        if self._dropped:
+            dropped, self._dropped = self._dropped, {}
+            for (client_id, reason), count in dropped.items():
+                self._remember_dropped(client_id, reason, count)
+                if count > 1:
+                    log.warning(Event.MESSAGE_DROPPED, client_id=client_id, reason=reason, count=count)
         refusals = self._refusals.drain()
         if refusals:
             store.save_refusals(refusals)
@@ -207,11 +232,20 @@ class Journal:
         if self._events:
             events, self._events = self._events, []
             store.save_audit(events)
-        if self._dropped:
-            dropped, self._dropped = self._dropped, {}
-            for (client_id, reason), count in dropped.items():
-                if count > 1:
-                    log.warning(Event.MESSAGE_DROPPED, client_id=client_id, reason=reason, count=count)
+
+    def _remember_dropped(self, client_id: str, reason: str, count: int) -> None:
+        """Have `lockgate why` tell of messages that were dropped; nobody is told at once, so they are counted alone."""
+        error = LockgateError(
+            f"messages for {client_id} were dropped: {reason}",
+            reason=f"message dropped: {reason}",
+            fix=DROP_FIXES.get(reason, ""),
+            step=Step.POLICY if "allowed" in reason else Step.LIMIT,
+        )
+        device = client_id.partition("/")[0]
+        reference = self._refusals.note(
+            error, door="hub", address="", now=self._clock(), device=device, client_id=client_id, is_verified=True
+        )
+        self._refusals.repeat(reference, count - 1, self._clock())
 
     def _refuse(
         self,

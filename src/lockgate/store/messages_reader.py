@@ -10,6 +10,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,18 +96,33 @@ def read_retained(path: Path) -> list[Message]:
         return [_message(row, f"the retained message of {row[0]!r}", path) for row in rows]
 
 
-def read_refusals(path: Path, reference: str | None = None, device: str | None = None, last: int = 10) -> list[Refusal]:
-    """Give the latest refusals, newest first: all, those of one reference, or those that claimed to be `device`."""
-    query, values = "SELECT body FROM refusal WHERE 1", []
+def read_refusals(
+    path: Path,
+    reference: str | None = None,
+    device: str | None = None,
+    last: int = 10,
+    step: str | None = None,
+    since: float = 0.0,
+) -> list[Refusal]:
+    """Give the latest refusals, newest first: all, those of one reference, or those that claimed to be `device`.
+
+    Args:
+        last: how many at most.
+        step: only those at this step.
+        since: only those at this unix second or later.
+    """
+    query = "SELECT body FROM refusal WHERE at >= ?"
+    values: list[str | float] = [since]
     for condition, value in ((" AND reference = ?", reference), (" AND device = ?", device)):
         if value is not None:
             query += condition
             values.append(value)
-    query += " ORDER BY at DESC, reference DESC LIMIT ?"
+    query += " ORDER BY at DESC, reference DESC"
     with _reading(path) as connection:
         if connection is None:
             return []
-        return [_unpack(body, Refusal, path) for (body,) in connection.execute(query, (*values, last))]
+        found = (_unpack(body, Refusal, path) for (body,) in connection.execute(query, values))
+        return list(islice((refusal for refusal in found if step is None or refusal.step == step), last))
 
 
 def read_seen(path: Path, device: str | None = None) -> dict[str, dict[str, Seen]]:

@@ -138,7 +138,7 @@ def test_an_unknown_subject_is_refused(lockgate: CommandLine, arguments: tuple[s
     ("operation", "topic"), [("publish", "a/#"), ("publish", ""), ("receive", "a/#/b"), ("receive", "")]
 )
 def test_explain_refuses_what_is_no_topic(lockgate: CommandLine, operation: str, topic: str) -> None:
-    lockgate.refuses("policy", "explain", "sensor", operation, topic, fix=False)
+    lockgate.refuses("policy", "explain", "sensor", operation, topic)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from lockgate.errors import AuthenticationFailed
 from lockgate.identity import jwt as room
-from lockgate.identity.jwt import LAST_SECOND, MAX_TOKEN_BYTES, TokenVerifier, looks_like_token
+from lockgate.identity.jwt import CLOCK_SHIFT, LAST_SECOND, MAX_TOKEN_BYTES, TokenVerifier, looks_like_token
 from lockgate.settings import IdentitySettings
 from tests.support.registry import EC_KEY, NOW, OTHER_EC_KEY, RSA_KEY, FakeRegistry, SigningKey, es256, password, rs256
 from tests.support.tokens import claims, token
@@ -115,12 +116,34 @@ def test_the_skew_and_the_longest_life_are_just_allowed(verifier: TokenVerifier,
 @pytest.mark.parametrize(("off", "words"), [(30, "30 s"), (150, "2 min"), (10_800, "3 h"), (259_200, "3 d")])
 def test_a_wrong_clock_is_named_as_such(registry: FakeRegistry, off: int, words: str) -> None:
     verifier = TokenVerifier(registry, IdentitySettings(jwt_clock_skew_seconds=0))
-    late = refusal(verifier, token(EC_KEY, claims(iat=NOW - off - 60, exp=NOW - off)))
-    assert f"{words} ago" in str(late)
-    assert f"the device's clock is about {words} behind" in late.fix
+    late = refusal(verifier, token(EC_KEY, claims(iat=NOW - off, exp=NOW - off + 10)))
+    assert f"the device's clock is {words} behind (or this hub's is ahead)" in late.fix
+    assert late.evidence[CLOCK_SHIFT] == f"-{off} s"
+    assert f"expired at {datetime.fromtimestamp(NOW - off + 10, UTC).isoformat()}" in str(late)
     early = refusal(verifier, token(EC_KEY, claims(iat=NOW + off, exp=NOW + off + 60)))
     assert f"{words} from now" in str(early)
-    assert f"the device's clock is about {words} ahead" in early.fix
+    assert f"the device's clock is {words} ahead (or this hub's is behind)" in str(early)
+    assert early.evidence[CLOCK_SHIFT] == f"+{off} s"
+
+
+@pytest.mark.parametrize(("off", "is_zone"), [(7200, True), (19_800 + 60, True), (7200 + 600, False), (86_400, False)])
+def test_a_clock_that_is_off_by_a_time_zone_is_asked_about_it(verifier: TokenVerifier, off: int, is_zone: bool) -> None:
+    for shift in (off, -off):
+        told = refusal(verifier, token(EC_KEY, claims(iat=NOW + shift, exp=NOW + shift + 600)))
+        assert ("local time" in told.fix) is is_zone
+
+
+def test_a_clock_that_was_never_set_is_named_as_such(verifier: TokenVerifier) -> None:
+    told = refusal(verifier, token(EC_KEY, claims(iat=120, exp=3720)))
+    assert told.reason == "token expired"
+    assert "the device's clock was never set, it says 1970" in str(told)
+    assert "NTP" in told.fix
+
+
+def test_a_token_for_later_is_no_wrong_clock(verifier: TokenVerifier) -> None:
+    told = refusal(verifier, token(EC_KEY, claims(nbf=NOW + 3600, exp=NOW + 7200)))
+    assert (told.reason, told.fix) == ("token not yet valid", "sign a token that begins at once")
+    assert "clock" not in str(told)
 
 
 def test_the_settings_rule_audience_skew_and_lifetime(registry: FakeRegistry) -> None:

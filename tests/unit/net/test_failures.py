@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from lockgate.errors import Step
 from lockgate.net.failures import (
     CertificateVerdict,
+    Shown,
+    TlsFailure,
     TlsReason,
     TlsRefused,
     certificate_failure,
@@ -17,6 +19,52 @@ from lockgate.net.failures import (
     spell_duration,
     timeout_failure,
 )
+
+DAY = timedelta(days=1)
+
+
+def shown(begins: timedelta = -DAY, ends: timedelta = DAY, is_name_covered: bool = True) -> Shown:
+    """Give what a client saw of a server certificate, valid from and until so far from now."""
+    now = datetime.now(UTC)
+    return Shown(is_name_covered, now + begins, now + ends)
+
+
+def alert(name: str, seen: Shown, server_name: str | None = "hub.example") -> TlsFailure:
+    """Give what an alert of the client's is taken for."""
+    return handshake_failure([("SSL routines", "", f"tlsv1 alert {name}")], "", server_name, seen)
+
+
+def test_who_takes_a_valid_certificate_for_expired_has_a_clock_that_is_ahead() -> None:
+    failure = alert("certificate expired", shown(ends=timedelta(hours=3, minutes=1)))
+    assert failure.reason is TlsReason.CLIENT_CLOCK_WRONG
+    assert "ahead, or this hub's as much behind" in failure.message
+    assert "NTP" in failure.fix
+    assert set(failure.evidence) == {"server certificate", "this hub's clock"}
+
+
+@pytest.mark.parametrize("name", ["certificate expired", "bad certificate", "certificate unknown"])
+def test_who_refuses_a_certificate_outside_its_time_is_right(name: str) -> None:
+    late = alert(name, shown(begins=-2 * DAY, ends=-DAY))
+    assert (late.reason, late.fix) == (TlsReason.SERVER_CERTIFICATE_EXPIRED, "Issue this hub a new server certificate.")
+    early = alert(name, shown(begins=DAY, ends=2 * DAY))
+    assert early.reason is TlsReason.SERVER_CERTIFICATE_NOT_YET_VALID
+    assert "clock" in early.fix
+
+
+def test_who_refuses_a_good_certificate_by_the_right_name_has_no_clock_mostly() -> None:
+    failure = alert("bad certificate", shown())
+    assert failure.reason is TlsReason.CLIENT_CLOCK_WRONG
+    assert "hub.example" in failure.message
+    assert alert("bad certificate", shown(), None).reason is TlsReason.CLIENT_GAVE_UP
+    unknown = alert("certificate unknown", shown())
+    assert unknown.reason is TlsReason.CLIENT_GAVE_UP
+    assert "or its clock is before" in unknown.message
+
+
+def test_a_name_that_is_not_covered_comes_before_all_clocks() -> None:
+    failure = alert("bad certificate", shown(is_name_covered=False))
+    assert failure.reason is TlsReason.CLIENT_GAVE_UP
+    assert failure.fix == "lockgate server-cert add-name hub.example"
 
 
 @pytest.mark.parametrize(
@@ -29,18 +77,18 @@ def test_durations_are_spelled_with_their_two_largest_units(seconds: int, words:
 
 @pytest.mark.parametrize("spelling", ["tlsv1 alert unknown ca", "ssl/tls alert unknown ca", "sslv3 alert unknown ca"])
 def test_alerts_are_known_in_each_of_the_engines_spellings(spelling: str) -> None:
-    failure = handshake_failure([("SSL routines", "", spelling)], "TLS 1.2 or later", "localhost", True)
+    failure = handshake_failure([("SSL routines", "", spelling)], "TLS 1.2 or later", "localhost", shown())
     assert failure.reason is TlsReason.CLIENT_GAVE_UP
     assert "does not trust our CA" in failure.message
 
 
 def test_unknown_alert_is_told_as_it_came() -> None:
-    failure = handshake_failure([("SSL routines", "", "tlsv1 alert moon phase")], "", None, True)
+    failure = handshake_failure([("SSL routines", "", "tlsv1 alert moon phase")], "", None, shown())
     assert "'moon phase'" in failure.message
 
 
 def test_error_without_a_reason_is_still_a_failure() -> None:
-    assert handshake_failure([], "", None, True).reason is TlsReason.HANDSHAKE_BROKEN
+    assert handshake_failure([], "", None, shown()).reason is TlsReason.HANDSHAKE_BROKEN
 
 
 def test_certificate_error_that_we_have_no_word_for_keeps_its_number() -> None:

@@ -64,9 +64,12 @@ def test_another_path_is_told_the_right_one() -> None:
 def test_a_persons_browser_is_told_what_this_is() -> None:
     error = refusal(request("/", Upgrade=None, Connection="keep-alive"))
     protocol = upgrade.server_protocol(UpgradeRules(), 100)
-    response = upgrade.rejection(protocol, error)
+    response = upgrade.rejection(protocol, error, "K7Q2-9XMD")
     assert (response.status_code, response.headers["Upgrade"]) == (426, "websocket")
-    assert response.body == b"This is a door for MQTT over WebSocket: connect to /mqtt with an MQTT client, by wss.\n"
+    assert response.body == (
+        b"This is a door for MQTT over WebSocket: connect to /mqtt with an MQTT client, by wss.\nReference: K7Q2-9XMD\n"
+    )
+    assert response.headers["Lockgate-Reference"] == "K7Q2-9XMD"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +84,8 @@ def test_a_wrong_handshake_is_refused_in_few_words(asked: Request, status: int, 
     error = refusal(asked)
     assert (error.status, error.reason) == (status, "WebSocket handshake refused")
     assert len(str(error)) < 300
-    assert header in list(upgrade.rejection(upgrade.server_protocol(UpgradeRules(), 1), error).headers.raw_items())
+    answer = upgrade.rejection(upgrade.server_protocol(UpgradeRules(), 1), error, "K7Q2-9XMD")
+    assert header in list(answer.headers.raw_items())
 
 
 # Origin

@@ -313,3 +313,21 @@ def test_the_door_sees_the_link_below() -> None:
     link = peer.room.link
     assert (link.peer, link.protection, link.peer_certificate) == (peer.wire.peer, peer.wire.protection, certificate)
     assert (link.server_name, link.is_name_covered, link.write_buffer_bytes()) == ("hub", False, 7)
+
+
+def test_a_close_frame_says_why_and_keeps_the_reference_when_it_is_short_of_room() -> None:
+    peer = WebPeer().opened()
+    peer.room.link.close("x" * 200 + " (reference K7Q2-9XMD)")
+    peer.events()
+    frame = peer.close_frame
+    assert frame is not None
+    assert frame.code == CloseCode.POLICY_VIOLATION
+    assert len(frame.reason) == 123
+    assert frame.reason.endswith("xx (reference K7Q2-9XMD)")
+
+
+def test_a_refused_frame_is_answered_with_the_reference() -> None:
+    peer = WebPeer().opened().sends(Frame(Opcode.TEXT, b"hello"))
+    peer.events()
+    assert peer.close_frame is not None
+    assert peer.close_frame.reason == "a text frame came: MQTT needs binary frames (reference K7Q2-9XMD)"

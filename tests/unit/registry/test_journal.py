@@ -10,8 +10,10 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized
+from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, Step
 from lockgate.events import Event
+from lockgate.hub.hub import NOBODY_LEFT
+from lockgate.hub.session import FULL_HUB, FULL_QUEUE
 from lockgate.model.principal import Principal
 from lockgate.model.refusal import Refusal
 from lockgate.net.failures import TlsFailure, TlsReason
@@ -19,7 +21,7 @@ from lockgate.net.link import Address
 from lockgate.net.tls import Protection
 from lockgate.pki.authority import Authority
 from lockgate.registry import journal as room
-from lockgate.registry.journal import Journal, Peer
+from lockgate.registry.journal import DROP_FIXES, Journal, Peer
 from tests.support.fakes import FakeLink, FakeLoop
 from tests.support.registry import EC_KEY, NOW
 from tests.support.websocket import Room
@@ -113,7 +115,9 @@ def test_a_peer_refused_by_tls_is_described_as_unverified(journal: Journal) -> N
     journal.tls_refused("mqtt", HOST, TlsFailure(TlsReason.NOT_TLS, "plaintext"))
     named, bare = written(journal).refusals
     assert (named.device, named.is_verified) == ("sensor", False)
-    assert named.evidence["certificate (unverified)"].startswith("'sensor'")
+    assert named.evidence["certificate (unverified)"].startswith("'sensor', issued by 'lockgate issuing CA")
+    assert len(named.evidence["certificate SHA-256 (unverified)"]) == 64
+    assert named.evidence["certificate valid (unverified)"].startswith("from 20")
     assert named.evidence["server name asked for"] == "hub.example"
     assert (bare.device, bare.reason) == ("", "not TLS")
 
@@ -121,12 +125,13 @@ def test_a_peer_refused_by_tls_is_described_as_unverified(journal: Journal) -> N
 def test_a_peer_refused_by_the_websocket_is_told_of_with_its_certificate(journal: Journal) -> None:
     link = FakeLink(FakeLoop(0.0), Room())
     error = LockgateError("no", reason="origin not allowed", evidence={"origin": "https://evil.example"})
-    journal.websocket_refused("mqtt", link, error)
+    reference = journal.websocket_refused("mqtt", link, error)
     authority = Authority.create_root(now=NOW).create_issuing(now=NOW)
     link.peer = Address("192.0.2.8", 1)
     link.peer_certificate = authority.issue_device("sensor", EC_KEY.public_key(), now=NOW)
     journal.websocket_refused("mqtt", link, error)
     bare, named = written(journal).refusals
+    assert bare.reference == reference
     assert (bare.device, bare.address, bare.evidence) == ("", "192.0.2.7", {"origin": "https://evil.example"})
     assert (named.device, named.address) == ("sensor", "192.0.2.8")
     assert named.evidence["certificate"].startswith("'sensor'")
@@ -194,6 +199,23 @@ def test_dropped_messages_are_logged_at_once_and_then_counted(journal: Journal, 
     assert [(line["client_id"], line["count"]) for line in logged[2:]] == [("sensor/1", 3)]
     written(journal)
     assert len(logged) == 3
+
+
+def test_dropped_messages_are_refusals_that_nobody_is_told(journal: Journal) -> None:
+    for _ in range(5):
+        journal.dropped("sensor/1", "a/b", FULL_QUEUE)
+    journal.dropped("sensor/1", "a/b", "no longer allowed to receive it")
+    full, barred = written(journal).refusals
+    assert (full.device, full.client_id, full.step, full.count) == ("sensor", "sensor/1", Step.LIMIT, 5)
+    assert (full.reason, full.is_verified) == ("message dropped: its queue was full", True)
+    assert "hub.max_queued_messages" in full.fix
+    assert (barred.step, barred.count) == (Step.POLICY, 1)
+    journal.dropped("sensor/1", "a/b", FULL_QUEUE)
+    assert written(journal).refusals[0].count == 6
+
+
+def test_each_word_of_the_hub_for_a_dropped_message_has_a_fix() -> None:
+    assert {FULL_QUEUE, FULL_HUB, NOBODY_LEFT} <= set(DROP_FIXES)
 
 
 def test_the_count_of_dropped_messages_is_bounded(

@@ -86,13 +86,45 @@ class ReasonCode(IntEnum):
     WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED = 0xA2
 
 
+ANOTHER_CLIENT = "update or replace the client's MQTT library, or look for what changes bytes between client and hub"
+REMEDIES: dict[ReasonCode, tuple[Step, str]] = {
+    ReasonCode.UNSUPPORTED_PROTOCOL_VERSION: (Step.PROTOCOL, "have the client speak MQTT 3.1.1 or 5.0"),
+    ReasonCode.CLIENT_IDENTIFIER_NOT_VALID: (Step.CLIENT_ID, "give the client a client id: the device's name"),
+    ReasonCode.BAD_AUTHENTICATION_METHOD: (
+        Step.CREDENTIAL, "have the client use a method that is offered, or none"
+    ),
+    ReasonCode.NOT_AUTHORIZED: (Step.CREDENTIAL, "have the client answer each challenge at once"),
+    ReasonCode.SERVER_BUSY: (Step.LIMIT, "try again later"),
+    ReasonCode.KEEP_ALIVE_TIMEOUT: (
+        Step.LIMIT, "look at the client's network; else have it ping in time, or ask for a longer keep-alive"
+    ),
+    ReasonCode.TOPIC_NAME_INVALID: (Step.PROTOCOL, "use a topic name without + and #, not empty"),
+    ReasonCode.TOPIC_FILTER_INVALID: (Step.PROTOCOL, "write # as the last level alone, and + as a whole level"),
+    ReasonCode.RECEIVE_MAXIMUM_EXCEEDED: (
+        Step.LIMIT, "have the client wait for its PUBACKs, or raise mqtt.receive_maximum"
+    ),
+    ReasonCode.TOPIC_ALIAS_INVALID: (
+        Step.PROTOCOL, "have the client keep to the CONNACK's Topic Alias Maximum, or raise mqtt.topic_alias_maximum"
+    ),
+    ReasonCode.PACKET_TOO_LARGE: (
+        Step.LIMIT, "send smaller packets, or raise mqtt.max_packet_bytes (for CONNECT: mqtt.max_connect_bytes)"
+    ),
+    ReasonCode.QUOTA_EXCEEDED: (Step.LIMIT, "ask for less at once"),
+    ReasonCode.PAYLOAD_FORMAT_INVALID: (
+        Step.PROTOCOL, "send UTF-8, or leave the payload format indicator out"
+    ),
+}  # fmt: skip
+"""At which step a broken rule refuses, and what mends it; for all others it is the client's library."""
+
+
 class MqttError(LockgateError):
     """The peer broke MQTT's own rules; `code` is the reason code that names how."""
 
     default_step = Step.PROTOCOL
 
-    def __init__(self, code: ReasonCode, message: str) -> None:
-        super().__init__(message, reason=code.name.lower().replace("_", " "))
+    def __init__(self, code: ReasonCode, message: str, *, reason: str = "", fix: str = "") -> None:
+        step, remedy = REMEDIES.get(code, (Step.PROTOCOL, ANOTHER_CLIENT))
+        super().__init__(message, reason=reason or code.name.lower().replace("_", " "), fix=fix or remedy, step=step)
         self.code = code
 
 

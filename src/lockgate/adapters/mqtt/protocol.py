@@ -26,6 +26,7 @@ Source: MQTT 5.0 sections 3 and 4, MQTT 3.1.1 sections 3 and 4.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from enum import IntEnum
 
 import msgspec
@@ -101,6 +102,8 @@ class MqttProtocol:
         self.state: State = State.AWAITING_CONNECT
         self.version: int = 0
         self.failure: MqttError | None = None
+        self.explain: Callable[[MqttError], str] = str
+        """Notes why the connection fails, and gives the words for the peer."""
         self.max_send_bytes: int = UNLIMITED_BYTES
         self.method: str | None = None
         """The authentication method of the CONNECT; None without enhanced authentication."""
@@ -278,15 +281,16 @@ class MqttProtocol:
         """Close because the peer broke the protocol: `failure` says how."""
         answer = PacketType.DISCONNECT if self.state is State.CONNECTED else PacketType.CONNACK
         if error.code not in REASON_CODES[answer]:  # such as 0x84 for a second CONNECT [MQTT-3.14.2-1], [MQTT-3.2.2-8]
-            error = MqttError(ReasonCode.PROTOCOL_ERROR, str(error))
+            error = MqttError(ReasonCode.PROTOCOL_ERROR, str(error), reason=error.reason, fix=error.fix)
         self.failure = error
+        text = self.explain(error)
         if self.state is State.AWAITING_CONNECT and error.code is ReasonCode.UNSUPPORTED_PROTOCOL_VERSION:
             self.refuse(1)  # 3.1.1 section 3.1.2.2: a return code that every version understands
         elif (self.state is State.AWAITING_VERDICT or self.state is State.AWAITING_AUTH) and self.version == V5:
-            self.refuse(error.code, Properties(reason_string=str(error)))
+            self.refuse(error.code, Properties(reason_string=text))
         elif self.state is State.AWAITING_VERDICT and error.code in RETURN_CODES:
             self.refuse(RETURN_CODES[error.code])
-        self.disconnect(error.code, Properties(reason_string=str(error)))
+        self.disconnect(error.code, Properties(reason_string=text))
 
     # What goes out, and time
 
@@ -321,7 +325,12 @@ class MqttProtocol:
             return
         if self.state is State.AWAITING_CONNECT:
             seconds = self._settings.connect_deadline_seconds
-            self.fail(MqttError(ReasonCode.PROTOCOL_ERROR, f"no CONNECT came within {seconds:g} s"))
+            self.fail(
+                MqttError(
+                    ReasonCode.PROTOCOL_ERROR, f"no CONNECT came within {seconds:g} s", reason="no CONNECT in time",
+                    fix="check that the client speaks MQTT; mqtt.connect_deadline_seconds is how long it may take",
+                )
+            )  # fmt: skip
         elif self.state is State.AWAITING_VERDICT:
             seconds = self._settings.connect_deadline_seconds
             self.fail(MqttError(ReasonCode.SERVER_BUSY, f"a CONNECT could not be decided over within {seconds:g} s"))

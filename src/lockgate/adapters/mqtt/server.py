@@ -43,7 +43,7 @@ from lockgate.identity import Authenticator
 from lockgate.model.principal import Principal
 from lockgate.net.link import Link
 from lockgate.net.partials import Partials
-from lockgate.registry.journal import Journal, Peer
+from lockgate.registry.journal import Journal, Peer, cited
 from lockgate.settings import Settings
 
 log = structlog.get_logger()
@@ -51,6 +51,7 @@ P = ParamSpec("P")
 
 DELIVERIES_PER_WRITE = 512
 BYTES_PER_WRITE = 65_536
+REPORT_IT = "this is an error of lockgate's own: report it with the lines that the hub logged under this reference"
 """What waits for a client is written in pieces: whether it reads is seen after each of them."""
 
 
@@ -125,7 +126,7 @@ class MqttDoor:
 
     def close(self) -> None:
         """Tell every client that the hub stops; their sessions wait."""
-        stopping = Unavailable("the hub is stopping", reason="server shutting down")
+        stopping = Unavailable("the hub is stopping", reason="server shutting down", fix="connect again soon")
         now = self.wall_clock()
         for connection in list(self.connections):
             if connection.session is not None:
@@ -160,6 +161,7 @@ class MqttConnection:
         self._hub = door.hub
         self._is_lab = is_lab
         self._protocol = MqttProtocol(door.settings.mqtt, door._loop.time())
+        self._protocol.explain = self._explained
         self._principal: Principal | None = None
         self._admission: Admission | None = None
         self._renewal: Renewal | None = None
@@ -168,6 +170,7 @@ class MqttConnection:
         self._intake = Intake(door.intakes, self._protocol, lambda error: self.guarded(self._break_off, error))
         self._is_over = False
         self._send_will = True
+        self._parting = ""
 
     # Towards net: the stream
 
@@ -234,13 +237,14 @@ class MqttConnection:
         if self._is_over:
             return
         self.session = None
+        text = error.reason
         if self._principal is not None:
-            self._door.journal.ended(error, self._principal, self._peer())
+            text = cited(error, self._door.journal.ended(error, self._principal, self._peer()))
         protocol, settings = self._protocol, self._door.settings.mqtt
         if protocol.state is State.AWAITING_VERDICT:
-            protocol.refuse(*mapping.refusal(error, protocol.version, error.reason, settings))
-        protocol.disconnect(*mapping.goodbye(error, error.reason, settings))
-        self._finish()
+            protocol.refuse(*mapping.refusal(error, protocol.version, text, settings))
+        protocol.disconnect(*mapping.goodbye(error, text, settings))
+        self._finish(text)
 
     # Sending
 
@@ -306,7 +310,7 @@ class MqttConnection:
             return  # its silence does not count
         self._protocol.handle_timer(now)
         if self._protocol.failure is not None and not self._is_over:
-            self._failed(self._protocol.failure)
+            self._failed()
 
     def _flush(self) -> None:
         data = self._protocol.data_to_send()
@@ -324,7 +328,7 @@ class MqttConnection:
                 return
             self._handle(packet)
         if protocol.failure is not None and not self._is_over:
-            self._failed(protocol.failure)
+            self._failed()
             return
         self._flush()
         if self.session is not None and self.session.queue:
@@ -346,8 +350,9 @@ class MqttConnection:
 
     def _break_off(self, error: LockgateError) -> None:
         if not self._is_over:
-            self._protocol.disconnect(*mapping.goodbye(error, self._noted(error), self._door.settings.mqtt))
-            self._finish()
+            text = self._noted(error)
+            self._protocol.disconnect(*mapping.goodbye(error, text, self._door.settings.mqtt))
+            self._finish(text)
 
     def _handle(self, packet: Packet) -> None:
         if isinstance(packet, Publish):
@@ -445,7 +450,7 @@ class MqttConnection:
             keep_alive,
         )
         if self._protocol.failure is not None:
-            self._failed(self._protocol.failure)
+            self._failed()
             return
         now = door.wall_clock()
         self._hub.review(session, with_unsettled=True)
@@ -466,7 +471,7 @@ class MqttConnection:
         user_name = self._door.authenticator.shown_name(said or connect.user_name or "")
         text = self._noted(error, user_name, principal)
         self._protocol.refuse(*mapping.refusal(error, connect.version, text, self._door.settings.mqtt))
-        self._finish()
+        self._finish(text)
 
     # PUBLISH
 
@@ -504,7 +509,7 @@ class MqttConnection:
             self._protocol.acknowledge(publish, code, 0, Properties(reason_string=text))
         elif self._door.settings.mqtt.on_refused_publish == "close":  # 3.1.1 has no other answer [MQTT-3.3.5-2]
             self._protocol.disconnect(0)
-            self._finish()
+            self._finish(text)
         else:
             self._protocol.acknowledge(publish, ReasonCode.SUCCESS, 0)
 
@@ -520,7 +525,7 @@ class MqttConnection:
                 subscribing.unsubscribe(session, packet, self._protocol, self._noted)
         except MqttError as error:
             self._protocol.fail(error)
-            self._failed(error)
+            self._failed()
 
     def _on_disconnect(self, disconnect: Disconnect) -> None:
         session, interval = self.session, disconnect.properties.session_expiry_interval
@@ -537,28 +542,33 @@ class MqttConnection:
 
     # Endings
 
-    def _finish(self) -> None:
-        """Send what is left to say, and close."""
+    def _finish(self, text: str = "") -> None:
+        """Send what is left to say, and close; `text` is for those to whom only the link can say why."""
         self._flush()
         self._is_over = True
-        self.link.close()
+        self.link.close(text)
 
-    def _failed(self, error: MqttError) -> None:
+    def _explained(self, error: MqttError) -> str:
+        """Note that the client broke the protocol; give what it is told."""
+        reference = self._note(error, principal=self._principal)
+        self._parting = cited(error, reference)
+        return f"{error} (reference {reference})"
+
+    def _failed(self) -> None:
         """The client broke the protocol; its goodbye is already made."""
-        self._note(error, principal=self._principal)
-        self._finish()
+        self._finish(self._parting)
 
     def _unexpected(self) -> None:
         """Something that should not happen: log it with a reference, tell the client no more than that, close."""
-        error = LockgateError("an unexpected error", reason="unspecified error")
+        error = LockgateError("an unexpected error", reason="unspecified error", fix=REPORT_IT)
         reference = self._note(error, principal=self._principal)
         log.exception(Event.UNEXPECTED_ERROR, reference=reference, client_id=self._client_id)
-        properties = Properties(reason_string=f"{error.reason} (reference {reference})")
+        properties = Properties(reason_string=cited(error, reference))
         if self._protocol.state in (State.AWAITING_VERDICT, State.AWAITING_AUTH) and self._protocol.version == V5:
             self._protocol.refuse(ReasonCode.UNSPECIFIED_ERROR, properties)
         self._protocol.disconnect(ReasonCode.UNSPECIFIED_ERROR, properties)
         if not self._is_over:
-            self._finish()
+            self._finish(cited(error, reference))
 
     def _note(self, error: LockgateError, user_name: str = "", principal: Principal | None = None) -> str:
         # Identity says NotAuthorized only of somebody who has proven who it is: its evidence names the device.
@@ -568,7 +578,7 @@ class MqttConnection:
         return self._door.journal.refused(error, self._peer(), device or claimed, is_verified=bool(device))
 
     def _noted(self, error: LockgateError, user_name: str = "", principal: Principal | None = None) -> str:
-        return f"{error.reason} (reference {self._note(error, user_name, principal or self._principal)})"
+        return cited(error, self._note(error, user_name, principal or self._principal))
 
     def _peer(self) -> Peer:
         return Peer("mqtt", self.link.peer, self._client_id, self.link.protection)
