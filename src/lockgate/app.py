@@ -47,6 +47,7 @@ from lockgate.status import Status, sys_topics
 from lockgate.store.chain import AUDIT
 from lockgate.store.messages_db import MessagesDb
 from lockgate.store.registry_db import Change, ChangeKind
+from lockgate.supervision import Supervisor
 
 log = structlog.get_logger()
 
@@ -61,6 +62,12 @@ SWITCH_SECONDS = 0.0002
 LAB_HOSTS = ("127.0.0.1", "::1")
 
 
+class _Announcement(msgspec.Struct):
+    """What the office prints when its doors are open."""
+
+    doors: tuple[DoorFacts, ...]
+
+
 class Gate:
     """One running hub.
 
@@ -68,9 +75,16 @@ class Gate:
         home: the hub's folder; locked while it runs.
         settings: lockgate.toml.
         lab_port: open the plaintext lab door on loopback at this port (0: a free one); None leaves it closed.
+        on_office: run the office beside the gate, and call this with its doors each time it has opened them.
     """
 
-    def __init__(self, home: Home, settings: Settings, lab_port: int | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        settings: Settings,
+        lab_port: int | None = None,
+        on_office: Callable[[tuple[DoorFacts, ...]], None] | None = None,
+    ) -> None:
         self._home = home
         self._settings = settings
         self._lab_port = lab_port
@@ -105,6 +119,8 @@ class Gate:
         self._listeners: list[Listener] = []
         self._announced: dict[TopicName, str] = {}
         self._started_at = self._loop.time()
+        self._on_office = on_office
+        self._office = Supervisor(_office_command(home), self._office_opened, self._write_doors)
         self.doors: tuple[DoorFacts, ...] = ()
 
     async def run(self, stop: asyncio.Event, on_open: Callable[[tuple[DoorFacts, ...]], None]) -> None:
@@ -135,6 +151,8 @@ class Gate:
                     running.append(
                         tasks.create_task(self._every(self._settings.hub.sys_interval_seconds, self._announce))
                     )
+                if self._on_office is not None:
+                    running.append(tasks.create_task(self._office.run()))
                 await stop.wait()
                 for task in running:
                     task.cancel()
@@ -162,8 +180,17 @@ class Gate:
             doors += [DoorFacts("mqtt", a.host, a.port, "none") for a in lab.addresses]
             log.warning(Event.LAB_DOOR_OPENED, port=lab.port, warning="plaintext, for this machine only")
         self.doors = tuple(doors)
-        write_private(self._home.doors_path, msgspec.json.encode(RunFacts(os.getpid(), self.doors)))
+        self._write_doors()
         log.info(Event.HUB_STARTED, devices=len(self._registry), sessions=len(self._hub.sessions))
+
+    def _write_doors(self, of_office: tuple[DoorFacts, ...] = ()) -> None:
+        write_private(self._home.doors_path, msgspec.json.encode(RunFacts(os.getpid(), (*self.doors, *of_office))))
+
+    def _office_opened(self, line: bytes) -> None:
+        doors = msgspec.json.decode(line, type=_Announcement).doors
+        self._write_doors(doors)
+        if self._on_office is not None:
+            self._on_office(doors)
 
     async def _close(self) -> None:
         for listener in self._listeners:
@@ -173,6 +200,7 @@ class Gate:
         self._write_journal()
         self._anchor(Event.HUB_STOPPED)
         self._workers.shutdown(wait=False, cancel_futures=True)
+        await self._office.end()
         await self._loop.run_in_executor(None, self._store.close)
         self._registry_db.close()
         self._home.doors_path.unlink(missing_ok=True)
@@ -296,9 +324,15 @@ class Gate:
 
 
 def run_gate(
-    home: Home, lab_port: int | None, on_open: Callable[[tuple[DoorFacts, ...]], None], until_eof: bool = False
+    home: Home,
+    lab_port: int | None,
+    on_open: Callable[[tuple[DoorFacts, ...]], None],
+    until_eof: bool = False,
+    on_office: Callable[[tuple[DoorFacts, ...]], None] | None = None,
 ) -> None:
     """Run a hub until SIGTERM or SIGINT (or, with `until_eof`, until standard input ends).
+
+    With `on_office`, and unless the settings forbid it, an office runs beside it; `on_office` hears of its doors.
 
     Raises:
         LockgateError: when it cannot start.
@@ -309,7 +343,8 @@ def run_gate(
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(home, settings, lab_port, on_open, until_eof))
+            office = on_office if settings.office.enabled else None
+            runner.run(_serve(home, settings, lab_port, on_open, until_eof, office))
     finally:
         os.close(descriptor)
 
@@ -320,6 +355,7 @@ async def _serve(
     lab_port: int | None,
     on_open: Callable[[tuple[DoorFacts, ...]], None],
     until_eof: bool,
+    on_office: Callable[[tuple[DoorFacts, ...]], None] | None,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -327,13 +363,18 @@ async def _serve(
         loop.add_signal_handler(number, stop.set)
     if until_eof:
         loop.add_reader(sys.stdin.fileno(), _stop_at_eof, stop)
-    await Gate(home, settings, lab_port).run(stop, on_open)
+    await Gate(home, settings, lab_port, on_office).run(stop, on_open)
 
 
 def _stop_at_eof(stop: asyncio.Event) -> None:
     if not os.read(sys.stdin.fileno(), 4096):
         asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
         stop.set()
+
+
+def _office_command(home: Home) -> list[str]:
+    # -P: a module of the folder that the hub was started in is not taken for one of ours.
+    return [sys.executable, "-P", "-m", "lockgate", "office", "--home", str(home.path), "--json", "--until-eof"]
 
 
 def _websocket_factory(

@@ -11,6 +11,9 @@ class Event(StrEnum):
     HUB_STARTED = "hub.started"
     HUB_STOPPED = "hub.stopped"
     LAB_DOOR_OPENED = "lab_door.opened"
+    OFFICE_STARTED = "office.started"
+    OFFICE_STOPPED = "office.stopped"
+    OFFICE_DIED = "office.died"
 
     CLIENT_CONNECTED = "client.connected"
     CLIENT_REAUTHENTICATED = "client.reauthenticated"
@@ -35,6 +38,10 @@ class Event(StrEnum):
     RULE_REMOVED = "rule.removed"
     GROUP_JOINED = "group.joined"
     GROUP_LEFT = "group.left"
+    CLAIM_ADDED = "claim.added"
+    CLAIM_REVOKED = "claim.revoked"
+    CLAIM_USED = "claim.used"
+    DEVICE_ENROLLED = "device.enrolled"
     SERVER_CERTIFICATE_ISSUED = "server_certificate.issued"
 
     AUDIT_CHAINED = "audit.chained"

@@ -5,7 +5,7 @@
     messages.db          sessions, queues, retained messages, refusals
     ca/                  root and issuing CA (the gate reads their certificates, never their keys)
     server.crt, .key     the hub's own certificate, with the issuing CA's behind it
-    run/                 doors.json and the lock of the hub that runs
+    run/                 doors.json, office.json and the lock of the hub that runs
 
 It belongs to one user: 0700, its files 0600.
 """
@@ -41,12 +41,16 @@ SETTINGS_TEXT = """\
 port = {port}
 websocket_port = {websocket_port}
 """
+FREE_OFFICE_TEXT = """\
+office.port = 0
+"""
 
 
 class DoorFacts(msgspec.Struct, frozen=True):
     """One open door, as `run/doors.json` and `lockgate up` tell of it.
 
-    `protection` is "tls" or "none"; `transport`, under the protocol that gives the door its name, "tcp" or "websocket".
+    `protection` is "tls" or "none"; `transport`, under the protocol that gives the door its name, "tcp", "websocket" or
+    "https" (the office's).
     """
 
     door: str
@@ -57,7 +61,7 @@ class DoorFacts(msgspec.Struct, frozen=True):
 
 
 class RunFacts(msgspec.Struct, frozen=True):
-    """What `run/doors.json` holds while the hub runs."""
+    """What `run/doors.json` holds while the hub runs, and `run/office.json` while the office does."""
 
     pid: int
     doors: tuple[DoorFacts, ...] = ()
@@ -79,6 +83,7 @@ class Home:
         self.server_path = path / "server.crt"
         self.server_key_path = path / "server.key"
         self.doors_path = path / "run" / "doors.json"
+        self.office_path = path / "run" / "office.json"
         self.lock_path = path / "run" / "lock"
 
     @classmethod
@@ -90,7 +95,7 @@ class Home:
             names: host names and addresses by which devices reach the hub; none takes what this machine has.
             now: unix seconds.
             actor: who does it, for the audit trail.
-            port: the port of MQTT over TLS; MQTT over secure WebSocket gets the next one, or 0 as well.
+            port: the port of MQTT over TLS; MQTT over secure WebSocket gets the next one. 0: free ones, for all doors.
 
         Raises:
             Conflict: there is something at `path` already.
@@ -119,6 +124,8 @@ class Home:
                 write_private(home.server_path, issuing.chain_pem(certificate))
                 write_private(home.server_key_path, private_key_to_pem(key))
                 text = SETTINGS_TEXT.format(port=port, websocket_port=_port_beside(port))
+                if port == 0:
+                    text = text.replace("\n[mqtt]", f"\n{FREE_OFFICE_TEXT}\n[mqtt]", 1)  # [mqtt] stays the last
                 write_private(home.settings_path, text.encode())
                 with home.registry() as registry:
                     registry.note_change(
@@ -219,8 +226,15 @@ class Home:
 
     def running(self) -> RunFacts | None:
         """Give what a running hub wrote about itself, None when none runs."""
+        return self._running(self.doors_path)
+
+    def running_office(self) -> RunFacts | None:
+        """Give what a running office wrote about itself, None when none runs."""
+        return self._running(self.office_path)
+
+    def _running(self, path: Path) -> RunFacts | None:
         try:
-            facts = msgspec.json.decode(self.doors_path.read_bytes(), type=RunFacts)
+            facts = msgspec.json.decode(path.read_bytes(), type=RunFacts)
             os.kill(facts.pid, 0)
         except PermissionError:
             return facts
@@ -232,7 +246,7 @@ class Home:
         """Give where devices reach the hub: the preferred name of its certificate, and the port that is open or set."""
         running = self.running()
         doors = running.doors if running is not None else ()
-        open_ports = [d.port for d in doors if (d.protection, d.transport) == ("tls", "tcp")]
+        open_ports = [d.port for d in doors if (d.door, d.protection, d.transport) == ("mqtt", "tls", "tcp")]
         port = open_ports[0] if open_ports else self.settings().mqtt.port
         if port == 0:
             raise Unavailable(

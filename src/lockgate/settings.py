@@ -160,6 +160,37 @@ class StoreSettings(_Section, frozen=True):
     """How much may wait for the disk; publishers of durable messages are not read while it is exceeded."""
 
 
+class OfficeSettings(_Section, frozen=True):
+    """`[office]`: enrolment (EST), revocation lists and whatever else is asked for by HTTPS."""
+
+    enabled: bool = True
+    """Whether `lockgate up` runs the office beside the gate; one that runs as a service of its own needs no second."""
+    hosts: tuple[str, ...] = ("0.0.0.0", "::")  # noqa: S104  (devices come from outside; the door is TLS)
+    """The addresses to listen on."""
+    port: Port = 8443
+    """HTTPS; 0 picks a free one."""
+    max_connections: Count = 1000
+    """How many connections the office holds at once."""
+    max_connections_per_address: Count = 100
+    """How many of them may come from one address (IPv6: from one /64 network)."""
+    max_requests: Count = 64
+    """How many requests are answered at once; further ones get 503 and may come again."""
+    max_header_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = 16_384
+    """The largest request line with headers taken."""
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=67_108_864)] = 65_536
+    """The largest request body taken: a certificate request takes 1 to 3 KiB."""
+    request_deadline_seconds: Seconds = 10.0
+    """How long a request may take to come whole."""
+    answer_deadline_seconds: Seconds = 30.0
+    """How long its answer may take, until it is given up."""
+    keep_alive_seconds: Seconds = 5.0
+    """How long a connection is held for the next request."""
+    wrong_claims_before_lockout: Count = 10
+    """Wrong claim tokens from one address until it is locked out for `identity.lockout_seconds`."""
+    max_credentials_per_device: Count = 8
+    """How many credentials that are still good a device may gather by renewing its certificate."""
+
+
 class LogSettings(_Section, frozen=True):
     """`[log]`: what is told, and how much is remembered."""
 
@@ -179,6 +210,7 @@ class Settings(_Section, frozen=True):
     identity: IdentitySettings = IdentitySettings()
     net: NetSettings = NetSettings()
     store: StoreSettings = StoreSettings()
+    office: OfficeSettings = OfficeSettings()
     log: LogSettings = LogSettings()
 
 

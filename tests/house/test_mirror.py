@@ -17,6 +17,8 @@ ELSEWHERE = {
     "cli/demo/scene.py": "interop/test_demo.py",
     "cli/demo/screen.py": "interop/test_demo.py",
     "cli/demo/stage.py": "interop/test_demo.py",
+    "office.py": "interop/test_office.py",
+    "supervision.py": "interop/test_office.py",
     "net/link.py": "interop/test_listener.py",
     "net/listener.py": "interop/test_listener.py",
     "net/streams.py": "interop/test_listener.py",

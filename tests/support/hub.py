@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from lockgate.home import DoorFacts
+from lockgate.home import DoorFacts, RunFacts
 
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
@@ -37,6 +37,7 @@ class RunningHub:
         lab: open the lab door too.
         names: the names in the server certificate.
         settings: text to put after `[mqtt] port = 0` in lockgate.toml.
+        office: run the office beside it.
 
     `environment` holds variables that the hub and the command line get besides the test's own.
     """
@@ -48,6 +49,7 @@ class RunningHub:
         lab: bool = False,
         names: Sequence[str] = ("localhost", "127.0.0.1", "::1"),
         settings: str = "",
+        office: bool = False,
     ) -> None:
         self.folder = folder
         self.home = folder / "home"
@@ -56,6 +58,7 @@ class RunningHub:
         self.doors: tuple[DoorFacts, ...] = ()
         self.environment: dict[str, str] = {}
         self._lab = lab
+        self._office = office
         folder.mkdir(parents=True, exist_ok=True)
         options = [word for name in names for word in ("--name", name)]
         if not self.home.exists():
@@ -88,6 +91,16 @@ class RunningHub:
         return next(door.port for door in self.doors if door.protection == "none")
 
     @property
+    def office_port(self) -> int:
+        """The port of the office, as soon as it is open."""
+        path = self.home / "run" / "office.json"
+
+        def look() -> int | None:
+            return msgspec.json.decode(path.read_bytes(), type=RunFacts).doors[0].port if path.exists() else None
+
+        return eventually(look, START_SECONDS, "the office")
+
+    @property
     def ca_path(self) -> Path:
         """The root certificate."""
         return self.home / "ca" / "root.crt"
@@ -106,6 +119,8 @@ class RunningHub:
         ]
         settings.write_text("\n".join(lines))
         command = [sys.executable, "-m", "lockgate", "up", "--home", str(self.home), "--json", "--until-eof"]
+        if not self._office:
+            command.append("--no-office")
         if self._lab:
             command += ["--lab-port", "0"]
         with self.log_path.open("ab") as log:

@@ -18,6 +18,7 @@ COMMANDS = {
     "device": "lockgate.cli.device:device",
     "init": "lockgate.cli.init:init",
     "mqtt": "lockgate.cli.mqtt:mqtt",
+    "office": "lockgate.cli.office:office",
     "policy": "lockgate.cli.policy:policy",
     "server-cert": "lockgate.cli.server_cert:server_cert",
     "service": "lockgate.cli.service:service",

@@ -21,10 +21,16 @@ from lockgate.net.addresses import machine_addresses
     "--lab-port", type=click.IntRange(0, 65_535), metavar="PORT",
     help="Also open a plaintext door on this machine's loopback, where everything is allowed. For the lab only.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print the open doors as one line of JSON.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the open doors as JSON: a line for the hub's, then one for the office's.",
+)
+@click.option("--no-office", is_flag=True, help="Run no office: it runs as a service of its own, or nobody needs it.")
 @click.option("--until-eof", is_flag=True, hidden=True, help="Stop when standard input ends.")
-def up(home: Path, lab_port: int | None, as_json: bool, until_eof: bool) -> None:
-    """Run the hub, until SIGTERM or Ctrl-C. Events go to standard error."""
+def up(home: Path, lab_port: int | None, as_json: bool, no_office: bool, until_eof: bool) -> None:
+    """Run the hub and its office, until SIGTERM or Ctrl-C. Events go to standard error."""
     opened = Home.open(home)
     names = opened.server_names()
 
@@ -36,14 +42,23 @@ def up(home: Path, lab_port: int | None, as_json: bool, until_eof: bool) -> None
         for line in describe(doors, names):
             out.print(line)
 
-    run_gate(opened, lab_port, announce, until_eof)
+    def announce_office(doors: tuple[DoorFacts, ...]) -> None:
+        if as_json:
+            click.echo(msgspec.json.encode({"doors": doors, "names": names}))
+            return
+        for line in map(_describe_office, doors):
+            console().print(line)
+
+    run_gate(opened, lab_port, announce, until_eof, None if no_office else announce_office)
 
 
 def describe(doors: Sequence[DoorFacts], names: Sequence[str]) -> list[str]:
     """Say which doors are open, how each is protected, and by which addresses devices reach them."""
     lines = []
     for door in doors:
-        if door.transport == "websocket":
+        if door.door == "office":
+            lines.append(_describe_office(door))
+        elif door.transport == "websocket":
             lines.append(
                 f"[green]open[/]  MQTT over WebSocket on {_shown(door)} (wss://{_named(names)}:{door.port}/mqtt): "
                 "TLS 1.2 and 1.3, every client must prove who it is"
@@ -61,6 +76,10 @@ def describe(doors: Sequence[DoorFacts], names: Sequence[str]) -> list[str]:
         lines.append(f"      this machine's addresses: {safe(found)}")
     lines.append(f"      the certificate is for: {safe(', '.join(names))}")
     return lines
+
+
+def _describe_office(door: DoorFacts) -> str:
+    return f"[green]open[/]  HTTPS on {_shown(door)}: the office, for enrolment (EST), OCSP and CRL"
 
 
 def _named(names: Sequence[str]) -> str:

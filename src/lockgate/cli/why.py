@@ -19,7 +19,7 @@ from lockgate.identity.jwt import CLOCK_SHIFT, span
 from lockgate.model.refusal import Refusal
 from lockgate.provision.token import parse_duration
 from lockgate.registry.refusals import as_reference
-from lockgate.store.messages_reader import read_refusals
+from lockgate.store import messages_reader, office_refusals
 
 MAX_REFUSALS = 10_000
 FOLLOW_SECONDS = 0.5
@@ -53,13 +53,13 @@ def why(
 
     REFERENCE is what the refused client was told, like K7Q2-9XMD.
     """
-    path = Home.open(home).messages_path
+    opened = Home.open(home)
     if reference is not None:
-        found = [_find(path, reference)]
+        found = [_find(opened, reference)]
     else:
-        found = read_refusals(path, None, device, last, step, 0.0 if since is None else _moment(since, time.time()))
+        found = _read(opened, None, device, last, step, 0.0 if since is None else _moment(since, time.time()))
     if follow and reference is None:
-        _follow(path, found, device, step, as_json)
+        _follow(opened, found, device, step, as_json)
     elif as_json:
         print_json([msgspec.to_builtins(refusal) for refusal in found])
     else:
@@ -118,19 +118,34 @@ def _show(found: Sequence[Refusal]) -> None:
         out.print(f"[bold]{hint}[/]")
 
 
-def _find(path: Path, reference: str) -> Refusal:
+def _read(
+    home: Home,
+    reference: str | None = None,
+    device: str | None = None,
+    last: int = 10,
+    step: str | None = None,
+    since: float = 0.0,
+) -> list[Refusal]:
+    """Give the latest refusals of gate and office, newest first."""
+    wanted = reference, device, last, step, since
+    found = messages_reader.read_refusals(home.messages_path, *wanted)
+    found += office_refusals.read_refusals(home.registry_path, *wanted)
+    return sorted(found, key=lambda refusal: refusal.at, reverse=True)[:last]
+
+
+def _find(home: Home, reference: str) -> Refusal:
     """Give the refusal of a reference; one that is mistyped is told what it may have been."""
     wanted = as_reference(reference)
-    found = read_refusals(path, wanted)
+    found = _read(home, wanted)
     if found:
         return found[0]
-    known = [refusal.reference for refusal in read_refusals(path, last=MAX_REFUSALS)]
+    known = [refusal.reference for refusal in _read(home, last=MAX_REFUSALS)]
     near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.7)
     fix = f"did you mean {' or '.join(near)}?" if near else "lockgate why shows the last ones"
     raise NotFound(f"no refusal has the reference {reference}", fix=fix)
 
 
-def _follow(path: Path, found: list[Refusal], device: str | None, step: str | None, as_json: bool) -> None:
+def _follow(home: Home, found: list[Refusal], device: str | None, step: str | None, as_json: bool) -> None:
     """Show what was found, oldest first, and then each refusal when it comes, and when it has come twice as often."""
     out = console()
     shown: dict[str, int] = {}
@@ -148,7 +163,7 @@ def _follow(path: Path, found: list[Refusal], device: str | None, step: str | No
         except KeyboardInterrupt:
             return
         since = max((refusal.at for refusal in found), default=0.0)
-        found = read_refusals(path, None, device, MAX_REFUSALS, step, since) or found
+        found = _read(home, None, device, MAX_REFUSALS, step, since) or found
 
 
 def _moment(text: str, now: float) -> float:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lockgate import app
@@ -27,11 +28,17 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, int | None, bool]]:
     ran: list[tuple[Path, int | None, bool]] = []
 
     def run(
-        home: Home, lab_port: int | None, on_open: Callable[[tuple[DoorFacts, ...]], None], until_eof: bool
+        home: Home,
+        lab_port: int | None,
+        on_open: Callable[[tuple[DoorFacts, ...]], None],
+        until_eof: bool,
+        on_office: Callable[[tuple[DoorFacts, ...]], None] | None,
     ) -> None:
         ran.append((home.path, lab_port, until_eof))
         web = DoorFacts("mqtt", "0.0.0.0", 8884, "tls", "websocket")
         on_open((DoorFacts("mqtt", "127.0.0.1", 8883, "tls"), DoorFacts("mqtt", "::1", 1883, "none"), web))
+        if on_office is not None:
+            on_office((DoorFacts("office", "127.0.0.1", 8443, "tls", "https"),))
 
     monkeypatch.setattr(room, "run_gate", run)
     return ran
@@ -42,12 +49,18 @@ def test_up_says_each_door_with_its_protection(lockgate: CommandLine, ran: list[
     assert ran == [(lockgate.home, 1883, False)]
     assert "MQTT on 127.0.0.1:8883: TLS 1.2 and 1.3" in out
     assert "MQTT over WebSocket on 0.0.0.0:8884 (wss://hub.example:8884/mqtt): TLS 1.2 and 1.3" in out
+    assert "HTTPS on 127.0.0.1:8443: the office" in out
     assert "MQTT on [::1]:1883: NO ENCRYPTION, NO IDENTITY" in out
     assert "the certificate is for: hub.example, 127.0.0.1" in out
 
 
+def test_up_as_json_says_the_offices_doors_on_a_line_of_their_own(lockgate: CommandLine, ran: list[object]) -> None:
+    lines = lockgate.does("up", "--json").out.splitlines()
+    assert [msgspec.json.decode(line)["doors"][0]["door"] for line in lines] == ["mqtt", "office"]
+
+
 def test_up_as_json_is_one_line(lockgate: CommandLine, ran: list[object]) -> None:
-    done = lockgate.does("up", "--json", "--until-eof")
+    done = lockgate.does("up", "--json", "--until-eof", "--no-office")
     assert ran == [(lockgate.home, None, True)]
     assert done.out.count("\n") == 1
     facts = done.json()

@@ -107,6 +107,7 @@ class Stage:
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "lockgate", "up", "--home", str(self.home.path), "--json", "--until-eof"]
+        command.append("--no-office")
         if self._with_lab:
             command += ["--lab-port", "0"]
         log_path = self.folder / "hub.log"

@@ -1,0 +1,257 @@
+"""The office: the hub's second process. It enrols devices, signs certificates and tells who was revoked, by HTTPS.
+
+The gate speaks to devices and must never wait; the office may take its time. It alone (and the command line) reads the
+issuing CA's key. Both see the same registry.db: what the office writes reaches the gate's live sessions within 20 ms.
+`lockgate up` runs it beside the gate and starts it again should it die; a service may run it as another user.
+
+A set of routes is one line in `Office._routes`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+import structlog
+import uvloop
+from cryptography import x509
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute
+
+from lockgate.api import answers, basics, est
+from lockgate.errors import LockgateError
+from lockgate.events import Event
+from lockgate.home import DoorFacts, Home, RunFacts, write_private
+from lockgate.logs import configure_logging
+from lockgate.model.refusal import Refusal
+from lockgate.net.context import TlsContexts
+from lockgate.net.http import HttpRules, HttpServer
+from lockgate.net.link import Link, NetLimits
+from lockgate.net.listener import Listener
+from lockgate.pki.certificates import certificates_from_pem, device_name_of
+from lockgate.registry.journal import Journal, Peer, SeenKind
+from lockgate.registry.registry import Registry
+from lockgate.settings import NetSettings, OfficeSettings, Settings
+from lockgate.store.office_refusals import save_refusals
+from lockgate.store.registry_db import Change, ChangeKind, RegistryDb
+
+log = structlog.get_logger()
+
+DOOR = "office"
+POLL_SECONDS = 0.02
+JOURNAL_SECONDS = 0.25
+NICENESS = 5
+"""Where the processor is busy, devices that are connected come before those that enrol."""
+
+
+class Office:
+    """One running office.
+
+    Args:
+        home: the hub's folder.
+        settings: lockgate.toml.
+    """
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self._home = home
+        self._settings = settings
+        self._contexts = TlsContexts(home.server_path, home.server_key_path, home.bundle_path)
+        self._registry_db = home.registry(read_only=True)
+        self._registry = Registry(self._registry_db)
+        self._journal = Journal(settings.log.max_remembered_refusals)
+        # One thread writes: SQLite has one writer at a time anyway, and two uses of a claim then come one by one.
+        self._clerk = ThreadPoolExecutor(1, thread_name_prefix="lockgate-clerk")
+        self._desk = home.registry()
+        self._store = _JournalStore(self._desk, settings.log.max_remembered_refusals)
+        self._authorities = self._read_authorities()
+        self._server = HttpServer(
+            Starlette(routes=self._routes(), exception_handlers=answers.handlers(self._refused)),
+            _rules(settings.office),
+            self._refused,
+        )
+        self._listener: Listener | None = None
+        self.doors: tuple[DoorFacts, ...] = ()
+
+    def _routes(self) -> list[BaseRoute]:
+        """Give all that is answered here."""
+        return [
+            *basics.routes(),
+            *est.routes(lambda: self._authorities),
+        ]
+
+    async def run(self, stop: asyncio.Event, on_open: Callable[[tuple[DoorFacts, ...]], None]) -> None:
+        """Serve until `stop` is set; `on_open` hears of the open doors.
+
+        Raises:
+            LockgateError: when the door cannot be opened.
+        """
+        try:
+            await self._open()
+            on_open(self.doors)
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(self._every(POLL_SECONDS, self._poll)),
+                    tasks.create_task(self._every(JOURNAL_SECONDS, self._write_journal)),
+                ]
+                await stop.wait()
+                for task in running:
+                    task.cancel()
+        finally:
+            self._close()
+
+    async def _open(self) -> None:
+        office = self._settings.office
+        self._listener = await Listener.open(
+            office.hosts, office.port, self._server.handler, self._contexts,
+            _limits(self._settings.net, office),
+            lambda address, failure: self._journal.tls_refused(DOOR, address, failure),
+        )  # fmt: skip
+        self.doors = tuple(DoorFacts(DOOR, a.host, a.port, "tls", "https") for a in self._listener.addresses)
+        write_private(self._home.office_path, msgspec.json.encode(RunFacts(os.getpid(), self.doors)))
+        log.info(Event.OFFICE_STARTED, port=self._listener.port)
+
+    def _close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._server.close()
+            self._home.office_path.unlink(missing_ok=True)
+        self._write_journal()
+        self._clerk.shutdown(wait=True, cancel_futures=False)
+        self._desk.close()
+        self._registry_db.close()
+        log.info(Event.OFFICE_STOPPED)
+
+    # What happens again and again
+
+    async def _every(self, seconds: float, action: Callable[[], None]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                action()
+            except Exception:
+                # One bad turn must not stop the office; the next one tries again.
+                log.exception(Event.UNEXPECTED_ERROR, action=getattr(action, "__name__", "action"))
+
+    def _poll(self) -> None:
+        for change in self._registry.poll():
+            self._apply(change)
+
+    def _apply(self, change: Change) -> None:
+        """Take up what others have changed."""
+        if change.kind == ChangeKind.SERVER_CERTIFICATE:
+            try:
+                self._contexts.reload()
+                self._authorities = self._read_authorities()
+            except LockgateError as error:
+                log.error(Event.UNEXPECTED_ERROR, error=str(error), fix=error.fix)
+
+    def _write_journal(self) -> None:
+        self._journal.write(self._store)
+        if self._store.is_waiting:
+            self._clerk.submit(self._store.flush)
+
+    def _read_authorities(self) -> tuple[x509.Certificate, ...]:
+        return certificates_from_pem(self._home.bundle_path.read_bytes())
+
+    def _refused(self, link: Link, error: LockgateError) -> str:
+        """Note whom a request was refused; give the reference."""
+        certificate = link.peer_certificate
+        device = error.evidence.get("device", "")
+        if certificate is not None:
+            device = device_name_of(certificate) or device
+        peer = Peer(DOOR, link.peer, "", link.protection)
+        return self._journal.refused(error, peer, device, certificate is not None)
+
+
+class _JournalStore:
+    """Takes the journal on the loop, and writes it in the clerk's thread."""
+
+    def __init__(self, database: RegistryDb, max_refusals: int) -> None:
+        self._database = database
+        self._max_refusals = max_refusals
+        self._refusals: dict[str, Refusal] = {}
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is something to write."""
+        return bool(self._refusals)
+
+    def save_refusals(self, refusals: Iterable[Refusal], /) -> int:
+        """Keep refusals."""
+        self._refusals.update((refusal.reference, refusal) for refusal in refusals)
+        return 0
+
+    def save_seen(self, seen: Iterable[tuple[str, SeenKind, float, str]], /) -> int:  # noqa: ARG002
+        """Pass over it: when a device was last seen is the gate's to tell."""
+        return 0
+
+    def save_audit(self, events: Iterable[tuple[float, str, str, dict[str, str]]], /) -> int:  # noqa: ARG002
+        """Pass over it: the office ends no sessions, and what it does is audited with what it writes."""
+        return 0
+
+    def flush(self) -> None:
+        """Write what waits."""
+        refusals, self._refusals = self._refusals, {}
+        try:
+            save_refusals(self._database, refusals.values(), self._max_refusals)
+        except LockgateError as error:
+            log.error(Event.STORE_FAILED, error=str(error), fix=error.fix)
+
+
+def run_office(home: Home, on_open: Callable[[tuple[DoorFacts, ...]], None], until_eof: bool = False) -> None:
+    """Run an office until SIGTERM or SIGINT (or, with `until_eof`, until standard input ends).
+
+    Raises:
+        LockgateError: when it cannot start.
+    """
+    settings = home.settings()
+    configure_logging(settings.log)
+    os.nice(NICENESS)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(home, settings, on_open, until_eof))
+
+
+async def _serve(
+    home: Home, settings: Settings, on_open: Callable[[tuple[DoorFacts, ...]], None], until_eof: bool
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if until_eof:
+        loop.add_reader(sys.stdin.fileno(), _stop_at_eof, stop)
+    await Office(home, settings).run(stop, on_open)
+
+
+def _stop_at_eof(stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        stop.set()
+
+
+def _rules(settings: OfficeSettings) -> HttpRules:
+    return HttpRules(
+        max_header_bytes=settings.max_header_bytes,
+        max_body_bytes=settings.max_body_bytes,
+        request_deadline_seconds=settings.request_deadline_seconds,
+        answer_deadline_seconds=settings.answer_deadline_seconds,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        max_requests=settings.max_requests,
+    )
+
+
+def _limits(net: NetSettings, office: OfficeSettings) -> NetLimits:
+    return NetLimits(
+        handshake_deadline_seconds=net.handshake_deadline_seconds,
+        max_connections=office.max_connections,
+        max_connections_per_address=office.max_connections_per_address,
+        max_handshakes=net.max_handshakes,
+        max_handshakes_per_second_per_address=net.max_handshakes_per_second_per_address,
+        max_handshake_burst_per_address=net.max_handshake_burst_per_address,
+        max_write_buffer_bytes=net.max_write_buffer_bytes,
+    )
