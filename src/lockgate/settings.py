@@ -132,6 +132,19 @@ class IdentitySettings(_Section, frozen=True):
     """How often one session may prove itself anew (AUTH) within a minute; a client that does more is disconnected."""
 
 
+class RegistrySettings(_Section, frozen=True):
+    """`[registry]`: how much one device may have."""
+
+    max_credentials_per_device: Count = 10
+    """How many credentials of one device may hold at once, so that old and new overlap while they rotate."""
+    max_gateways_per_device: Count = 16
+    """How many devices may speak for one device."""
+    max_metadata_per_device: Count = 32
+    """How many keys may be remembered about one device."""
+    max_metadata_bytes_per_device: Count = 4096
+    """How many bytes they and their values may take."""
+
+
 class NetSettings(_Section, frozen=True):
     """`[net]`: sockets and TLS."""
 
@@ -208,6 +221,7 @@ class Settings(_Section, frozen=True):
     mqtt: MqttSettings = MqttSettings()
     hub: HubSettings = HubSettings()
     identity: IdentitySettings = IdentitySettings()
+    registry: RegistrySettings = RegistrySettings()
     net: NetSettings = NetSettings()
     store: StoreSettings = StoreSettings()
     office: OfficeSettings = OfficeSettings()

@@ -14,8 +14,11 @@ from lockgate.errors import InvalidSettings, LockgateError
 COMMANDS = {
     "audit": "lockgate.cli.audit:audit",
     "completion": "lockgate.cli.completion:completion",
+    "credential": "lockgate.cli.credential:credential",
     "demo": "lockgate.cli.demo:demo",
     "device": "lockgate.cli.device:device",
+    "gateway": "lockgate.cli.gateway:gateway",
+    "group": "lockgate.cli.group:group",
     "init": "lockgate.cli.init:init",
     "mqtt": "lockgate.cli.mqtt:mqtt",
     "office": "lockgate.cli.office:office",

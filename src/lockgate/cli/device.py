@@ -8,16 +8,18 @@ from pathlib import Path
 
 import click
 
-from lockgate.cli.output import actor, console, home_option, json_option, moment, print_json, safe, table
-from lockgate.errors import Conflict, NotFound
+from lockgate.cli.acts import add_act, registrar_of
+from lockgate.cli.output import console, home_option, json_option, moment, print_json, safe, table
+from lockgate.errors import NotFound
 from lockgate.home import Home
 from lockgate.model.device import Credential, CredentialKind, Device, check_name
 from lockgate.model.permission import Operation, Rule
-from lockgate.provision.bundle import make_bundle
+from lockgate.provision.bundle import NewCredential, make_bundle
 from lockgate.provision.folder import HubAddress, read_folder
 from lockgate.provision.guide import command_lines
 from lockgate.provision.token import make_token, parse_duration
-from lockgate.registry.registrar import EVERYONE, Registrar
+from lockgate.registry.journal import CREDENTIAL_SEEN
+from lockgate.registry.registrar import EVERYONE
 from lockgate.store.messages_reader import read_seen
 
 
@@ -58,28 +60,16 @@ def add(
     check_name(name)
     opened = Home.open(home)
     kind = CredentialKind(auth)
-    address = opened.hub_address()
-    if hub is not None:
-        address = HubAddress(_covered(opened, hub), address.port)
     subject = f"device:{name}"
     rules = [Rule(subject, Operation.PUBLISH, f) for f in publish] + [
         Rule(subject, Operation.RECEIVE, f) for f in receive
     ]
-    with opened.registry() as registry:
-        if registry.device(name) is not None:
-            raise Conflict(f"there is a device {name} already", fix=f"lockgate device remove {name}, or another name")
-        registrar = Registrar(registry, actor())
-        make_bundle(
-            kind,
-            name,
-            out,
-            address,
-            opened.authority() if kind is CredentialKind.X509 else None,
-            opened.root_pem(),
-            opened.settings().identity.jwt_audience,
-            time.time(),
+    with registrar_of(home) as registrar:
+        registrar.check_free(name)
+        _make_folder(
+            opened, kind, name, out, hub,
             register=lambda credential: registrar.add_device(name, [credential], groups, rules),
-        )
+        )  # fmt: skip
     lines = command_lines(read_folder(out), out)
     if as_json:
         print_json({"device": name, "auth": auth, "folder": str(out), **_fields(lines.subscribe, lines.publish)})
@@ -91,6 +81,46 @@ def add(
     show.out(lines.subscribe, highlight=False)
     show.print()
     show.out(lines.publish, highlight=False)
+
+
+@device.command()
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to make with the new secret.")
+@click.option(
+    "--auth", type=click.Choice([kind.value for kind in CredentialKind]),
+    help="How it proves who it is from now on, if not as before.",
+)  # fmt: skip
+@click.option(
+    "--overlap", default="7d", show_default=True, metavar="TIME",
+    help="How long what it had still holds: 0s, 12h, 30d.",
+)  # fmt: skip
+@click.option("--hub", metavar="HOST_OR_IP", help="The name of the hub for this device, if not the first one.")
+@home_option
+@json_option
+def rotate(name: str, out: Path, auth: str | None, overlap: str, hub: str | None, home: Path, as_json: bool) -> None:
+    """Make a new secret for a device. The old ones hold as well until the overlap is over, and then end by themselves.
+
+    Live sessions go on. A device whose credentials were all revoked gets a way in again.
+    """
+    overlap_seconds = parse_duration(overlap)
+    opened = Home.open(home)
+    with registrar_of(home) as registrar:
+        known = registrar.device(name)
+        good = [c for c in known.credentials if not c.is_revoked] or list(known.credentials)
+        kind = CredentialKind(auth) if auth is not None else good[-1].kind
+        ending: list[int] = []
+        _make_folder(
+            opened, kind, name, out, hub,
+            register=lambda made: ending.append(registrar.rotate(name, made, overlap_seconds)[1]),
+        )  # fmt: skip
+    until = time.time() + overlap_seconds
+    if as_json:
+        print_json({"device": name, "auth": kind, "folder": str(out), "ending": ending[0], "old_until": until})
+        return
+    show = console()
+    show.print(f"[green]rotated[/] {safe(name)}; its new credentials are in {safe(out)}")
+    if ending[0]:
+        show.print(f"{ending[0]} older ones hold until {moment(until)}")
 
 
 @device.command()
@@ -136,7 +166,11 @@ def show(name: str, home: Path, as_json: bool) -> None:
             raise NotFound(f"there is no device {name}", fix="lockgate device list shows the devices")
         subjects = (f"device:{name}", *(f"group:{group}" for group in found.groups), EVERYONE)
         rules = [rule for subject in subjects for rule in registry.rules(subject)]
-    seen = read_seen(opened.messages_path, name).get(name, {})
+    seen = {
+        kind: each
+        for kind, each in read_seen(opened.messages_path, name).get(name, {}).items()
+        if not kind.startswith(CREDENTIAL_SEEN)
+    }
     if as_json:
         facts = _facts(found, _last_connect(seen))
         facts["rules"] = [str(rule) for rule in rules]
@@ -147,6 +181,12 @@ def show(name: str, home: Path, as_json: bool) -> None:
     out.print(f"[bold]{safe(found.name)}[/]  {_state(found)}  added {moment(found.created_at)}")
     if found.groups:
         out.print(f"groups: {safe(', '.join(found.groups))}")
+    if found.blocked_groups:
+        out.print(f"blocked by the groups: {safe(', '.join(found.blocked_groups))}")
+    if found.gateways:
+        out.print(f"gateways that may speak for it: {safe(', '.join(found.gateways))}")
+    for key, value in found.metadata.items():
+        out.print(f"{safe(key)}: {safe(value)}")
     for credential in found.credentials:
         out.print(f"credential {credential.id}: {safe(_describe(credential))}")
     out.print(f"may: publish and receive devices/{safe(name)}/#")
@@ -156,47 +196,50 @@ def show(name: str, home: Path, as_json: bool) -> None:
         out.print(f"last {kind}: {moment(each.at)}  {safe(each.text)}")
 
 
-def _act(name: str, help_text: str, done: str, act: Callable[[Registrar, str], object]) -> None:
-    @device.command(name=name, help=help_text)
-    @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-    @home_option
-    @json_option
-    def command(names: tuple[str, ...], home: Path, as_json: bool) -> None:
-        opened = Home.open(home)
-        with opened.registry() as registry:
-            registrar = Registrar(registry, actor())
-            for each in names:
-                act(registrar, each)
-                if not as_json:
-                    console().print(f"[green]{done}[/] {safe(each)}")
-        if as_json:
-            print_json([{"device": each, "done": done} for each in names])
-
-
-_act(
+add_act(
+    device,
+    "device",
     "block",
     "Shut a device out until `unblock`. Its live sessions end at once; what waits for it stays.",
     "blocked",
     lambda registrar, name: registrar.block(name),
 )
-_act(
+add_act(
+    device,
+    "device",
     "unblock",
     "Let a blocked device in again.",
     "unblocked",
     lambda registrar, name: registrar.unblock(name),
 )
-_act(
+add_act(
+    device,
+    "device",
     "revoke",
     "Make all credentials of a device worthless, for good. Its live sessions and what waits for it end at once.",
     "revoked",
     lambda registrar, name: registrar.revoke(name),
 )
-_act(
+add_act(
+    device,
+    "device",
     "remove",
     "Forget a device: its credentials, rules, sessions. Its folder stays where it is, and is worthless.",
     "removed",
     lambda registrar, name: registrar.remove(name),
 )
+
+
+def _make_folder(
+    home: Home, kind: CredentialKind, name: str, out: Path, hub: str | None,
+    register: Callable[[NewCredential], object],
+) -> None:  # fmt: skip
+    address = home.hub_address()
+    if hub is not None:
+        address = HubAddress(_covered(home, hub), address.port)
+    authority = home.authority() if kind is CredentialKind.X509 else None
+    audience = home.settings().identity.jwt_audience
+    make_bundle(kind, name, out, address, authority, home.root_pem(), audience, time.time(), register=register)
 
 
 def _covered(home: Home, name: str) -> str:
@@ -216,6 +259,8 @@ def _fields(subscribe: str, publish: str) -> dict[str, str]:
 def _state(device: Device) -> str:
     if device.is_blocked:
         return "[red]blocked[/]"
+    if device.is_shut_out:
+        return "[red]group blocked[/]"
     if all(credential.is_revoked for credential in device.credentials):
         return "[red]revoked[/]"
     return "[green]good[/]"
@@ -247,6 +292,9 @@ def _facts(device: Device, last_connect: float | None) -> dict[str, object]:
         "is_blocked": device.is_blocked,
         "created_at": device.created_at,
         "groups": device.groups,
+        "blocked_groups": device.blocked_groups,
+        "gateways": device.gateways,
+        "metadata": device.metadata,
         "last_connect": last_connect,
         "credentials": [_credential_facts(credential) for credential in device.credentials],
     }

@@ -132,7 +132,7 @@ def standing(device: Device, credential: Credential, now: float) -> LockgateErro
         return AuthenticationFailed(
             f"the credential {credential.id} of {device.name} has expired",
             reason="credential expired",
-            fix=f"give {device.name} a new credential",
+            fix=f"lockgate device rotate {device.name} --out DIR gives it a new one",
             evidence={"device": device.name, "credential": str(credential.id)},
         )
     if device.is_blocked:
@@ -141,6 +141,14 @@ def standing(device: Device, credential: Credential, now: float) -> LockgateErro
             reason="device blocked",
             fix=f"lockgate device unblock {device.name}",
             evidence={"device": device.name},
+        )
+    if device.is_shut_out:
+        group = device.blocked_groups[0]
+        return NotAuthorized(
+            f"{device.name} is in the group {group}, which is blocked",
+            reason="group blocked",
+            fix=f"lockgate group unblock {group}",
+            evidence={"device": device.name, "group": ", ".join(device.blocked_groups)},
         )
     return None
 
@@ -195,7 +203,7 @@ def _revoked(device: str) -> AuthenticationFailed:
     return AuthenticationFailed(
         f"the credential of {device} was revoked",
         reason="credential revoked",
-        fix=f"lockgate device remove {device}, then add it again with a new key",
+        fix=f"lockgate device rotate {device} --out DIR gives it a new key",
         evidence={"device": device},
     )
 

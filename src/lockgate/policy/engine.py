@@ -185,6 +185,8 @@ class PolicyEngine:
             return "the device is not registered"
         if device.is_blocked:
             return "the device is blocked"
+        if device.is_shut_out:
+            return f"the group {device.blocked_groups[0]} is blocked"
         if not any(c.id == principal.credential_id and not c.is_revoked for c in device.credentials):
             return "the credential is revoked"
         return NOBODY_ELSE + OWN_TREE + self._source.rules_for(principal.device)
@@ -205,8 +207,10 @@ def _refusal(principal: Principal, operation: Operation, topic: str, qos: int, n
 
 
 def _standing_fix(principal: Principal, reason: str) -> str:
+    if reason.startswith("the group "):
+        return f"lockgate group unblock {reason.split()[2]}"
     if "blocked" in reason:
         return f"lockgate device unblock {principal.device}"
     if "revoked" in reason:
-        return f"lockgate device remove {principal.device}, then add it again with a new key"
+        return f"lockgate device rotate {principal.device} --out DIR gives it a new key"
     return f"lockgate device add {principal.device} --auth KIND --out DIR"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -26,7 +26,9 @@ from lockgate.registry.refusals import RefusalLog
 
 log = structlog.get_logger()
 
-SeenKind = Literal["connect", "message", "error"]
+SeenKind = str
+"""What a device was seen doing: "connect", "message", "error", or `CREDENTIAL_SEEN` and the number of a credential."""
+CREDENTIAL_SEEN = "credential "
 MAX_WAITING_EVENTS = 10_000
 DROP_FIXES = {
     "its queue was full": "have the client connect and read, or raise hub.max_queued_messages and hub.max_queued_bytes",
@@ -169,9 +171,12 @@ class Journal:
             protection=how, address=peer.address.host, door=peer.door,
         )  # fmt: skip
         self._see(principal.device, "connect", f"{principal.client_id} by {principal.auth} over {how}")
+        if principal.credential_id:
+            self._see(principal.device, f"{CREDENTIAL_SEEN}{principal.credential_id}", "")
 
     def reauthenticated(self, principal: Principal, peer: Peer) -> None:
         """Note that a device proved anew who it is, and that its session goes on."""
+        self._see(principal.device, f"{CREDENTIAL_SEEN}{principal.credential_id}", "")
         log.info(
             Event.CLIENT_REAUTHENTICATED, device=principal.device, client_id=principal.client_id, auth=principal.auth,
             until=principal.expires_at, address=peer.address.host, door=peer.door,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from lockgate.errors import InvalidSettings
@@ -22,6 +24,8 @@ from lockgate.pki.certificates import (
     spki_thumbprint,
 )
 
+_PASSWORDS = {CredentialKind.PASSWORD: "argon2id", CredentialKind.SCRAM_SHA_256: "SCRAM-SHA-256"}
+_CURVE_NAMES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 NEW_KEY = "make a new key: lockgate device add makes a good one by itself"
 
 
@@ -56,6 +60,23 @@ def check_credential(device: str, offered: Offered, now: float) -> Credential:
         when = datetime.fromtimestamp(min(ends), UTC).strftime("%Y-%m-%d %H:%M UTC")
         raise InvalidSettings(f"the {offered.kind} credential of {device} has expired on {when}", fix=NEW_KEY)
     return Credential(0, device, offered.kind, public, thumbprint, now, min(ends, default=None))
+
+
+def algorithm_of(credential: Credential) -> str:
+    """Say in a few words what a registered credential is made of: RSA-3072, P-256, Ed25519, argon2id."""
+    if credential.kind in _PASSWORDS:
+        return _PASSWORDS[credential.kind]
+    pem = credential.public.encode()
+    try:
+        if credential.kind is CredentialKind.X509:
+            key: object = certificates_from_pem(pem)[0].public_key()
+        else:
+            key = serialization.load_pem_public_key(pem)
+    except (InvalidSettings, ValueError, UnsupportedAlgorithm):
+        return "unreadable"
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return _CURVE_NAMES.get(key.curve.name, key.curve.name)
+    return f"RSA-{key.key_size}" if isinstance(key, rsa.RSAPublicKey) else "Ed25519"
 
 
 def _read_es256(device: str, public: str) -> tuple[str, str, None]:

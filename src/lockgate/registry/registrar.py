@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
 
-from lockgate.errors import InvalidSettings, LockgateError, NotFound
+from lockgate.errors import Conflict, InvalidSettings, LockgateError, NotFound, QuotaExceeded
 from lockgate.model.device import Credential, Device, check_name
 from lockgate.model.permission import Rule
 from lockgate.model.topic import topic_filter
 from lockgate.registry.keys import Offered, check_credential
+from lockgate.settings import RegistrySettings
+from lockgate.store import credentials as stored_credentials
+from lockgate.store import groups as stored_groups
 from lockgate.store.registry_db import RegistryDb
 
 EVERYONE = "everyone"
 VARIABLES = frozenset({"device", "client_id"})
+DEFAULT_LIMITS = RegistrySettings()
 
+_KEY = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -32,15 +37,28 @@ class Registrar:
         database: registry.db, open for writing.
         actor: who acts, as the audit trail shall name them.
         clock: gives unix seconds.
+        limits: how much one device may have.
     """
 
-    def __init__(self, database: RegistryDb, actor: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: RegistryDb,
+        actor: str,
+        clock: Callable[[], float] = time.time,
+        limits: RegistrySettings = DEFAULT_LIMITS,
+    ) -> None:
         self._database = database
         self._actor = actor
         self._clock = clock
+        self._limits = limits
 
     def add_device(
-        self, name: str, credentials: Sequence[Offered], groups: Sequence[str] = (), rules: Sequence[Rule] = ()
+        self,
+        name: str,
+        credentials: Sequence[Offered],
+        groups: Sequence[str] = (),
+        rules: Sequence[Rule] = (),
+        metadata: Mapping[str, str] | None = None,
     ) -> Device:
         """Register a device; give it back with the numbers of its credentials.
 
@@ -49,6 +67,7 @@ class Registrar:
             credentials: how it may prove itself; at least one.
             groups: what it belongs to.
             rules: what it may beyond its own tree; each with the subject "device:NAME".
+            metadata: what is to be remembered about it.
 
         Raises:
             InvalidSettings: when a name, a key or a rule cannot be used.
@@ -66,17 +85,62 @@ class Registrar:
                 if rule.subject != f"device:{name}":
                     raise InvalidSettings(f"a rule of {name} must be about device:{name}, not {rule.subject}")
                 check_rule_filter(rule.filter)
+            self._check_count(name, len(credentials))
+            described = check_metadata(metadata or {}, self._limits)
             checked = tuple(check_credential(name, offered, now) for offered in credentials)
-            device = Device(name, created_at=now, groups=tuple(dict.fromkeys(groups)), credentials=checked)
+            device = Device(
+                name, created_at=now, groups=tuple(dict.fromkeys(groups)), credentials=checked, metadata=described
+            )
             return self._database.add_device(device, rules, actor=self._actor, now=now)
+
+    def check_free(self, name: str) -> None:
+        """Come back when no device has this name, before anything is made for a new one.
+
+        Raises:
+            Conflict: when one has.
+        """
+        if self._database.device(name) is not None:
+            raise Conflict(f"there is a device {name} already", fix=f"lockgate device remove {name}, or another name")
+
+    def device(self, name: str) -> Device:
+        """Give a device by its name.
+
+        Raises:
+            NotFound: when there is none.
+        """
+        return self._require_device(name)
 
     def add_credential(self, name: str, offered: Offered) -> Credential:
         """Give a device one more credential, beside those it has, so that keys can change without a gap."""
         now = self._clock()
         with _helpful():
-            self._require_device(name)
+            self._check_count(name, self._count_live(name, now) + 1)
             credential = check_credential(name, offered, now)
             return self._database.add_credential(credential, actor=self._actor, now=now)
+
+    def rotate(self, name: str, offered: Offered, overlap_seconds: float) -> tuple[Credential, int]:
+        """Give a device a new credential; all that it had end after the overlap, during which both hold.
+
+        Returns:
+            The new credential, and how many older ones end.
+        """
+        now = self._clock()
+        with _helpful():
+            self._check_count(name, self._count_live(name, now) + 1)
+            credential = check_credential(name, offered, now)
+            end_at = now + overlap_seconds
+            return stored_credentials.rotate_credential(self._database, credential, end_at, actor=self._actor, now=now)
+
+    def revoke_credential(self, number: int) -> str:
+        """Revoke one credential for good; its live sessions end. Give the name of its device."""
+        with _helpful():
+            return stored_credentials.revoke_credential(self._database, number, actor=self._actor, now=self._clock())
+
+    def describe(self, name: str, metadata: Mapping[str, str]) -> None:
+        """Replace what is remembered about a device: keys and values, bounded in count and size."""
+        with _helpful():
+            described = check_metadata(metadata, self._limits)
+            stored_groups.set_metadata(self._database, name, described, actor=self._actor, now=self._clock())
 
     def block(self, name: str) -> None:
         """Shut a device out until it is unblocked; its live sessions end."""
@@ -109,6 +173,50 @@ class Registrar:
         with _helpful():
             self._database.leave_group(name, group, actor=self._actor, now=self._clock())
 
+    def add_group(self, group: str) -> None:
+        """Make a group that nobody belongs to yet; one exists as well as soon as a device joins it."""
+        with _helpful():
+            check_name(group, "group")
+            stored_groups.add_group(self._database, group, actor=self._actor, now=self._clock())
+
+    def block_group(self, group: str) -> None:
+        """Shut out all members of a group until it is unblocked, and who joins it; their live sessions end."""
+        with _helpful():
+            stored_groups.set_group_blocked(self._database, group, True, actor=self._actor, now=self._clock())
+
+    def unblock_group(self, group: str) -> None:
+        """Let the members of a blocked group in again, save those that are blocked themselves."""
+        with _helpful():
+            stored_groups.set_group_blocked(self._database, group, False, actor=self._actor, now=self._clock())
+
+    def revoke_group(self, group: str) -> int:
+        """Revoke all credentials of all members of a group for good; give how many were still good."""
+        with _helpful():
+            return stored_groups.revoke_group(self._database, group, actor=self._actor, now=self._clock())
+
+    def remove_group(self, group: str) -> int:
+        """Remove a group with its memberships and rules; give how many members it had, who stay registered."""
+        with _helpful():
+            return stored_groups.remove_group(self._database, group, actor=self._actor, now=self._clock())
+
+    def bind_gateway(self, device: str, gateway: str) -> None:
+        """Let the device `gateway` speak for `device`."""
+        with _helpful():
+            if device == gateway:
+                raise InvalidSettings(f"{device} speaks for itself already", fix="name two devices")
+            found = self._require_device(device)
+            if gateway not in found.gateways and len(found.gateways) >= self._limits.max_gateways_per_device:
+                raise QuotaExceeded(
+                    f"{device} has {len(found.gateways)} gateways already, as many as registry.max_gateways_per_device",
+                    fix=f"lockgate gateway unbind {found.gateways[0]} {device}, or raise the limit",
+                )
+            stored_groups.bind_gateway(self._database, device, gateway, actor=self._actor, now=self._clock())
+
+    def unbind_gateway(self, device: str, gateway: str) -> None:
+        """Let `gateway` speak for `device` no longer."""
+        with _helpful():
+            stored_groups.unbind_gateway(self._database, device, gateway, actor=self._actor, now=self._clock())
+
     def add_rule(self, rule: Rule) -> Rule:
         """Add a rule, allowing or denying; give it back with its number.
 
@@ -139,9 +247,23 @@ class Registrar:
         elif subject != EVERYONE:
             raise InvalidSettings(f"a rule is about device:NAME, group:NAME or everyone, not {subject!r}")
 
-    def _require_device(self, name: str) -> None:
-        if self._database.device(name) is None:
+    def _require_device(self, name: str) -> Device:
+        device = self._database.device(name)
+        if device is None:
             raise NotFound(f"there is no device {name}", fix="lockgate device list shows the devices")
+        return device
+
+    def _count_live(self, name: str, now: float) -> int:
+        credentials = self._require_device(name).credentials
+        return sum(not c.is_revoked and (c.expires_at is None or c.expires_at > now) for c in credentials)
+
+    def _check_count(self, name: str, count: int) -> None:
+        most = self._limits.max_credentials_per_device
+        if count > most:
+            raise QuotaExceeded(
+                f"{name} would have {count} credentials that hold; registry.max_credentials_per_device is {most}",
+                fix=f"revoke one that is not used any more; lockgate credential list {name} shows them",
+            )
 
 
 def check_rule_filter(text: str) -> None:
@@ -158,6 +280,32 @@ def check_rule_filter(text: str) -> None:
     if "${" in filled:
         raise InvalidSettings(f"a variable in the filter does not end: {text!r}", fix="write ${device} or ${client_id}")
     topic_filter(filled)
+
+
+def check_metadata(metadata: Mapping[str, str], limits: RegistrySettings) -> dict[str, str]:
+    """Give back what may be remembered about a device.
+
+    Raises:
+        InvalidSettings: when a key is no name, or a value holds control characters.
+        QuotaExceeded: when it is too much.
+    """
+    for key, value in metadata.items():
+        if not _KEY.match(key):
+            raise InvalidSettings(
+                f"{key!r} is no key for metadata: 1 to 64 letters, digits, '.', '-' or '_'",
+                fix="write --metadata KEY=VALUE",
+            )
+        if not value.isprintable():
+            raise InvalidSettings(f"the value of {key} holds a control character", fix="write it on one line")
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
+    if len(metadata) > limits.max_metadata_per_device or size > limits.max_metadata_bytes_per_device:
+        raise QuotaExceeded(
+            f"{len(metadata)} keys and {size} bytes of metadata are too much: registry.max_metadata_per_device is "
+            f"{limits.max_metadata_per_device}, registry.max_metadata_bytes_per_device "
+            f"{limits.max_metadata_bytes_per_device}",
+            fix="keep the rest elsewhere, under the device's name",
+        )
+    return dict(metadata)
 
 
 @contextmanager

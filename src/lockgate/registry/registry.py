@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from lockgate.model.device import Credential, Device
+import msgspec
+
+from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.model.permission import Rule
+from lockgate.store.groups import blocked_among
 from lockgate.store.registry_db import Change, ChangeKind, RegistryDb, Snapshot
 
 CHANGES_PER_POLL = 250
@@ -28,6 +31,7 @@ class Registry:
         self._database = database
         self._devices: dict[str, Device] = {}
         self._by_thumbprint: dict[str, Credential] = {}
+        self._members: defaultdict[str, set[str]] = defaultdict(set)
         self._rules: dict[str, tuple[Rule, ...]] = {}
         self._epoch = 0
         self._is_behind = False
@@ -50,9 +54,13 @@ class Registry:
     def credential_by_thumbprint(self, thumbprint: str, /) -> Credential | None:
         """Find a credential by the SHA-256 of its SubjectPublicKeyInfo, in hex.
 
-        Of several over one key (a renewed certificate), the newest that is not revoked.
+        Of several over one key (a renewed certificate), the newest that is not revoked, certificates before others.
         """
         return self._by_thumbprint.get(thumbprint)
+
+    def members(self, group: str, /) -> list[str]:
+        """Give the names of the devices in a group, in their order."""
+        return sorted(self._members.get(group, ()))
 
     def rules_for(self, device: str, /) -> tuple[Rule, ...]:
         """Give the rules of a device, of its groups, and of everyone."""
@@ -62,7 +70,10 @@ class Registry:
         return tuple(rule for subject in subjects for rule in self._rules.get(subject, ()))
 
     def poll(self) -> list[Change]:
-        """Apply what others have written since the last call, and give it, oldest first."""
+        """Apply what others have written since the last call, and give it, oldest first.
+
+        After the change of a group, a change of each of its members is given, as if it had been written.
+        """
         version = self._database.data_version()
         if version == self._version and not self._is_behind:
             return []
@@ -71,15 +82,16 @@ class Registry:
             self._version = version
             return self._begin_anew()
         # The numbers move only when all that they stand for was read: an error here leaves it to the next poll.
-        self._apply(changes)
+        affected = self._apply(changes)
         self._version = version
         self._is_behind = len(changes) == CHANGES_PER_POLL
-        return changes
+        return changes + affected
 
     def _load(self, snapshot: Snapshot) -> None:
         self._sequence = snapshot.sequence
         self._devices.clear()
         self._by_thumbprint.clear()
+        self._members.clear()
         self._take_devices(snapshot.devices)
         rules: defaultdict[str, list[Rule]] = defaultdict(list)
         for rule in snapshot.rules:
@@ -92,18 +104,24 @@ class Registry:
         self._load(self._database.snapshot())
         self._epoch += 1
         self._is_behind = False
-        named = {ChangeKind.DEVICE: devices | set(self._devices), ChangeKind.RULE: subjects | set(self._rules)}
+        named: dict[str, set[str]] = {
+            ChangeKind.DEVICE: devices | set(self._devices),
+            ChangeKind.RULE: subjects | set(self._rules),
+        }
         return [
             Change(self._sequence, str(kind), name) for kind in ChangeKind for name in sorted(named.get(kind, {""}))
         ]
 
-    def _apply(self, changes: list[Change]) -> None:
+    def _apply(self, changes: list[Change]) -> list[Change]:
+        """Load what changed; give the devices that a group's change reached."""
         if not changes:
-            return
+            return []
         names = sorted({change.name for change in changes if change.kind == ChangeKind.DEVICE})
         subjects = {change.name for change in changes if change.kind == ChangeKind.RULE}
         devices = self._database.devices(names) if names else []
         rules = {subject: tuple(self._database.rules(subject)) for subject in subjects}
+        groups = {change.name for change in changes if change.kind == ChangeKind.GROUP}
+        states = blocked_among(self._database, groups) if groups else {}
         for name in names:
             self._drop_device(name)
         self._take_devices(devices)
@@ -112,12 +130,32 @@ class Registry:
                 self._rules[subject] = of_subject
             else:
                 self._rules.pop(subject, None)
+        affected = sorted({name for group, state in states.items() for name in self._take_group(group, state)})
         self._sequence = changes[-1].sequence
         self._epoch += 1
+        return [Change(self._sequence, ChangeKind.DEVICE, name) for name in affected]
+
+    def _take_group(self, group: str, is_blocked: bool | None) -> list[str]:
+        """Tell the members of a group that it is blocked, or is not, or (None) is no more; give their names."""
+        members = self.members(group)
+        for name in members:
+            device = self._devices[name]
+            blocked = {*device.blocked_groups, group} if is_blocked else {*device.blocked_groups} - {group}
+            groups = device.groups if is_blocked is not None else tuple(g for g in device.groups if g != group)
+            self._devices[name] = msgspec.structs.replace(device, groups=groups, blocked_groups=tuple(sorted(blocked)))
+        if is_blocked is None:
+            self._members.pop(group, None)
+        return members
 
     def _drop_device(self, name: str) -> None:
         device = self._devices.pop(name, None)
-        for credential in device.credentials if device is not None else ():
+        if device is None:
+            return
+        for group in device.groups:
+            self._members[group].discard(name)
+            if not self._members[group]:
+                del self._members[group]
+        for credential in device.credentials:
             found = self._by_thumbprint.get(credential.thumbprint)
             if found is not None and found.device == name:
                 del self._by_thumbprint[credential.thumbprint]
@@ -125,7 +163,14 @@ class Registry:
     def _take_devices(self, devices: Iterable[Device]) -> None:
         for device in devices:
             self._devices[device.name] = device
-            # The revoked first, so that those still good have the last word.
-            for credential in sorted(device.credentials, key=lambda one: (not one.is_revoked, one.id)):
+            for group in device.groups:
+                self._members[group].add(device.name)
+            # The revoked first, so that those still good have the last word; and a certificate over the same key as a
+            # token's is what somebody looks for who shows a certificate.
+            for credential in sorted(device.credentials, key=_weight):
                 if credential.thumbprint:
                     self._by_thumbprint[credential.thumbprint] = credential
+
+
+def _weight(credential: Credential) -> tuple[bool, bool, int]:
+    return not credential.is_revoked, credential.kind is CredentialKind.X509, credential.id

@@ -242,7 +242,7 @@ class MessagesDb:
         """Keep refusals; one with a known reference replaces it. The newest 10,000 stay."""
         return self._report(lambda batch: batch.refusals.update((refusal.reference, refusal) for refusal in refusals))
 
-    def save_seen(self, seen: Iterable[tuple[str, Literal["connect", "message", "error"], float, str]], /) -> int:
+    def save_seen(self, seen: Iterable[tuple[str, str, float, str]], /) -> int:
         """Keep when each device was last seen: (device, kind, unix second, text)."""
         return self._report(
             lambda batch: batch.seen.update(((name, kind), (at, text)) for name, kind, at, text in seen)

@@ -30,9 +30,13 @@ MAX_CHANGES = 100_000
 
 
 class ChangeKind(StrEnum):
-    """What a change is about; its name is a device's, a rule's subject, or a file's."""
+    """What a change is about; its name is a device's, a group's, a rule's subject, or a file's.
+
+    GROUP is one line however many members the group has: it was blocked, let in again, or removed.
+    """
 
     DEVICE = "device"
+    GROUP = "group"
     RULE = "rule"
     SERVER_CERTIFICATE = "server-certificate"
 
@@ -93,18 +97,30 @@ class RegistryDb:
                 self._connection.execute("COMMIT")
 
     def devices(self, names: Sequence[str] | None = None) -> list[Device]:
-        """Give all devices, or those of `names` that exist, by name; three queries, however many there are."""
+        """Give all devices, or those of `names` that exist, by name; five queries, however many there are."""
         credentials: defaultdict[str, list[Credential]] = defaultdict(list)
         groups: defaultdict[str, list[str]] = defaultdict(list)
+        blocked: defaultdict[str, list[str]] = defaultdict(list)
+        gateways: defaultdict[str, list[str]] = defaultdict(list)
+        metadata: defaultdict[str, dict[str, str]] = defaultdict(dict)
         with translated(self.path):
             for row in self._chosen(_CREDENTIALS, "device", "id", names):
                 credentials[row[1]].append(_credential(row))
-            for device, group in self._chosen(_MEMBERSHIPS, "device", "device, group_name", names):
+            for device, group, is_blocked in self._chosen(_MEMBERSHIPS, "device", "device, group_name", names):
                 groups[device].append(group)
+                if is_blocked:
+                    blocked[device].append(group)
+            for device, gateway in self._chosen(_BINDINGS, "device", "device, gateway", names):
+                gateways[device].append(gateway)
+            for device, key, value in self._chosen(_METADATA, "device", "device, key", names):
+                metadata[device][key] = value
             return [
-                Device(name, bool(is_blocked), created_at, tuple(groups[name]), tuple(credentials[name]))
+                Device(
+                    name, bool(is_blocked), created_at, tuple(groups[name]), tuple(credentials[name]),
+                    tuple(gateways[name]), tuple(blocked[name]), metadata[name],
+                )
                 for name, is_blocked, created_at in self._chosen(_DEVICES, "name", "name", names)
-            ]
+            ]  # fmt: skip
 
     def device(self, name: str) -> Device | None:
         """Find a device by name."""
@@ -175,7 +191,7 @@ class RegistryDb:
         """
         with self.write() as write:
             write.require_device(credential.device)
-            number = _insert_credential(write, credential)
+            number = write.insert_credential(credential)
             details = {"credential": str(number), "kind": str(credential.kind), "key": credential.thumbprint}
             write.note_device(credential.device, Event.CREDENTIAL_ADDED, actor, now, details)
         return msgspec.structs.replace(credential, id=number)
@@ -200,6 +216,8 @@ class RegistryDb:
         """Remove a device with its credentials, memberships and rules."""
         with self.write() as write:
             write.require_device(name)
+            for (bound,) in write.execute("SELECT device FROM binding WHERE gateway = ?", (name,)).fetchall():
+                write.note_change(ChangeKind.DEVICE, bound)  # one less speaks for it
             write.execute("DELETE FROM device WHERE name = ?", (name,))
             if write.execute("DELETE FROM rule WHERE subject = ?", (f"device:{name}",)).rowcount:
                 write.note_change(ChangeKind.RULE, f"device:{name}")
@@ -209,7 +227,7 @@ class RegistryDb:
         """Make a device a member of a group; nothing happens when it is one."""
         with self.write() as write:
             write.require_device(name)
-            if write.execute("INSERT OR IGNORE INTO membership VALUES (?, ?)", (name, group)).rowcount:
+            if write.join_group(name, group, now):
                 write.note_device(name, Event.GROUP_JOINED, actor, now, {"group": group})
 
     def leave_group(self, name: str, group: str, *, actor: str, now: float) -> None:
@@ -310,6 +328,38 @@ class RegistryWrite:
         if self.execute("SELECT 1 FROM device WHERE name = ?", (name,)).fetchone() is None:
             raise NotFound(f"there is no device {name}", fix="lockgate device list shows the devices")
 
+    def insert_credential(self, credential: Credential) -> int:
+        """Keep a credential; give the number that it got.
+
+        Raises:
+            Conflict: when its key is registered to another device, or was revoked.
+        """
+        if credential.thumbprint:
+            query = "SELECT device, id FROM credential WHERE thumbprint = ? AND (device <> ? OR is_revoked) LIMIT 1"
+            taken = self.execute(query, (credential.thumbprint, credential.device)).fetchone()
+            if taken is not None and taken[0] != credential.device:
+                raise Conflict(
+                    f"the key {credential.thumbprint} is registered to another device",
+                    fix="make a key of its own for every device: one stolen device must harm only itself",
+                )
+            if taken is not None:
+                raise Conflict(
+                    f"the key {credential.thumbprint} of {credential.device} was revoked (credential {taken[1]})",
+                    fix="make a new key: who has the old one would be the device again",
+                )
+        values = msgspec.structs.astuple(credential)[1:]
+        done = self.execute(
+            "INSERT INTO credential (device, kind, public, thumbprint, created_at, expires_at, is_revoked)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (values[0], str(credential.kind), *values[2:]),
+        )
+        return int(done.lastrowid or 0)
+
+    def join_group(self, device: str, group: str, now: float) -> bool:
+        """Make a device a member of a group, which exists from then on; say whether that was new."""
+        self.execute("INSERT OR IGNORE INTO device_group VALUES (?, 0, ?)", (group, now))
+        return self.execute("INSERT OR IGNORE INTO membership VALUES (?, ?)", (device, group)).rowcount > 0
+
     def note_change(self, kind: str, name: str) -> None:
         """Tell the gate what moved."""
         done = self.execute("INSERT INTO change (kind, name) VALUES (?, ?)", (str(kind), name))
@@ -331,7 +381,11 @@ class RegistryWrite:
 
 
 _DEVICES = "SELECT name, is_blocked, created_at FROM device"
-_MEMBERSHIPS = "SELECT device, group_name FROM membership"
+_MEMBERSHIPS = (
+    "SELECT device, group_name, is_blocked FROM membership LEFT JOIN device_group ON device_group.name = group_name"
+)
+_BINDINGS = "SELECT device, gateway FROM binding"
+_METADATA = "SELECT device, key, value FROM metadata"
 _CREDENTIALS = "SELECT id, device, kind, public, thumbprint, created_at, expires_at, is_revoked FROM credential"
 
 
@@ -344,9 +398,11 @@ def _add_device(write: RegistryWrite, device: Device, rules: Sequence[Rule], act
             fix=f"choose another name, or remove that one first: lockgate device remove {device.name}",
         ) from None
     for credential in device.credentials:
-        _insert_credential(write, msgspec.structs.replace(credential, device=device.name))
+        write.insert_credential(msgspec.structs.replace(credential, device=device.name))
     for group in device.groups:
-        write.execute("INSERT OR IGNORE INTO membership VALUES (?, ?)", (device.name, group))
+        write.join_group(device.name, group, now)
+    for key, value in device.metadata.items():
+        write.execute("INSERT INTO metadata VALUES (?, ?, ?)", (device.name, key, value))
     for rule in rules:
         _insert_rule(write, rule)
     for subject in sorted({rule.subject for rule in rules}):
@@ -357,23 +413,6 @@ def _add_device(write: RegistryWrite, device: Device, rules: Sequence[Rule], act
         "rules": "; ".join(str(rule).removesuffix(" (built in)") for rule in rules),
     }
     write.note_device(device.name, Event.DEVICE_ADDED, actor, now, {k: v for k, v in details.items() if v})
-
-
-def _insert_credential(write: RegistryWrite, credential: Credential) -> int:
-    if credential.thumbprint:
-        query = "SELECT 1 FROM credential WHERE thumbprint = ? AND device <> ? LIMIT 1"
-        if write.execute(query, (credential.thumbprint, credential.device)).fetchone() is not None:
-            raise Conflict(
-                f"the key {credential.thumbprint} is registered to another device",
-                fix="make a key of its own for every device: one stolen device must harm only itself",
-            )
-    values = msgspec.structs.astuple(credential)[1:]
-    done = write.execute(
-        "INSERT INTO credential (device, kind, public, thumbprint, created_at, expires_at, is_revoked)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (values[0], str(credential.kind), *values[2:]),
-    )
-    return int(done.lastrowid or 0)
 
 
 def _insert_rule(write: RegistryWrite, rule: Rule) -> int:

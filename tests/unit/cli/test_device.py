@@ -279,3 +279,27 @@ def test_no_arguments_make_a_traceback(lockgate: CommandLine, arguments: list[st
 
 def test_an_argument_that_is_no_utf_8_is_refused(lockgate: CommandLine) -> None:
     assert "no text in UTF-8" in lockgate.refuses("device", "show", "\udcff")
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "scram-sha-256"])
+def test_rotate_makes_a_new_secret_and_lets_the_old_one_end(lockgate: CommandLine, kind: str) -> None:
+    old = lockgate.adds("sensor", kind)
+    out = lockgate.folder / "new"
+    facts = lockgate.does("device", "rotate", "sensor", "--out", out, "--overlap", "2h", "--json").json()
+    assert (facts["auth"], facts["ending"]) == (kind, 1)
+    first, second = lockgate.does("device", "show", "sensor", "--json").json()["credentials"]
+    assert first["expires_at"] == pytest.approx(facts["old_until"], abs=60)
+    assert second["kind"] == kind
+    assert second["expires_at"] is None or kind == "x509"
+    name = "password" if kind in ("password", "scram-sha-256") else "device.key"
+    assert (old / name).read_bytes() != (out / name).read_bytes()
+
+
+def test_rotate_gives_a_revoked_device_a_way_in_again(lockgate: CommandLine) -> None:
+    lockgate.adds("sensor")
+    lockgate.does("device", "revoke", "sensor")
+    out = lockgate.folder / "new"
+    assert "older" not in lockgate.does("device", "rotate", "sensor", "--out", out, "--auth", "x509").out
+    assert "good" in lockgate.does("device", "list").out
+    assert "no device" in lockgate.refuses("device", "rotate", "nobody", "--out", lockgate.folder / "x")
+    assert not (lockgate.folder / "x").exists()

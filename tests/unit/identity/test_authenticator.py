@@ -166,6 +166,17 @@ def test_a_blocked_device_is_refused_and_let_in_again(
     assert identity.authenticate(shown, NOW)
 
 
+@pytest.mark.parametrize("shown", [SENSOR, OFFICE, KETTLE])
+def test_a_device_of_a_blocked_group_is_refused_and_the_group_is_named(
+    registry: FakeRegistry, identity: Authenticator, shown: Credentials
+) -> None:
+    registry.change(shown.client_id, groups=("night",), blocked_groups=("night",))
+    error = refused(identity, shown)
+    assert isinstance(error, NotAuthorized)
+    assert (error.reason, error.evidence["group"]) == ("group blocked", "night")
+    assert error.fix.startswith("lockgate group unblock night")
+
+
 def test_a_device_removed_while_its_proof_was_checked_is_refused(registry: FakeRegistry) -> None:
     class Fading(FakeRegistry):
         """Forgets the device after the first look, as a removal by another thread does."""

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from lockgate.errors import InvalidSettings
 from lockgate.model.device import Credential, CredentialKind
 from lockgate.model.scram import ScramVerifier
-from lockgate.registry.keys import check_credential
+from lockgate.registry.keys import algorithm_of, check_credential
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 P256 = ec.generate_private_key(ec.SECP256R1())
@@ -111,3 +111,9 @@ def test_a_private_key_is_not_taken_for_a_public_one_and_not_repeated() -> None:
     with pytest.raises(InvalidSettings) as caught:
         check(CredentialKind.JWT_ES256, private)
     assert private.splitlines()[1] not in str(caught.value) + caught.value.fix
+
+
+def test_what_a_registered_credential_is_made_of() -> None:
+    assert algorithm_of(Credential(1, "d", CredentialKind.PASSWORD, "$argon2id$")) == "argon2id"
+    assert algorithm_of(Credential(1, "d", CredentialKind.JWT_ES256, "no key")) == "unreadable"
+    assert algorithm_of(Credential(1, "d", CredentialKind.X509, "no certificate")) == "unreadable"

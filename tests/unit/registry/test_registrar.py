@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from lockgate.errors import Conflict, InvalidSettings, LockgateError, NotFound, TopicFilterInvalid
-from lockgate.model.device import Credential, CredentialKind
+from lockgate.errors import Conflict, InvalidSettings, LockgateError, NotFound, QuotaExceeded, TopicFilterInvalid
+from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.model.permission import Effect, Operation, Rule
 from lockgate.registry.registrar import Registrar, check_rule_filter
+from lockgate.settings import RegistrySettings
+from lockgate.store.groups import bindings, groups
 from lockgate.store.registry_db import RegistryDb
 
 
@@ -67,6 +70,90 @@ def test_block_unblock_groups_and_remove(registrar: Registrar, db: RegistryDb) -
     assert db.devices() == []
 
 
+@pytest.mark.requirement("I5")
+def test_three_keys_of_one_device_overlap_and_single_ones_are_revoked(registrar: Registrar, db: RegistryDb) -> None:
+    registrar.add_device("dev", [KEY])
+    second = registrar.add_credential("dev", msgspec.structs.replace(key(), expires_at=9000.0))
+    third, ending = registrar.rotate("dev", key(), 3600.0)
+    assert (second.id, third.id, ending) == (2, 3, 2)
+    ends = [(one.id, one.expires_at, one.is_revoked) for one in (db.device("dev") or Device("")).credentials]
+    assert ends == [(1, 4600.0, False), (2, 4600.0, False), (3, None, False)]
+    assert registrar.revoke_credential(2) == "dev"
+    assert [one.is_revoked for one in (db.device("dev") or Device("")).credentials] == [False, True, False]
+    assert [one.event for one in db.audit()][-2:] == ["credential.expires", "credential.revoked"]
+    length = len(db.audit())
+    assert registrar.revoke_credential(2) == "dev"
+    assert len(db.audit()) == length, "nothing has changed"
+
+
+def test_an_overlap_never_prolongs_an_older_key(registrar: Registrar, db: RegistryDb) -> None:
+    registrar.add_device("dev", [msgspec.structs.replace(KEY, expires_at=1010.0)])
+    registrar.rotate("dev", key(), 3600.0)
+    assert (db.device("dev") or Device("")).credentials[0].expires_at == 1010.0
+
+
+def test_the_number_of_keys_that_hold_is_bounded(db: RegistryDb) -> None:
+    now = [1000.0]
+    registrar = Registrar(db, "anna", lambda: now[0], RegistrySettings(max_credentials_per_device=3))
+    registrar.add_device("dev", [msgspec.structs.replace(key(), expires_at=2000.0), key()])
+    registrar.add_credential("dev", key())
+    for act in (lambda: registrar.add_credential("dev", key()), lambda: registrar.rotate("dev", key(), 1.0)):
+        with pytest.raises(QuotaExceeded, match="max_credentials_per_device is 3") as caught:
+            act()
+        assert caught.value.fix.startswith("revoke one")
+    registrar.revoke_credential(2)
+    registrar.add_credential("dev", key())
+    now[0] = 2000.0
+    assert registrar.add_credential("dev", key()).id == 5
+
+
+def test_a_revoked_key_comes_back_by_no_way(registrar: Registrar) -> None:
+    registrar.add_device("dev", [KEY])
+    registrar.revoke("dev")
+    with pytest.raises(Conflict, match="was revoked"):
+        registrar.add_credential("dev", KEY)
+    with pytest.raises(Conflict, match="was revoked"):
+        registrar.rotate("dev", KEY, 10.0)
+
+
+def test_a_group_is_made_blocked_revoked_and_removed(registrar: Registrar, db: RegistryDb) -> None:
+    registrar.add_group("empty")
+    for name in ("one", "two"):
+        registrar.add_device(name, [key()], ["g"])
+    registrar.add_rule(Rule("group:g", Operation.PUBLISH, "x"))
+    assert [(one.name, one.members) for one in groups(db)] == [("empty", ()), ("g", ("one", "two"))]
+    registrar.block_group("g")
+    assert [one.is_shut_out for one in db.devices()] == [True, True]
+    with pytest.raises(Conflict, match="let in again"):
+        registrar.remove_group("g")
+    registrar.unblock_group("g")
+    assert [one.is_shut_out for one in db.devices()] == [False, False]
+    assert registrar.revoke_group("g") == 2
+    assert all(one.credentials[0].is_revoked for one in db.devices())
+    assert registrar.remove_group("g") == 2
+    assert [one.groups for one in db.devices()] == [(), ()]
+    assert db.rules() == []
+
+
+def test_a_gateway_is_bound_and_unbound(registrar: Registrar, db: RegistryDb) -> None:
+    for name in ("sensor", "gw"):
+        registrar.add_device(name, [key()])
+    registrar.bind_gateway("sensor", "gw")
+    registrar.bind_gateway("sensor", "gw")
+    assert (db.device("sensor") or Device("")).gateways == ("gw",)
+    assert bindings(db) == bindings(db, "gw") == [("gw", "sensor")]
+    registrar.unbind_gateway("sensor", "gw")
+    assert bindings(db) == []
+    assert [one.event for one in db.audit()][-2:] == ["gateway.bound", "gateway.unbound"]
+
+
+def test_metadata_is_kept_and_replaced(registrar: Registrar, db: RegistryDb) -> None:
+    registrar.add_device("dev", [KEY], metadata={"serial": "4711", "site": "north"})
+    assert (db.device("dev") or Device("")).metadata == {"serial": "4711", "site": "north"}
+    registrar.describe("dev", {"site": "Süd"})
+    assert (db.device("dev") or Device("")).metadata == {"site": "Süd"}
+
+
 def test_rules_are_added_and_removed_by_number(registrar: Registrar, db: RegistryDb) -> None:
     added = registrar.add_rule(Rule("group:g", Operation.PUBLISH, "x/${client_id}", Effect.DENY))
     assert db.rules() == [added]
@@ -103,12 +190,35 @@ PUBLISH = Operation.PUBLISH
         (lambda r: r.add_rule(Rule("everyone", PUBLISH, "x", max_qos=3)), InvalidSettings),
         (lambda r: r.add_rule(Rule("everyone", PUBLISH, "${group}/x")), InvalidSettings),
         (lambda r: r.remove_rule(99), NotFound),
+        (lambda r: r.check_free("there"), Conflict),
+        (lambda r: r.rotate("nobody", key(), 1.0), NotFound),
+        (lambda r: r.revoke_credential(99), NotFound),
+        (lambda r: r.add_group("of-there"), Conflict),
+        (lambda r: r.add_group("a/b"), InvalidSettings),
+        (lambda r: r.block_group("nobody"), NotFound),
+        (lambda r: r.unblock_group("nobody"), NotFound),
+        (lambda r: r.revoke_group("nobody"), NotFound),
+        (lambda r: r.remove_group("nobody"), NotFound),
+        (lambda r: r.bind_gateway("there", "there"), InvalidSettings),
+        (lambda r: r.bind_gateway("late", "nobody"), NotFound),
+        (lambda r: r.bind_gateway("nobody", "there"), NotFound),
+        (lambda r: r.bind_gateway("there", "late"), QuotaExceeded),
+        (lambda r: r.unbind_gateway("there", "nobody"), NotFound),
+        (lambda r: r.describe("nobody", {"a": "b"}), NotFound),
+        (lambda r: r.describe("there", {"a b": "c"}), InvalidSettings),
+        (lambda r: r.describe("there", {"a": "c\n"}), InvalidSettings),
+        (lambda r: r.describe("there", {"a": "c" * 5000}), QuotaExceeded),
+        (lambda r: r.describe("there", {f"k{n}": "" for n in range(33)}), QuotaExceeded),
     ],
 )
 def test_every_refusal_has_a_fix_and_changes_nothing(
     registrar: Registrar, db: RegistryDb, act: Callable[[Registrar], object], error: type[LockgateError]
 ) -> None:
-    registrar.add_device("there", [KEY])
+    registrar.add_device("there", [KEY], ["of-there"])
+    for name in [*(f"gw{n}" for n in range(16)), "late"]:
+        registrar.add_device(name, [key()])
+        if name != "late":
+            registrar.bind_gateway("there", name)
     before = (db.snapshot(), db.audit())
     with pytest.raises(error) as caught:
         act(registrar)

@@ -11,6 +11,8 @@ from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.model.permission import Operation, Rule
 from lockgate.registry.registry import CHANGES_PER_POLL, Registry
 from lockgate.store import registry_db
+from lockgate.store.credentials import revoke_credential
+from lockgate.store.groups import bind_gateway, remove_group, set_group_blocked, set_metadata
 from lockgate.store.registry_db import ChangeKind, RegistryDb
 
 
@@ -132,11 +134,68 @@ def test_blocking_revoking_and_groups_arrive(office: RegistryDb, gate: RegistryD
 
 def test_of_two_credentials_over_one_key_the_newest_good_one_counts(office: RegistryDb, gate: RegistryDb) -> None:
     add(office, device("a", "k1"))
-    office.revoke_credentials("a", actor="anna", now=1.0)
-    office.add_credential(credential("a", "k1"), actor="anna", now=1.0)
+    for kind in (CredentialKind.X509, CredentialKind.X509, CredentialKind.JWT_ES256):
+        office.add_credential(Credential(0, "a", kind, "PEM", "k1"), actor="anna", now=1.0)
     found = Registry(gate).credential_by_thumbprint("k1")
     assert found is not None
-    assert (found.id, found.is_revoked) == (2, False)
+    assert (found.id, found.kind, found.is_revoked) == (3, CredentialKind.X509, False)
+    for number in (1, 2, 3):
+        revoke_credential(office, number, actor="anna", now=1.0)
+    found = Registry(gate).credential_by_thumbprint("k1")
+    assert found is not None
+    assert found.id == 4, "one that holds counts more than a certificate that does not"
+
+
+def test_a_change_of_a_group_reaches_every_member(office: RegistryDb, gate: RegistryDb) -> None:
+    for name in ("a", "b", "c"):
+        add(office, device(name, groups=("g", "h") if name != "c" else ("h",)))
+    registry = Registry(gate)
+    assert registry.members("g") == ["a", "b"]
+    set_group_blocked(office, "g", True, actor="anna", now=1.0)
+    assert [(each.kind, each.name) for each in registry.poll()] == [("group", "g"), ("device", "a"), ("device", "b")]
+
+    def shut_out() -> list[str]:
+        found = [registry.device(name) for name in ("a", "b", "c")]
+        assert found == [gate.device(name) for name in ("a", "b", "c")]
+        return [one.name for one in found if one is not None and one.is_shut_out]
+
+    assert shut_out() == ["a", "b"]
+    office.join_group("c", "g", actor="anna", now=1.0)
+    office.leave_group("b", "g", actor="anna", now=1.0)
+    registry.poll()
+    assert shut_out() == ["a", "c"]
+    set_group_blocked(office, "g", False, actor="anna", now=1.0)
+    assert [each.name for each in registry.poll()] == ["g", "a", "c"]
+    assert shut_out() == []
+    remove_group(office, "g", actor="anna", now=1.0)
+    assert [each.name for each in registry.poll()] == ["g", "a", "c"]
+    assert shut_out() == []
+    assert registry.members("g") == []
+
+
+def test_a_group_blocked_before_the_start_is_blocked(office: RegistryDb, gate: RegistryDb) -> None:
+    add(office, device("a", groups=("g",)))
+    set_group_blocked(office, "g", True, actor="anna", now=1.0)
+    found = Registry(gate).device("a")
+    assert found is not None
+    assert found.blocked_groups == ("g",)
+
+
+def test_gateways_and_metadata_arrive(office: RegistryDb, gate: RegistryDb) -> None:
+    add(office, device("a"))
+    add(office, device("gw"))
+    registry = Registry(gate)
+    bind_gateway(office, "a", "gw", actor="anna", now=1.0)
+    set_metadata(office, "a", {"site": "north"}, actor="anna", now=1.0)
+    assert {each.name for each in registry.poll()} == {"a", "gw"}
+    found = registry.device("a")
+    assert found is not None
+    assert (found.gateways, found.metadata) == (("gw",), {"site": "north"})
+    office.remove_device("gw", actor="anna", now=1.0)
+    assert [each.name for each in registry.poll()] == ["a", "gw"]
+    found = registry.device("a")
+    assert found is not None
+    assert found.gateways == ()
 
 
 def test_rules_come_and_go(office: RegistryDb, gate: RegistryDb) -> None:

@@ -1,0 +1,61 @@
+"""What commands that change the registry share: a registrar for the home, and acts on one or more names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from lockgate.cli.output import actor, console, home_option, json_option, print_json, safe
+from lockgate.home import Home
+from lockgate.registry.registrar import Registrar
+
+
+@contextmanager
+def registrar_of(home: Path) -> Iterator[Registrar]:
+    """Open the registry of a home for whoever runs this command."""
+    opened = Home.open(home)
+    with opened.registry() as registry:
+        yield Registrar(registry, actor(), limits=opened.settings().registry)
+
+
+def add_act(
+    group: click.Group, noun: str, name: str, help_text: str, done: str, act: Callable[[Registrar, str], object]
+) -> None:
+    """Give a group of commands one that does the same to each of the names it is given."""
+
+    @group.command(name=name, help=help_text)
+    @click.argument("names", metavar=f"{'NAME' if noun == 'device' else noun.upper()}...", nargs=-1, required=True)
+    @home_option
+    @json_option
+    def command(names: tuple[str, ...], home: Path, as_json: bool) -> None:
+        with registrar_of(home) as registrar:
+            for each in names:
+                act(registrar, each)
+                if not as_json:
+                    console().print(f"[green]{done}[/] {safe(each)}")
+        if as_json:
+            print_json([{noun: each, "done": done} for each in names])
+
+
+def add_pair_act(
+    group: click.Group, nouns: tuple[str, str], name: str, help_text: str, done: str,
+    act: Callable[[Registrar, str, str], object],
+) -> None:  # fmt: skip
+    """Give a group of commands one that does something between its first name and each of the others."""
+
+    @group.command(name=name, help=help_text)
+    @click.argument("first", metavar=nouns[0].upper())
+    @click.argument("names", metavar=f"{nouns[1].upper()}...", nargs=-1, required=True)
+    @home_option
+    @json_option
+    def command(first: str, names: tuple[str, ...], home: Path, as_json: bool) -> None:
+        with registrar_of(home) as registrar:
+            for each in names:
+                act(registrar, first, each)
+                if not as_json:
+                    console().print(f"[green]{done}[/] {safe(each)}: {safe(first)}")
+        if as_json:
+            print_json([{nouns[0]: first, nouns[1]: each, "done": done} for each in names])

@@ -1,0 +1,60 @@
+"""Single credentials in registry.db: revoked, ended, and replaced while the old ones still hold for a while."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lockgate.errors import NotFound
+from lockgate.events import Event
+from lockgate.model.device import Credential
+from lockgate.store.registry_db import RegistryDb, RegistryWrite
+
+
+def revoke_credential(db: RegistryDb, number: int, *, actor: str, now: float) -> str:
+    """Revoke one credential for good; give the name of its device. Nothing happens when it is revoked.
+
+    Raises:
+        NotFound: when there is none of this number.
+    """
+    with db.write() as write:
+        device = _device_of(write, number)
+        if write.execute("UPDATE credential SET is_revoked = 1 WHERE id = ? AND is_revoked = 0", (number,)).rowcount:
+            write.note_device(device, Event.CREDENTIAL_REVOKED, actor, now, {"credential": str(number)})
+    return device
+
+
+def rotate_credential(
+    db: RegistryDb, credential: Credential, old_end_at: float, *, actor: str, now: float
+) -> tuple[Credential, int]:
+    """Give a device a new credential, and let all that it had hold until `old_end_at` at most.
+
+    Returns:
+        The new credential with its number, and how many older ones end.
+
+    Raises:
+        NotFound: when there is no such device.
+        Conflict: when the key is registered to another device, or was revoked.
+    """
+    with db.write() as write:
+        write.require_device(credential.device)
+        ending = write.execute(
+            "UPDATE credential SET expires_at = ?1 WHERE device = ?2 AND is_revoked = 0"
+            " AND (expires_at IS NULL OR expires_at > ?1)",
+            (old_end_at, credential.device),
+        ).rowcount
+        number = write.insert_credential(credential)
+        details = {"credential": str(number), "kind": str(credential.kind), "key": credential.thumbprint}
+        write.note_device(credential.device, Event.CREDENTIAL_ADDED, actor, now, details)
+        if ending:
+            note = {"credentials": str(ending), "at": f"{old_end_at:.0f}"}
+            write.note_audit(Event.CREDENTIAL_EXPIRES, credential.device, actor, now, note)
+    return msgspec.structs.replace(credential, id=number), ending
+
+
+def _device_of(write: RegistryWrite, number: int) -> str:
+    row = write.execute("SELECT device FROM credential WHERE id = ?", (number,)).fetchone()
+    if row is None:
+        raise NotFound(
+            f"there is no credential {number}", fix="lockgate credential list shows all of them with their numbers"
+        )
+    return str(row[0])
