@@ -13,22 +13,27 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import msgspec
 import structlog
 import uvloop
+from cryptography import x509
 
 from lockgate import __version__
 from lockgate.adapters.mqtt.server import MqttDoor
+from lockgate.adapters.mqtt.strangers import end_strangers
 from lockgate.errors import LockgateError
 from lockgate.events import Event
 from lockgate.home import DoorFacts, Home, RunFacts, write_private
 from lockgate.hub import Hub
+from lockgate.hub.silence import Silence, drop_gone
 from lockgate.identity import Authenticator
+from lockgate.identity.x509 import barred_owner
 from lockgate.logs import configure_logging
+from lockgate.model.outcome import Outcome, Traces
 from lockgate.model.principal import Principal
 from lockgate.model.topic import TopicName
 from lockgate.net.context import TlsContexts
@@ -38,7 +43,7 @@ from lockgate.net.partials import Partials
 from lockgate.net.streams import Census
 from lockgate.net.upgrade import UpgradeRules
 from lockgate.net.websocket import WebSocketLink, WebSocketRules
-from lockgate.policy import LAB_DEVICE, PolicyEngine
+from lockgate.policy import PolicyEngine
 from lockgate.registry.journal import Journal
 from lockgate.registry.registry import Registry
 from lockgate.registry.trail import ANCHOR_SUBJECT, anchor
@@ -47,6 +52,7 @@ from lockgate.status import Status, sys_topics
 from lockgate.store.chain import AUDIT
 from lockgate.store.messages_db import MessagesDb
 from lockgate.store.registry_db import Change, ChangeKind
+from lockgate.store.traces import read_kept_publishers
 from lockgate.supervision import Supervisor
 
 log = structlog.get_logger()
@@ -90,8 +96,9 @@ class Gate:
         self._lab_port = lab_port
         self._loop = asyncio.get_running_loop()
         paths = home.server_path, home.server_key_path, home.bundle_path
-        self._contexts = TlsContexts(*paths)
-        self._web_contexts = TlsContexts(*paths, spares_browsers=settings.mqtt.websocket_certificates == "devices")
+        spares_browsers = settings.mqtt.websocket_certificates == "devices"
+        self._contexts = TlsContexts(*paths, is_barred=self._is_barred)
+        self._web_contexts = TlsContexts(*paths, spares_browsers, self._is_barred)
         home.bring_up_to_date()
         self._registry_db = home.registry(read_only=True)
         self._registry = Registry(self._registry_db)
@@ -110,6 +117,14 @@ class Gate:
             log.warning(Event.STORE_CREATED, path=str(home.messages_path), warning="no sessions, no retained messages")
         self._authenticator = Authenticator(self._registry, settings.identity)
         self._hub = Hub(PolicyEngine(self._registry), self._store, settings.hub, self._report, self._journal.dropped)
+        self._silence = Silence(
+            self._hub,
+            self._store,
+            self._registry,
+            self._authenticator.verdict,
+            settings.hub.retained_of_revoked == "clear",
+            read_kept_publishers(home.messages_path),
+        )
         self._workers = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="lockgate-hash")
         mqtt = settings.mqtt
         self._partials = Partials(mqtt.max_partial_bytes, mqtt.packet_deadline_seconds, self._loop.time)
@@ -129,9 +144,7 @@ class Gate:
         Raises:
             LockgateError: when a door cannot be opened.
         """
-        now = time.time()
-        self._hub.restore(self._store.load(), self._store.retained(), now)
-        self._drop_orphans(now)
+        self._restore(time.time())
         try:
             await self._open_doors()
             gc.collect()
@@ -219,8 +232,11 @@ class Gate:
 
     def _poll(self) -> None:
         changes = self._registry.poll()
-        for change in changes:
-            self._apply(change)
+        # All of them are in the registry by now: the last word on each name is the one that is applied, and reported.
+        latest = {(change.kind, change.name): change for change in changes}
+        outcomes = [outcome for change in latest.values() if (outcome := self._apply(change)) is not None]
+        if outcomes:
+            self._store.save_outcomes(self._end_strangers(outcomes))
 
     def _handle_timers(self) -> None:
         self._hub.handle_timer(time.time())
@@ -274,8 +290,17 @@ class Gate:
 
     # Changes
 
-    def _apply(self, change: Change) -> None:
-        """Bring one change of the registry to the live sessions."""
+    def _restore(self, now: float) -> None:
+        """Put back what the store kept, but nothing of those that were revoked or removed while no hub ran."""
+        clears = self._settings.hub.retained_of_revoked == "clear"
+        kept = read_kept_publishers(self._home.messages_path)
+        found = drop_gone(self._store, self._store.load(), self._store.retained(), self._registry, clears, kept)
+        self._hub.restore(found.sessions, found.retained, now)
+        total = sum(found.dropped.values(), Traces())
+        self._store.save_outcomes([Outcome(self._registry.sequence, "", now, "", total)])
+
+    def _apply(self, change: Change) -> Outcome | None:
+        """Bring one change of the registry to the live sessions; give what became of who is no longer welcome."""
         log.debug(Event.CHANGE_APPLIED, kind=change.kind, name=change.name)
         if change.kind == ChangeKind.SERVER_CERTIFICATE:
             try:
@@ -283,33 +308,23 @@ class Gate:
                 self._web_contexts.reload()
             except LockgateError as error:
                 log.error(Event.UNEXPECTED_ERROR, error=str(error), fix=error.fix)
+        elif change.kind in (ChangeKind.CLEAR_RETAINED, ChangeKind.KEEP_RETAINED):
+            self._silence.choose(change.name, change.kind == ChangeKind.CLEAR_RETAINED)
         elif change.kind == ChangeKind.DEVICE:
-            self._check_device(change.name, time.time())
+            outcome = self._silence.apply(change.sequence, change.name, time.time())
+            return outcome and msgspec.structs.replace(outcome, at=time.time())
+        return None
 
-    def _check_device(self, device: str, now: float) -> None:
-        """End the connections of a device that no longer is who it was; drop what a revoked one left behind."""
-        for session in self._hub.sessions_of(device):
-            verdict = self._authenticator.verdict(session.principal, now)
-            if verdict is None:
-                continue
-            if self._is_gone(session.principal):
-                self._hub.end_session(session, now, verdict)
-            else:
-                self._hub.disconnect(session, verdict, now)
+    def _end_strangers(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
+        """End the connections that TLS let in by keys that are no longer good; count them with the changes."""
+        ended = end_strangers(self._mqtt.connections, partial(barred_owner, self._registry))
+        return [
+            msgspec.structs.replace(outcome, found=outcome.found + Traces(connections=ended.pop(outcome.device, 0)))
+            for outcome in outcomes
+        ]
 
-    def _drop_orphans(self, now: float) -> None:
-        """Drop stored sessions whose device was removed or revoked while the hub was down."""
-        for session in list(self._hub.sessions.values()):
-            if self._is_gone(session.principal):
-                self._hub.end_session(session, now)
-
-    def _is_gone(self, principal: Principal) -> bool:
-        if principal.device == LAB_DEVICE:
-            return False
-        device = self._registry.device(principal.device)
-        return device is None or not any(
-            c.id == principal.credential_id and not c.is_revoked for c in device.credentials
-        )
+    def _is_barred(self, certificate: x509.Certificate) -> bool:
+        return bool(barred_owner(self._registry, certificate))
 
     # From other threads and rooms
 

@@ -69,6 +69,18 @@ class NotAuthorized(LockgateError):
     default_step = Step.POLICY
 
 
+class ShutOut(NotAuthorized):
+    """Somebody decided that this device, or this credential, is no longer welcome: blocked, revoked or removed."""
+
+    default_reason = "shut out"
+
+
+class ProofExpired(AuthenticationFailed):
+    """The proof was good, and its time is up: a token, a certificate or a credential has expired."""
+
+    default_reason = "credential expired"
+
+
 class TopicNameInvalid(LockgateError):
     """The topic name breaks the rules for names."""
 

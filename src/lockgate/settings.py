@@ -95,6 +95,8 @@ class HubSettings(_Section, frozen=True):
     """How many topics may hold a retained message."""
     max_retained_bytes: Count = 536_870_912
     """How much memory the retained messages may take, about."""
+    retained_of_revoked: Literal["clear", "keep"] = "clear"
+    """What becomes of the retained messages of a device that is revoked or removed; a command can say otherwise."""
     max_messages_per_second: Annotated[float, Meta(ge=0, le=1e9)] = 10_000.0
     """How many packets one device may send on all its connections (acknowledgements are free); 0 is no limit."""
     max_bytes_per_second: Annotated[float, Meta(ge=0, le=1e12)] = 16_777_216.0

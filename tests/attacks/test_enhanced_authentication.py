@@ -193,7 +193,7 @@ def test_an_unfinished_reauthentication_does_not_hold_the_old_proof_open(hub: Pl
     renews(client, None)
     asked(client)
     hub.passes(3661)
-    assert ended(client) == ReasonCode.NOT_AUTHORIZED
+    assert ended(client) == ReasonCode.MAXIMUM_CONNECT_TIME
 
 
 def test_a_stranger_who_stops_midway_is_closed_at_the_deadline_and_leaves_nothing(hub: Playbook) -> None:

@@ -63,14 +63,14 @@ def test_retained_messages_are_bounded_in_bytes(
     assert not keeps(0, b"y" * BOUND_BYTES)
     for number in range(kept):
         assert keeps(number, b"")
-    assert hub._retained._bytes == 0
+    assert hub.retained._bytes == 0
     assert keeps(199, payload or b"x")
 
 
 def test_what_was_kept_before_a_restart_is_kept_when_the_bounds_are_lower_now(target: Target) -> None:
     hub = bounded(target, max_retained_messages=1, max_retained_bytes=1)
     hub.restore([], [Message(topic_name(f"a/{number}"), b"x", retain=True) for number in range(3)], NOW)
-    assert len(hub._retained) == 3
+    assert len(hub.retained) == 3
     office = target.registry.principal("sensor")
     assert isinstance(hub.publish(office, Message(topic_name("devices/sensor/x"), b"x", retain=True)), QuotaExceeded)
 

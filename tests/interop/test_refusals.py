@@ -129,9 +129,9 @@ IMPOSTORS = {
     "blocked device with its password": Impostor(
         lambda cast: cast.login("blocked-password"), "device blocked", NOT_AUTHORIZED, "policy"
     ),
-    "revoked certificate": Impostor(lambda cast: cast.login("revoked-x509"), "credential revoked"),
-    "revoked password": Impostor(lambda cast: cast.login("revoked-password"), "credential revoked"),
-    "token by a revoked key": Impostor(lambda cast: cast.login("revoked-jwt"), "credential revoked"),
+    "revoked certificate": Impostor(lambda cast: cast.login("revoked-x509"), "credential revoked", NOT_AUTHORIZED),
+    "revoked password": Impostor(lambda cast: cast.login("revoked-password"), "credential revoked", NOT_AUTHORIZED),
+    "token by a revoked key": Impostor(lambda cast: cast.login("revoked-jwt"), "credential revoked", NOT_AUTHORIZED),
     "wrong password": Impostor(
         lambda cast: cast.login("password").but(password="not-its-password"), "bad user name or password"
     ),

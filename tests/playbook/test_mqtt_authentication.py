@@ -222,7 +222,7 @@ def test_a_fresh_token_prolongs_the_session_without_a_reconnect(hub: Playbook) -
     hub.passes(100)
     sensor.publishes("a").gets_publish("a")
     hub.passes(60)
-    assert ended(sensor) == ReasonCode.NOT_AUTHORIZED
+    assert ended(sensor) == ReasonCode.MAXIMUM_CONNECT_TIME
     assert sensor.reasons[0].startswith("token expired (reference ")
 
 
@@ -237,7 +237,7 @@ def test_a_token_that_ends_sooner_ends_the_session_sooner(hub: Playbook) -> None
     sensor = by_token(hub, 600)
     sensor.sends(anew(fresh(10), JWT)).gets(Auth(0, said(None, JWT)))
     hub.passes(70)
-    assert ended(sensor) == ReasonCode.NOT_AUTHORIZED
+    assert ended(sensor) == ReasonCode.MAXIMUM_CONNECT_TIME
 
 
 def test_scram_proves_anew_while_messages_flow(hub: Playbook) -> None:
@@ -271,7 +271,7 @@ def test_who_is_shut_out_meanwhile_cannot_prolong(
         registry.change("sensor", **change)
     else:
         registry.change_credentials("sensor", is_revoked=True)
-    assert ended(sensor.sends(anew(fresh(100), JWT))) == ReasonCode.NOT_AUTHORIZED
+    assert ended(sensor.sends(anew(fresh(100), JWT))) == ReasonCode.ADMINISTRATIVE_ACTION
     assert sensor.reasons[0].startswith(reason)
 
 

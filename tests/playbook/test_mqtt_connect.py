@@ -23,7 +23,15 @@ from lockgate.adapters.mqtt.packets import (
     SubscriptionRequest,
     WillPacket,
 )
-from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, QuotaExceeded, RateExceeded, Unavailable
+from lockgate.errors import (
+    AuthenticationFailed,
+    LockgateError,
+    NotAuthorized,
+    QuotaExceeded,
+    RateExceeded,
+    ShutOut,
+    Unavailable,
+)
 from lockgate.model.topic import topic_name
 from lockgate.settings import HubSettings, IdentitySettings, MqttSettings, Settings
 from tests.support.playbook import START, Playbook
@@ -236,7 +244,7 @@ def test_the_connection_ends_when_the_token_does() -> None:
     hub.passes(59.9)
     client.is_open()
     hub.passes(0.1)
-    client.gets(Disconnect(ReasonCode.NOT_AUTHORIZED)).is_closed()
+    client.gets(Disconnect(ReasonCode.MAXIMUM_CONNECT_TIME)).is_closed()
     (reason,) = client.reasons
     assert reason == f"credential expired (reference {hub.refusals()[-1].reference})"
     assert "sensor" in hub.hub.sessions, "the session itself waits for a fresh token"
@@ -245,7 +253,7 @@ def test_the_connection_ends_when_the_token_does() -> None:
     hub.passes(59)
     again.is_open()
     hub.passes(2)
-    again.gets(Disconnect(ReasonCode.NOT_AUTHORIZED)).is_closed()
+    again.gets(Disconnect(ReasonCode.MAXIMUM_CONNECT_TIME)).is_closed()
 
 
 def test_when_the_hub_stops_each_client_is_told() -> None:
@@ -434,3 +442,14 @@ def test_a_client_with_a_wrong_credential_is_not_sent_elsewhere() -> None:
 def test_a_client_that_takes_no_connack_as_large_as_it_must_be_is_refused() -> None:
     client = Playbook().link().sends(Connect(V5, "sensor", properties=Properties(maximum_packet_size=10)))
     client.gets(Connack(ReasonCode.PACKET_TOO_LARGE)).is_closed()
+
+
+def test_who_is_shut_out_while_it_does_not_read_hears_no_more_of_what_waits_to_be_sent() -> None:
+    hub = Playbook()
+    for client_id, unsent in (("slow", 100_000), ("quick", 10)):
+        client = hub.client(client_id)
+        client.wire.unsent_bytes = unsent
+        client.handler.end(ShutOut("blocked", reason="device blocked"))
+        hub.loop.run()
+        assert client.wire.is_aborted is (client_id == "slow")
+        assert [type(packet) for packet in client.packets()] == ([] if client_id == "slow" else [Disconnect])

@@ -46,6 +46,7 @@ class FakeStore:
         self.released: set[tuple[str, int]] = set()
         self.incoming: set[tuple[str, int]] = set()
         self.retained: dict[str, Message] = {}
+        self.kept_publishers: set[str] = set()
         self.transactions: list[list[str]] = []
         self._open: list[str] | None = None
 
@@ -144,6 +145,10 @@ class FakeStore:
     def clear_retained(self, topic: str, /) -> int:
         self.retained.pop(topic, None)
         return self._wrote("retained")
+
+    def keep_publisher(self, device: str, is_kept: bool, /) -> int:
+        (self.kept_publishers.add if is_kept else self.kept_publishers.discard)(device)
+        return self._wrote("kept publisher")
 
     def _wrote(self, what: str) -> int:
         if self._open is not None:

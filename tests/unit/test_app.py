@@ -12,12 +12,18 @@ from lockgate.app import Gate
 from lockgate.errors import LockgateError
 from lockgate.events import Event
 from lockgate.home import Home
-from lockgate.hub import Session
+from lockgate.hub import Hub, Session
+from lockgate.model.message import Message
+from lockgate.model.outcome import Traces
 from lockgate.model.principal import Principal
-from lockgate.policy import LAB_DEVICE
+from lockgate.model.topic import TopicName
+from lockgate.policy import PolicyEngine
 from lockgate.registry.registrar import Registrar
 from lockgate.registry.trail import Trail
-from lockgate.store.registry_db import RegistryDb
+from lockgate.settings import HubSettings
+from lockgate.store.messages_db import MessagesDb
+from lockgate.store.registry_db import ChangeKind, RegistryDb
+from lockgate.store.traces import read_outcomes
 from tests.support.fakes import FakeOutlet
 from tests.support.registry import NOW, OTHER_EC_KEY, es256
 
@@ -108,18 +114,49 @@ def test_changes_that_leave_a_device_as_good_as_it_was_end_nothing(
     assert session.outlet is outlet
 
 
-def test_sessions_whose_device_went_while_the_hub_was_down_are_dropped_at_the_start(
-    gate: Gate, db: RegistryDb, registrar: Registrar
+def test_nothing_of_a_device_that_went_while_the_hub_was_down_comes_back_and_that_is_told(
+    home: Home, gate: Gate, db: RegistryDb, registrar: Registrar
 ) -> None:
     session, outlet = connected(gate, db)
+    message = Message(TopicName("devices/sensor/x"), b"x", 1, True, publisher="sensor")
+    gate._hub.publish(session.principal, message)
     gate._hub.close_session(session, outlet, False, NOW)
-    lab = gate._hub.open_session(Principal(LAB_DEVICE, "lab/x", "lab"), FakeOutlet(), False, 60.0, None, 1, NOW).session
-    gate._drop_orphans(NOW)
-    assert set(gate._hub.sessions) == {"sensor", "lab/x"}
+    gate._store.close()
     registrar.revoke("sensor")
     gate._registry.poll()
-    gate._drop_orphans(NOW)
-    assert gate._hub.sessions == {"lab/x": lab}
+    gate._store = MessagesDb(home.messages_path)
+    gate._hub = Hub(PolicyEngine(gate._registry), gate._store, HubSettings(), gate._report)
+    gate._restore(NOW)
+    assert (gate._hub.sessions, gate._hub.retained_count) == ({}, 0)
+    gate._store.flush()
+    (outcome,) = read_outcomes(home.messages_path, 0)
+    assert (outcome.sequence, outcome.device) == (db.last_sequence, "")
+    assert outcome.ended == Traces(sessions=1, retained=1)
+
+
+def test_what_became_of_a_change_is_told_with_its_number(
+    home: Home, gate: Gate, db: RegistryDb, registrar: Registrar
+) -> None:
+    connected(gate, db)
+    registrar.join("sensor", "floor1")
+    registrar.block("sensor")
+    gate._poll()
+    gate._store.flush()
+    (outcome,) = read_outcomes(home.messages_path, 1)
+    assert (outcome.sequence, outcome.device, outcome.reason) == (db.last_sequence, "sensor", "device blocked")
+    assert (outcome.ended, outcome.remaining) == (Traces(connections=1), Traces(sessions=1))
+
+
+def test_a_choice_for_retained_messages_comes_before_the_revocation(
+    gate: Gate, db: RegistryDb, registrar: Registrar
+) -> None:
+    session, _ = connected(gate, db)
+    topic = TopicName("devices/sensor/x")
+    gate._hub.publish(session.principal, Message(topic, b"x", 1, True, publisher="sensor"))
+    db.note_change(ChangeKind.KEEP_RETAINED, "sensor", actor="anna", now=NOW, event=Event.DEVICE_REVOKED)
+    registrar.revoke("sensor")
+    gate._poll()
+    assert gate._hub.retained.published_by("sensor") == [topic]
 
 
 def test_a_new_server_certificate_is_taken_up_and_a_broken_one_is_not(gate: Gate, home: Home) -> None:

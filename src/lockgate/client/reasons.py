@@ -30,6 +30,7 @@ _ERRORS: dict[int, type[LockgateError]] = {
     ReasonCode.NOT_AUTHORIZED: NotAuthorized,
     ReasonCode.BANNED: NotAuthorized,
     ReasonCode.ADMINISTRATIVE_ACTION: NotAuthorized,
+    ReasonCode.MAXIMUM_CONNECT_TIME: AuthenticationFailed,
     ReasonCode.SERVER_UNAVAILABLE: Unavailable,
     ReasonCode.SERVER_BUSY: Unavailable,
     ReasonCode.SERVER_SHUTTING_DOWN: Unavailable,

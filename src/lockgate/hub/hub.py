@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from lockgate.errors import (
-    AuthenticationFailed,
     LockgateError,
     NotAuthorized,
+    ProofExpired,
     QuotaExceeded,
     SessionTakenOver,
     TopicFilterInvalid,
@@ -114,8 +114,8 @@ class Hub:
         self._trie = Trie()
         self._stock = Stock(settings.max_subscription_bytes_per_device)
         self._memory = Memory(policy, self._trie)
-        self._retained = Retained(settings.max_retained_messages, settings.max_retained_bytes)
-        self._replays = Replays(policy, self._retained, lambda principal, work: self.charge(principal, work))
+        self.retained = Retained(settings.max_retained_messages, settings.max_retained_bytes)
+        self._replays = Replays(policy, self.retained, lambda principal, work: self.charge(principal, work))
         self._timers = Timers()
         self.sessions: dict[str, Session] = {}
         self._by_device: dict[str, dict[Session, None]] = {}
@@ -280,7 +280,7 @@ class Hub:
     @property
     def retained_count(self) -> int:
         """Give the number of topics with a retained message."""
-        return len(self._retained)
+        return len(self.retained)
 
     # Sessions
 
@@ -398,7 +398,7 @@ class Hub:
         """Put back what the store kept through a restart. Sessions that were connected count as lost now."""
         for message in retained:
             if message.expires_at is None or message.expires_at > now:
-                self._retained.put_back(message)
+                self.retained.put_back(message)
             else:
                 self._store.clear_retained(message.topic)
         restored: list[tuple[Session, float]] = []
@@ -439,21 +439,21 @@ class Hub:
 
     def clear_expired(self, now: float) -> None:
         """Drop retained messages that have expired. Called now and then: `match` already hides them."""
-        for topic in self._retained.expired(now):
-            self._retained.clear(topic)
+        for topic in self.retained.expired(now):
+            self.retained.clear(topic)
             self._store.clear_retained(topic)
 
     # Helpers
 
     def _retain(self, message: Message) -> int:
         if message.payload:
-            self._retained.keep(message)
+            self.retained.keep(message)
             if message.topic.startswith(_SYS):  # the hub says it anew after a start
                 return 0
             return self._store.keep_retained(message)
         # [MQTT-3.3.1-6]: an empty payload clears the topic, and is itself not kept.
         # The clearing before this one may still be on its way to the disk: whoever is promised it waits as well.
-        return self._store.clear_retained(message.topic) if self._retained.clear(message.topic) or message.qos else 0
+        return self._store.clear_retained(message.topic) if self.retained.clear(message.topic) or message.qos else 0
 
     def _hand_over(self, session: Session) -> None:
         """Give what came by a share, to a session whose connection ended, to members that are connected.
@@ -583,9 +583,9 @@ def _deliver(member: Target, message: Message, share: str) -> int:
     return member.session.deliver(message, qos, is_retained, member.identifiers, share)
 
 
-def _proof_ended(principal: Principal) -> AuthenticationFailed:
+def _proof_ended(principal: Principal) -> ProofExpired:
     what = "token" if principal.auth.startswith("jwt") else "credential"
-    return AuthenticationFailed(
+    return ProofExpired(
         f"the {what} with which {principal.client_id} connected has expired",
         reason=f"{what} expired",
         fix=f"connect again with a fresh {what}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lockgate.errors import QuotaExceeded
 from lockgate.model.message import Message, size_of
+from lockgate.model.topic import TopicName
 
 LEVEL_BYTES = 256
 """What a level of a topic takes that no other topic shares, about."""
@@ -24,6 +25,7 @@ class Retained:
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self._root = RetainedNode()
+        self._by_publisher: dict[str, dict[TopicName, None]] = {}
         self._count = 0
         self._bytes = 0
         self._max_messages = max_messages
@@ -71,7 +73,9 @@ class Retained:
         if node.message is None:
             self._count += 1
         else:
+            self._forget_publisher(node.message)
             self._bytes -= _bytes_of(node.message)
+        self._by_publisher.setdefault(message.publisher, {})[message.topic] = None
         self._bytes += _bytes_of(message)
         node.message = message
 
@@ -87,6 +91,7 @@ class Retained:
             node = child
         if node.message is None:
             return False
+        self._forget_publisher(node.message)
         self._bytes -= _bytes_of(node.message)
         node.message = None
         self._count -= 1
@@ -108,6 +113,16 @@ class Retained:
         found: list[Message] = []
         _gather_all(self._root, found)
         return [m.topic for m in found if m.expires_at is not None and m.expires_at <= now]
+
+    def published_by(self, device: str) -> list[TopicName]:
+        """Give the topics whose retained message a device published."""
+        return list(self._by_publisher.get(device, ()))
+
+    def _forget_publisher(self, message: Message) -> None:
+        topics = self._by_publisher[message.publisher]
+        del topics[message.topic]
+        if not topics:
+            del self._by_publisher[message.publisher]
 
     def _find(self, levels: list[str]) -> Message | None:
         node = self._root

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 
-from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, Step
+from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, ProofExpired, ShutOut, Step
 from lockgate.identity.credentials import Credentials, DeviceSource, Proof, shown_name
 from lockgate.identity.exchange import JWT, METHODS, Exchange, Prover, TokenProver
 from lockgate.identity.jwt import TokenVerifier, looks_like_token
@@ -129,14 +129,14 @@ def standing(device: Device, credential: Credential, now: float) -> LockgateErro
     if credential.is_revoked:
         return _revoked(device.name)
     if credential.expires_at is not None and credential.expires_at <= now:
-        return AuthenticationFailed(
+        return ProofExpired(
             f"the credential {credential.id} of {device.name} has expired",
             reason="credential expired",
             fix=f"lockgate device rotate {device.name} --out DIR gives it a new one",
             evidence={"device": device.name, "credential": str(credential.id)},
         )
     if device.is_blocked:
-        return NotAuthorized(
+        return ShutOut(
             f"{device.name} is blocked",
             reason="device blocked",
             fix=f"lockgate device unblock {device.name}",
@@ -144,7 +144,7 @@ def standing(device: Device, credential: Credential, now: float) -> LockgateErro
         )
     if device.is_shut_out:
         group = device.blocked_groups[0]
-        return NotAuthorized(
+        return ShutOut(
             f"{device.name} is in the group {group}, which is blocked",
             reason="group blocked",
             fix=f"lockgate group unblock {group}",
@@ -190,20 +190,22 @@ def _check_client_id(device: Device, client_id: str) -> None:
         )
 
 
-def _unknown(device: str) -> AuthenticationFailed:
-    return AuthenticationFailed(
+def _unknown(device: str) -> ShutOut:
+    return ShutOut(
         f"no device {device!r} is registered",
         reason="device not registered",
         fix=f"lockgate device add {device} --auth KIND --out DIR",
+        step=Step.CREDENTIAL,
         evidence={"device": device},
     )
 
 
-def _revoked(device: str) -> AuthenticationFailed:
-    return AuthenticationFailed(
+def _revoked(device: str) -> ShutOut:
+    return ShutOut(
         f"the credential of {device} was revoked",
         reason="credential revoked",
         fix=f"lockgate device rotate {device} --out DIR gives it a new key",
+        step=Step.CREDENTIAL,
         evidence={"device": device},
     )
 

@@ -44,3 +44,17 @@ def verify_certificate(devices: DeviceSource, certificate: x509.Certificate) -> 
             evidence=evidence,
         )
     return credential, certificate.not_valid_after_utc.timestamp()
+
+
+def barred_owner(devices: DeviceSource, certificate: x509.Certificate) -> str:
+    """Give whose certificate it was when its key is no longer good: revoked, or registered to nobody; "" when it is.
+
+    For connections that TLS let in by an earlier look at the certificate. Who is merely blocked is told at CONNECT.
+    """
+    try:
+        credential = devices.credential_by_thumbprint(certificate_thumbprint(certificate))
+    except InvalidSettings:
+        credential = None
+    if credential is not None and not credential.is_revoked:
+        return ""
+    return device_name_of(certificate) or "nobody"

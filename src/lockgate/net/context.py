@@ -9,6 +9,7 @@ them. No session rests in the server's memory. Docs: ADR 0002.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography import x509
@@ -37,10 +38,14 @@ _ALPN_HTTP = b"http/1.1"  # RFC 7301 section 6
 _PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
 
+IsBarred = Callable[[x509.Certificate], bool]
+"""Says whether a client's certificate, once verified, is good no longer: its key was revoked, or is nobody's by now."""
+
+
 class TlsContext:
     """One server certificate with its rules, ready for handshakes; it never changes."""
 
-    __slots__ = ("certificate", "covered_names", "engine", "valid_from", "valid_until")
+    __slots__ = ("certificate", "covered_names", "engine", "is_barred", "valid_from", "valid_until")
 
     def __init__(
         self,
@@ -53,6 +58,7 @@ class TlsContext:
         self.covered_names = names_of(chain[0])
         self.valid_from = max(each.not_valid_before_utc for each in chain)
         self.valid_until = min(each.not_valid_after_utc for each in chain)
+        self.is_barred: IsBarred | None = None
         self.engine = _engine_context(chain, key, authorities)
         if spares_browsers:
             self.engine.set_alpn_select_callback(_spare_browser)
@@ -68,14 +74,22 @@ class TlsContexts:
 
     Args:
         spares_browsers: do not ask clients that offer HTTP in the handshake (ALPN) for a certificate.
+        is_barred: asked about the certificate of each client that resumes a session.
     """
 
     def __init__(
-        self, certificate_path: Path, key_path: Path, authorities_path: Path, spares_browsers: bool = False
+        self,
+        certificate_path: Path,
+        key_path: Path,
+        authorities_path: Path,
+        spares_browsers: bool = False,
+        is_barred: IsBarred | None = None,
     ) -> None:
         self._paths = certificate_path, key_path, authorities_path
         self._spares_browsers = spares_browsers
-        self.current = load_context(*self._paths, spares_browsers)
+        self._is_barred = is_barred
+        self.current: TlsContext
+        self.reload()
 
     def reload(self) -> None:
         """Read the files again; live connections keep the context that they were made with.
@@ -83,7 +97,9 @@ class TlsContexts:
         Raises:
             InvalidSettings: when a file cannot be used; the current context then stays.
         """
-        self.current = load_context(*self._paths, self._spares_browsers)
+        context = load_context(*self._paths, self._spares_browsers)
+        context.is_barred = self._is_barred
+        self.current = context
 
 
 def load_context(

@@ -25,6 +25,7 @@ class TlsReason(StrEnum):
     """The stable words: logged, counted and shown by `lockgate why`."""
 
     CERTIFICATE_EXPIRED = "certificate expired"
+    CERTIFICATE_REVOKED = "certificate revoked"
     CERTIFICATE_NOT_YET_VALID = "certificate not yet valid"
     UNKNOWN_ISSUER = "unknown issuer"
     SELF_SIGNED = "self-signed certificate"
@@ -99,15 +100,18 @@ class CertificateVerdict:
 
 
 # OpenSSL's X509_V_ERR_* numbers (x509_vfy.h): part of its stable interface.
+EXPIRED = 10
+REVOKED = 23
 _CERTIFICATE_REASONS = {
     2: TlsReason.UNKNOWN_ISSUER,  # unable to get issuer certificate
     7: TlsReason.BAD_SIGNATURE,
     9: TlsReason.CERTIFICATE_NOT_YET_VALID,
-    10: TlsReason.CERTIFICATE_EXPIRED,
+    EXPIRED: TlsReason.CERTIFICATE_EXPIRED,
     18: TlsReason.SELF_SIGNED,
     19: TlsReason.UNKNOWN_ISSUER,  # the chain ends in a root that is not ours
     20: TlsReason.UNKNOWN_ISSUER,
     21: TlsReason.UNKNOWN_ISSUER,
+    REVOKED: TlsReason.CERTIFICATE_REVOKED,
     24: TlsReason.WRONG_PURPOSE,  # issued by a certificate that is no CA
     26: TlsReason.WRONG_PURPOSE,
     66: TlsReason.KEY_TOO_WEAK,
@@ -215,6 +219,7 @@ def _certificate_advice(reason: TlsReason, whose: str, verdict: CertificateVerdi
     if reason is TlsReason.CERTIFICATE_NOT_YET_VALID and certificate:
         return _clock_advice(whose, "becomes valid", "from now", certificate.not_valid_before_utc)
     sentences = {
+        TlsReason.CERTIFICATE_REVOKED: (f"{whose} was revoked, or its key is registered to nobody", _ISSUE_ANOTHER),
         TlsReason.UNKNOWN_ISSUER: (f"{whose} was issued by {issuer}, which this hub does not trust", _ISSUE_ANOTHER),
         TlsReason.SELF_SIGNED: (f"{whose} is signed by itself, not by a CA that this hub trusts", _ISSUE_ANOTHER),
         TlsReason.WRONG_PURPOSE: (

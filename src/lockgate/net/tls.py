@@ -25,6 +25,8 @@ from OpenSSL import SSL
 
 from lockgate.net.context import TlsContext
 from lockgate.net.failures import (
+    EXPIRED,
+    REVOKED,
     CertificateVerdict,
     Shown,
     TlsFailure,
@@ -226,23 +228,31 @@ class TlsStream:
         self._state = _State.ESTABLISHED
         self._is_handshake_done = True
         self._engine.set_app_data(None)
-        self._refuse_outlived_certificate()
+        self._check_resumed_certificate()
         unsent, self._unsent = self._unsent, []
         self._unsent_bytes = 0
         for plaintext in unsent:
             self._write(plaintext)
 
-    def _refuse_outlived_certificate(self) -> None:
+    def _check_resumed_certificate(self) -> None:
         # A resumed session brings the certificate of its first handshake along without another look (RFC 8446
-        # section 4.6.1 leaves that to the application): it may have expired since.
+        # section 4.6.1 leaves that to the application): it may have expired since, or have been revoked.
         if _session_reused(self._engine._ssl) == 0:
             return
         certificate = self.peer_certificate()
-        if certificate is not None and certificate.not_valid_after_utc < datetime.now(UTC):
-            self._verdict.error_number, self._verdict.certificate = 10, certificate
-            self.close()
-            self._state = _State.FAILED
-            raise TlsRefused(certificate_failure(self._verdict, self.server_name))
+        if certificate is None:
+            return
+        is_barred = self._context.is_barred
+        if certificate.not_valid_after_utc < datetime.now(UTC):
+            self._refuse_resumed(certificate, EXPIRED)
+        elif is_barred is not None and is_barred(certificate):
+            self._refuse_resumed(certificate, REVOKED)
+
+    def _refuse_resumed(self, certificate: x509.Certificate, error_number: int) -> None:
+        self._verdict.error_number, self._verdict.certificate = error_number, certificate
+        self.close()
+        self._state = _State.FAILED
+        raise TlsRefused(certificate_failure(self._verdict, self.server_name))
 
     def _read_plaintext(self) -> bytes:
         plaintext = b""

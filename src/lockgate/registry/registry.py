@@ -47,6 +47,11 @@ class Registry:
         """A number that moves whenever changes were applied."""
         return self._epoch
 
+    @property
+    def sequence(self) -> int:
+        """The number of the last change that is in here."""
+        return self._sequence
+
     def device(self, name: str, /) -> Device | None:
         """Find a device by name."""
         return self._devices.get(name)

@@ -16,12 +16,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from lockgate.model.message import Message
+from lockgate.model.outcome import Outcome
 from lockgate.model.refusal import Refusal
 from lockgate.model.session import SessionRecord, Subscription
 from lockgate.store import chain
 from lockgate.store.rows import execute_rows
 
 MAX_REFUSALS = 10_000
+MAX_OUTCOMES = 20_000
 MESSAGE_COLUMNS = "topic, payload, qos, retain, properties, expires_at, publisher"
 DELIVERY_COLUMNS = "sequence, session, tag, message, qos, is_retained, identifiers, share"
 TAG_BITS = 16
@@ -47,6 +49,8 @@ class Batch:
         self.released: set[int] = set()
         self.incoming: dict[int, bool | None] = {}
         self.retained: dict[str, Message | None] = {}
+        self.kept_publishers: dict[str, bool | None] = {}
+        self.outcomes: dict[tuple[int, str], Outcome] = {}
         self.refusals: dict[str, Refusal] = {}
         self.seen: dict[tuple[str, str], tuple[float, str]] = {}
         self.security_events: list[tuple[float, str, str, dict[str, str]]] = []
@@ -57,6 +61,7 @@ class Batch:
         self._write_messages(connection)
         self._write_deliveries(connection)
         self._write_retained(connection)
+        self._write_outcomes(connection)
         self._write_reports(connection)
 
     def _write_sessions(self, connection: sqlite3.Connection) -> None:
@@ -92,6 +97,19 @@ class Batch:
         _drop(connection, "retained", "topic", _dropped(self.retained))
         rows = _kept(self.retained, lambda _, message: _summed(_message_row(message)))
         execute_rows(connection, f"INSERT OR REPLACE INTO retained ({MESSAGE_COLUMNS}, checksum)", rows)
+
+    def _write_outcomes(self, connection: sqlite3.Connection) -> None:
+        _drop(connection, "kept_publisher", "device", _dropped(self.kept_publishers))
+        kept = _kept(self.kept_publishers, lambda device, _: (device,))
+        execute_rows(connection, "INSERT OR IGNORE INTO kept_publisher (device)", kept)
+        if self.outcomes:
+            outcomes = [(*key, _pack(outcome)) for key, outcome in self.outcomes.items()]
+            execute_rows(connection, "INSERT OR REPLACE INTO outcome (sequence, device, body)", outcomes)
+            connection.execute(
+                "DELETE FROM outcome WHERE sequence <"
+                " (SELECT sequence FROM outcome ORDER BY sequence DESC LIMIT 1 OFFSET ?)",
+                (MAX_OUTCOMES,),
+            )
 
     def _write_reports(self, connection: sqlite3.Connection) -> None:
         if self.refusals:

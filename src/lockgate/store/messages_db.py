@@ -22,6 +22,7 @@ from typing import Literal
 
 from lockgate.errors import NotFound
 from lockgate.model.message import Message, size_of
+from lockgate.model.outcome import Outcome
 from lockgate.model.refusal import Refusal
 from lockgate.model.session import SessionRecord, StoredSession, Subscription
 from lockgate.store import chain
@@ -236,7 +237,16 @@ class MessagesDb:
             self._committer.batch.retained[topic] = None
             return self._wrote(len(topic))
 
+    def keep_publisher(self, device: str, is_kept: bool, /) -> int:
+        """Note, or forget, that the retained messages of a device stay when it is gone."""
+        return self._report(lambda batch: batch.kept_publishers.update({device: True if is_kept else None}))
+
     # What the gate has to tell
+
+    def save_outcomes(self, outcomes: Iterable[Outcome], /) -> int:
+        """Keep what became of changes, with what they dropped in one commit; the newest 20,000 stay, about."""
+        made = {(outcome.sequence, outcome.device): outcome for outcome in outcomes}
+        return self._report(lambda batch: batch.outcomes.update(made))
 
     def save_refusals(self, refusals: Iterable[Refusal], /) -> int:
         """Keep refusals; one with a known reference replaces it. The newest 10,000 stay."""

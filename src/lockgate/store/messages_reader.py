@@ -89,7 +89,7 @@ def load_sessions(connection: sqlite3.Connection, path: Path) -> list[LoadedSess
 
 def read_retained(path: Path) -> list[Message]:
     """Give the retained messages."""
-    with _reading(path) as connection:
+    with reading(path) as connection:
         if connection is None:
             return []
         rows = _rows(connection, path, "retained", MESSAGE_COLUMNS)
@@ -118,7 +118,7 @@ def read_refusals(
             query += condition
             values.append(value)
     query += " ORDER BY at DESC, reference DESC"
-    with _reading(path) as connection:
+    with reading(path) as connection:
         if connection is None:
             return []
         found = (_unpack(body, Refusal, path) for (body,) in connection.execute(query, values))
@@ -129,7 +129,7 @@ def read_seen(path: Path, device: str | None = None) -> dict[str, dict[str, Seen
     """Give when each device, or one, was last seen: by its name, then by kind ("connect", "message", "error")."""
     query = "SELECT device, kind, at, text FROM seen WHERE ?1 IS NULL OR device = ?1"
     found: defaultdict[str, dict[str, Seen]] = defaultdict(dict)
-    with _reading(path) as connection:
+    with reading(path) as connection:
         if connection is not None:
             for name, kind, at, text in connection.execute(query, (device,)):
                 found[name][kind] = Seen(kind, at, text)
@@ -138,12 +138,13 @@ def read_seen(path: Path, device: str | None = None) -> dict[str, dict[str, Seen
 
 def read_security_events(path: Path, since: float = 0.0) -> list[chain.Record]:
     """Give the security events from the unix second `since` on, oldest first."""
-    with _reading(path) as connection:
+    with reading(path) as connection:
         return [] if connection is None else list(chain.records(connection, chain.SECURITY, since))
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """Give a reading connection to messages.db for a `with` block, None where there is no file yet."""
     if not path.exists():
         yield None
         return

@@ -39,6 +39,9 @@ class ChangeKind(StrEnum):
     GROUP = "group"
     RULE = "rule"
     SERVER_CERTIFICATE = "server-certificate"
+    CLEAR_RETAINED = "clear-retained"
+    """Somebody chose so for the retained messages of the device that is named, which the next change revokes."""
+    KEEP_RETAINED = "keep-retained"
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -204,9 +204,9 @@ def test_after_everybody_left_nothing_is_kept() -> None:
         world.hub.end_session(client, NOW)
         assert not client.queue
     hub = world.hub
-    assert (len(hub._trie), len(hub._retained), hub.sessions) == (0, 0, {})
+    assert (len(hub._trie), len(hub.retained), hub.sessions) == (0, 0, {})
     store = world.store
-    assert not any((hub._trie._root.children, hub._retained._root.children, hub._timers._current))
+    assert not any((hub._trie._root.children, hub.retained._root.children, hub._timers._current))
     assert not any((store.sessions, store.subscriptions, store.deliveries, store.retained))
 
 

@@ -79,3 +79,20 @@ def test_what_the_hub_tells_of_itself_finds_room_when_all_is_full() -> None:
     with pytest.raises(QuotaExceeded):
         full.keep(Message(topic_name("b"), b"x"))
     assert len(full) == 2
+
+
+def published(topic: str, publisher: str) -> Message:
+    return Message(TopicName(topic), b"x", retain=True, publisher=publisher)
+
+
+def test_what_a_device_published_is_known_as_long_as_it_stands() -> None:
+    retained = Retained(100, 1_000_000)
+    retained.keep(published("a", "one"))
+    retained.keep(published("b", "one"))
+    retained.keep(published("b", "two"))
+    assert retained.published_by("one") == ["a"]
+    assert retained.published_by("two") == ["b"]
+    retained.clear("a")
+    assert retained.published_by("one") == []
+    retained.clear("b")
+    assert retained._by_publisher == {}

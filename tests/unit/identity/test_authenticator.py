@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 from scramp import ScramClient
 
-from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, RateExceeded, Step
+from lockgate.errors import (
+    AuthenticationFailed,
+    LockgateError,
+    NotAuthorized,
+    ProofExpired,
+    RateExceeded,
+    ShutOut,
+    Step,
+)
 from lockgate.identity import METHODS, Authenticator, Credentials, Turn
 from lockgate.identity import password as password_room
 from lockgate.model.principal import Principal
@@ -150,8 +158,8 @@ def test_a_revoked_or_expired_credential_is_refused(
 ) -> None:
     registry.change_credentials(shown.client_id, **fields)
     error = refused(identity, shown)
-    assert isinstance(error, AuthenticationFailed)
-    assert error.reason == reason
+    assert isinstance(error, ShutOut if reason == "credential revoked" else ProofExpired)
+    assert (error.reason, error.step) == (reason, Step.CREDENTIAL)
 
 
 @pytest.mark.parametrize("shown", [SENSOR, OFFICE, KETTLE])
@@ -255,7 +263,7 @@ def test_a_credential_that_is_revoked_between_two_rounds_proves_nothing(
     client = ScramClient(["SCRAM-SHA-256"], "lamp", "right")
     client.set_server_first(exchange.respond(client.get_client_first().encode(), NOW).data.decode())
     registry.change_credentials("lamp", is_revoked=True)
-    with pytest.raises(AuthenticationFailed, match="was revoked"):
+    with pytest.raises(ShutOut, match="was revoked"):
         exchange.respond(client.get_client_final().encode(), NOW)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec
 
-from lockgate.errors import AuthenticationFailed
-from lockgate.identity.x509 import verify_certificate
+from lockgate.errors import AuthenticationFailed, InvalidSettings
+from lockgate.identity.x509 import barred_owner, verify_certificate
 from lockgate.pki.authority import Authority
 from tests.support.certificates import self_signed
 from tests.support.registry import EC_KEY, NOW, OTHER_EC_KEY, FakeRegistry, es256, x509_key
@@ -74,3 +74,21 @@ def test_a_weak_key_is_refused_before_it_is_looked_up(registry: FakeRegistry, mo
         verify_certificate(registry, Weak())  # type: ignore[arg-type]
     assert caught.value.reason == "key too weak"
     assert verify_certificate(registry, leaf)
+
+
+def test_a_certificate_is_barred_once_its_key_is_revoked_or_nobodys(registry: FakeRegistry) -> None:
+    leaf = ISSUING.issue_device("office", EC_KEY.public_key(), now=NOW)
+    assert barred_owner(registry, leaf) == ""
+    registry.change_credentials("office", is_revoked=True)
+    assert barred_owner(registry, leaf) == "office"
+    registry.remove("office")
+    assert barred_owner(registry, leaf) == "office"
+
+
+def test_a_certificate_that_nobody_could_use_is_barred(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_certificate: object) -> str:
+        raise InvalidSettings("too weak")
+
+    monkeypatch.setattr("lockgate.identity.x509.certificate_thumbprint", refuse)
+    assert barred_owner(registry, ISSUING.issue_device("office", EC_KEY.public_key(), now=NOW)) == "office"
+    assert barred_owner(registry, self_signed("office").certificate) == "nobody"

@@ -93,10 +93,10 @@ def test_error_without_a_reason_is_still_a_failure() -> None:
 
 def test_certificate_error_that_we_have_no_word_for_keeps_its_number() -> None:
     verdict = CertificateVerdict()
-    verdict.error_number = 23
+    verdict.error_number = 50
     failure = certificate_failure(verdict, None)
     assert failure.reason is TlsReason.CERTIFICATE_REFUSED
-    assert "23" in failure.message
+    assert "50" in failure.message
 
 
 def test_leaving_without_a_byte_looks_like_a_port_check() -> None:

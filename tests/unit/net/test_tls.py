@@ -286,6 +286,24 @@ def test_resumption_does_not_outlive_the_certificate(monkeypatch: pytest.MonkeyP
     assert again.stream.peer_certificate() is None
 
 
+@pytest.mark.requirement("T13")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_ticket_of_a_device_that_was_revoked_since_opens_nothing(version: ssl.TLSVersion) -> None:
+    server, device = server_context(HUB_CA), HUB_CA.issue()
+    revoked: list[object] = []
+    server.is_barred = lambda shown: shown in revoked
+    client = client_context(HUB_CA, device, version=version)
+    first = Pair(server, client).shake_hands()
+    good = Pair(server, client, session=first.client.session).shake_hands()
+    assert good.stream.protection().is_resumed
+    revoked.append(device.certificate)
+    again = Pair(server, client, session=good.client.session or first.client.session).shake_hands()
+    assert again.failure is not None
+    assert again.failure.reason is TlsReason.CERTIFICATE_REVOKED
+    again.say(b"let me in")
+    assert (again.received, again.stream.is_established, again.stream.peer_certificate()) == (b"", False, None)
+
+
 def test_tickets_end_with_their_context() -> None:
     client = client_context(HUB_CA, HUB_CA.issue())
     first = Pair(SERVER, client).shake_hands()

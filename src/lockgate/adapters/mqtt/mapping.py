@@ -29,9 +29,11 @@ from lockgate.errors import (
     NotAuthorized,
     NotFound,
     PayloadTooLarge,
+    ProofExpired,
     QuotaExceeded,
     RateExceeded,
     SessionTakenOver,
+    ShutOut,
     Step,
     TopicFilterInvalid,
     TopicNameInvalid,
@@ -55,6 +57,8 @@ NEVER = 0xFFFF_FFFF
 CODES: dict[type[LockgateError], ReasonCode] = {
     AuthenticationFailed: ReasonCode.BAD_USER_NAME_OR_PASSWORD,
     NotAuthorized: ReasonCode.NOT_AUTHORIZED,
+    ShutOut: ReasonCode.ADMINISTRATIVE_ACTION,
+    ProofExpired: ReasonCode.MAXIMUM_CONNECT_TIME,
     TopicNameInvalid: ReasonCode.TOPIC_NAME_INVALID,
     TopicFilterInvalid: ReasonCode.TOPIC_FILTER_INVALID,
     PayloadTooLarge: ReasonCode.PACKET_TOO_LARGE,
@@ -70,6 +74,9 @@ CODES: dict[type[LockgateError], ReasonCode] = {
 _R = ReasonCode
 NEAREST: dict[int, tuple[ReasonCode, ...]] = {
     _R.BAD_USER_NAME_OR_PASSWORD: (_R.NOT_AUTHORIZED,),
+    # Both are words for the end of a connection; who asks to be let in gets those for a refusal.
+    _R.ADMINISTRATIVE_ACTION: (_R.NOT_AUTHORIZED,),
+    _R.MAXIMUM_CONNECT_TIME: (_R.BAD_USER_NAME_OR_PASSWORD, _R.NOT_AUTHORIZED),
     _R.SERVER_UNAVAILABLE: (_R.SERVER_BUSY, _R.IMPLEMENTATION_SPECIFIC_ERROR),
     _R.SESSION_TAKEN_OVER: (_R.IMPLEMENTATION_SPECIFIC_ERROR,),
     _R.TOPIC_FILTER_INVALID: (_R.TOPIC_NAME_INVALID, _R.UNSPECIFIED_ERROR),

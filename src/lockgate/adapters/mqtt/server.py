@@ -36,7 +36,7 @@ from lockgate.adapters.mqtt.packets import (
 )
 from lockgate.adapters.mqtt.protocol import MqttProtocol, State
 from lockgate.adapters.mqtt.subscribing import Subscribing
-from lockgate.errors import LockgateError, NotAuthorized, RateExceeded, Unavailable
+from lockgate.errors import LockgateError, NotAuthorized, RateExceeded, ShutOut, Unavailable
 from lockgate.events import Event
 from lockgate.hub import Hub, Opened, Receipt, Session, SessionStore
 from lockgate.identity import Authenticator
@@ -51,8 +51,10 @@ P = ParamSpec("P")
 
 DELIVERIES_PER_WRITE = 512
 BYTES_PER_WRITE = 65_536
-REPORT_IT = "this is an error of lockgate's own: report it with the lines that the hub logged under this reference"
 """What waits for a client is written in pieces: whether it reads is seen after each of them."""
+REPORT_IT = "this is an error of lockgate's own: report it with the lines that the hub logged under this reference"
+MAX_LAST_BYTES = 16_384
+"""Who is shut out while more than this waits to be written to it hears no goodbye: it would come after all that."""
 
 
 class MqttDoor:
@@ -222,6 +224,11 @@ class MqttConnection:
         self._intake.read_on()
         self.pump()
 
+    @property
+    def is_stranger(self) -> bool:
+        """Whether nobody knows yet who it is: it has no session, and never had one."""
+        return self._principal is None and not self._is_over
+
     # Towards the hub: the outlet
 
     def wake(self) -> None:
@@ -243,6 +250,10 @@ class MqttConnection:
         protocol, settings = self._protocol, self._door.settings.mqtt
         if protocol.state is State.AWAITING_VERDICT:
             protocol.refuse(*mapping.refusal(error, protocol.version, text, settings))
+        if isinstance(error, ShutOut) and self.link.write_buffer_bytes() > MAX_LAST_BYTES:
+            self._is_over = True
+            self.link.abort()  # it would go on hearing what still waits to be sent
+            return
         protocol.disconnect(*mapping.goodbye(error, text, settings))
         self._finish(text)
 
