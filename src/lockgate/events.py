@@ -28,6 +28,8 @@ class Event(StrEnum):
     SESSION_ENDED = "session.ended"
 
     HOME_CREATED = "home.created"
+    HOME_BACKED_UP = "home.backed_up"
+    HOME_RESTORED = "home.restored"
     DEVICE_ADDED = "device.added"
     DEVICE_BLOCKED = "device.blocked"
     DEVICE_UNBLOCKED = "device.unblocked"

@@ -13,6 +13,7 @@ from lockgate.errors import InvalidSettings, LockgateError
 
 COMMANDS = {
     "audit": "lockgate.cli.audit:audit",
+    "backup": "lockgate.cli.backup:backup",
     "completion": "lockgate.cli.completion:completion",
     "credential": "lockgate.cli.credential:credential",
     "demo": "lockgate.cli.demo:demo",
@@ -23,6 +24,7 @@ COMMANDS = {
     "mqtt": "lockgate.cli.mqtt:mqtt",
     "office": "lockgate.cli.office:office",
     "policy": "lockgate.cli.policy:policy",
+    "restore": "lockgate.cli.backup:restore",
     "server-cert": "lockgate.cli.server_cert:server_cert",
     "service": "lockgate.cli.service:service",
     "up": "lockgate.cli.up:up",
