@@ -37,6 +37,7 @@ from lockgate.model.outcome import Outcome, Traces
 from lockgate.model.principal import Principal
 from lockgate.model.topic import TopicName
 from lockgate.net.context import TlsContexts
+from lockgate.net.keeper import ContextKeeper
 from lockgate.net.link import Link, NetLimits, StreamHandler
 from lockgate.net.listener import Listener
 from lockgate.net.partials import Partials
@@ -96,9 +97,18 @@ class Gate:
         self._lab_port = lab_port
         self._loop = asyncio.get_running_loop()
         paths = home.server_path, home.server_key_path, home.bundle_path
-        spares_browsers = settings.mqtt.websocket_certificates == "devices"
-        self._contexts = TlsContexts(*paths, is_barred=self._is_barred)
-        self._web_contexts = TlsContexts(*paths, spares_browsers, self._is_barred)
+        make_contexts = partial(
+            TlsContexts, *paths, is_barred=self._is_barred, crl_path=home.crl_path, staple_path=home.staple_path
+        )
+        self._contexts = make_contexts()
+        self._web_contexts = make_contexts(spares_browsers=settings.mqtt.websocket_certificates == "devices")
+        self._keeper = ContextKeeper(
+            (self._contexts, self._web_contexts),
+            settings.net.ticket_key_hours * 3600,
+            lambda why: log.info(Event.TLS_RENEWED, reason=why),
+            lambda error: log.error(Event.TLS_FILE_REFUSED, error=str(error), fix=error.fix),
+        )
+        self._keeper.reload_staples()
         home.bring_up_to_date()
         self._registry_db = home.registry(read_only=True)
         self._registry = Registry(self._registry_db)
@@ -158,6 +168,8 @@ class Gate:
                     tasks.create_task(self._every(JOURNAL_SECONDS, self._write_journal)),
                     tasks.create_task(self._every(SWEEP_SECONDS, lambda: self._hub.clear_expired(time.time()))),
                     tasks.create_task(self._every(ANCHOR_SECONDS, self._anchor)),
+                    tasks.create_task(self._every(SWEEP_SECONDS, self._keeper.check)),
+                    tasks.create_task(self._keeper.run()),
                 ]
                 if self._settings.hub.sys_interval_seconds:
                     self._announce()
@@ -302,12 +314,10 @@ class Gate:
     def _apply(self, change: Change) -> Outcome | None:
         """Bring one change of the registry to the live sessions; give what became of who is no longer welcome."""
         log.debug(Event.CHANGE_APPLIED, kind=change.kind, name=change.name)
-        if change.kind == ChangeKind.SERVER_CERTIFICATE:
-            try:
-                self._contexts.reload()
-                self._web_contexts.reload()
-            except LockgateError as error:
-                log.error(Event.UNEXPECTED_ERROR, error=str(error), fix=error.fix)
+        if change.kind in (ChangeKind.SERVER_CERTIFICATE, ChangeKind.TLS_FILES):
+            self._keeper.renew(change.name)
+        elif change.kind == ChangeKind.STAPLE:
+            self._keeper.reload_staples()
         elif change.kind in (ChangeKind.CLEAR_RETAINED, ChangeKind.KEEP_RETAINED):
             self._silence.choose(change.name, change.kind == ChangeKind.CLEAR_RETAINED)
         elif change.kind == ChangeKind.DEVICE:

@@ -3,7 +3,7 @@
     lockgate.toml        settings
     registry.db          devices, credentials, rules, audit trail
     messages.db          sessions, queues, retained messages, refusals
-    ca/                  root and issuing CA (the gate reads their certificates, never their keys)
+    ca/                  root and issuing CAs (the gate reads their certificates, never their keys), what they revoked
     server.crt, .key     the hub's own certificate, with the issuing CA's behind it
     run/                 doors.json, office.json and the lock of the hub that runs
 
@@ -30,7 +30,9 @@ from lockgate.net.addresses import machine_addresses
 from lockgate.pki.authority import Authority
 from lockgate.pki.certificates import certificates_from_pem, generate_key, names_of, private_key_to_pem
 from lockgate.provision.folder import HubAddress
+from lockgate.registry.issued import issued
 from lockgate.settings import Settings, load_settings
+from lockgate.store.certificates import AUTHORITY, SERVER, record
 from lockgate.store.messages_db import MessagesDb
 from lockgate.store.registry_db import ChangeKind, RegistryDb
 
@@ -80,6 +82,10 @@ class Home:
         self.issuing_path = path / "ca" / "issuing.crt"
         self.issuing_key_path = path / "ca" / "issuing.key"
         self.bundle_path = path / "ca" / "bundle.crt"
+        self.crl_path = path / "ca" / "crl.pem"
+        self.old_authorities_path = path / "ca" / "old"
+        self.trusted_path = path / "ca" / "trusted"
+        self.staple_path = path / "run" / "server.ocsp"
         self.server_path = path / "server.crt"
         self.server_key_path = path / "server.key"
         self.doors_path = path / "run" / "doors.json"
@@ -120,17 +126,18 @@ class Home:
                 write_private(home.root_key_path, root.key_pem())
                 write_private(home.issuing_path, issuing.certificate_pem())
                 write_private(home.issuing_key_path, issuing.key_pem())
-                write_private(home.bundle_path, root.certificate_pem() + issuing.certificate_pem())
+                write_private(home.bundle_path, issuing.certificate_pem())
                 write_private(home.server_path, issuing.chain_pem(certificate))
                 write_private(home.server_key_path, private_key_to_pem(key))
                 text = SETTINGS_TEXT.format(port=port, websocket_port=_port_beside(port))
                 if port == 0:
                     text = text.replace("\n[mqtt]", f"\n{FREE_OFFICE_TEXT}\n[mqtt]", 1)  # [mqtt] stays the last
                 write_private(home.settings_path, text.encode())
-                with home.registry() as registry:
-                    registry.note_change(
-                        ChangeKind.SERVER_CERTIFICATE, "server.crt", event=Event.HOME_CREATED, actor=actor, now=now
-                    )
+                with home.registry() as registry, registry.write() as write:
+                    record(write, issued(issuing.certificate, root.certificate, AUTHORITY, now))
+                    record(write, issued(certificate, issuing.certificate, SERVER, now))
+                    write.note_change(ChangeKind.SERVER_CERTIFICATE, "server.crt")
+                    write.note_audit(Event.HOME_CREATED, "server.crt", actor, now)
                 MessagesDb(home.messages_path).close()
                 _sync_folder(made)
                 made.rename(path)
@@ -182,9 +189,10 @@ class Home:
         RegistryDb(self.registry_path, check="whole").close()
 
     def authority(self) -> Authority:
-        """Read the issuing CA with its key: for the command line, never for the gate."""
+        """Read the issuing CA with its key: for `lockgate.ca`, which records what it issues, never for the gate."""
+        public_url = self.settings().pki.public_url
         try:
-            return Authority.from_pem(self.issuing_path.read_bytes(), self.issuing_key_path.read_bytes())
+            return Authority.from_pem(self.issuing_path.read_bytes(), self.issuing_key_path.read_bytes(), public_url)
         except OSError as error:
             raise InvalidSettings(
                 f"the issuing CA cannot be read: {error}", fix="restore the folder ca/ of this home"
@@ -199,7 +207,7 @@ class Home:
 
     def server_names(self) -> tuple[str, ...]:
         """Give the names and addresses in the server certificate, the preferred one first."""
-        fix = "lockgate server-cert renew --name HOST_OR_IP"
+        fix = "lockgate server-cert rotate --name HOST_OR_IP"
         try:
             return names_of(certificates_from_pem(self.server_path.read_bytes())[0])
         except OSError as error:
@@ -214,14 +222,10 @@ class Home:
         certificate = authority.issue_server(names, key.public_key(), now=now)
         write_private(self.server_key_path, private_key_to_pem(key))
         write_private(self.server_path, authority.chain_pem(certificate))
-        with self.registry() as registry:
-            registry.note_change(
-                ChangeKind.SERVER_CERTIFICATE,
-                "server.crt",
-                event=Event.SERVER_CERTIFICATE_ISSUED,
-                actor=actor,
-                now=now,
-            )
+        with self.registry() as registry, registry.write() as write:
+            record(write, issued(certificate, authority.certificate, SERVER, now))
+            write.note_change(ChangeKind.SERVER_CERTIFICATE, "server.crt")
+            write.note_audit(Event.SERVER_CERTIFICATE_ISSUED, "server.crt", actor, now, {"names": ", ".join(names)})
         return names_of(certificate)
 
     def running(self) -> RunFacts | None:

@@ -60,7 +60,11 @@ class Office:
     def __init__(self, home: Home, settings: Settings) -> None:
         self._home = home
         self._settings = settings
-        self._contexts = TlsContexts(home.server_path, home.server_key_path, home.bundle_path)
+        self._contexts = TlsContexts(
+            home.server_path, home.server_key_path, home.bundle_path,
+            crl_path=home.crl_path, staple_path=home.staple_path,
+        )  # fmt: skip
+        self._contexts.staple.reload()
         self._registry_db = home.registry(read_only=True)
         self._registry = Registry(self._registry_db)
         self._journal = Journal(settings.log.max_remembered_refusals)
@@ -143,8 +147,9 @@ class Office:
 
     def _apply(self, change: Change) -> None:
         """Take up what others have changed."""
-        if change.kind == ChangeKind.SERVER_CERTIFICATE:
+        if change.kind in (ChangeKind.SERVER_CERTIFICATE, ChangeKind.TLS_FILES, ChangeKind.STAPLE):
             try:
+                self._contexts.staple.reload()
                 self._contexts.reload()
                 self._authorities = self._read_authorities()
             except LockgateError as error:
@@ -156,7 +161,8 @@ class Office:
             self._clerk.submit(self._store.flush)
 
     def _read_authorities(self) -> tuple[x509.Certificate, ...]:
-        return certificates_from_pem(self._home.bundle_path.read_bytes())
+        # Not the bundle of those whom clients may use: foreign CAs may be among them, and the root is not.
+        return certificates_from_pem(self._home.root_pem() + self._home.issuing_path.read_bytes())
 
     def _refused(self, link: Link, error: LockgateError) -> str:
         """Note whom a request was refused; give the reference."""

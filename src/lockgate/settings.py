@@ -22,7 +22,11 @@ Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 Count = Annotated[int, Meta(ge=1)]
 _ORIGIN = r"\A(\*|null|[a-z][a-z0-9+.-]*://[^/\s]*)\Z"
 Origin = Annotated[str, Meta(pattern=_ORIGIN)]
-PATTERN_WORDS = {_ORIGIN: 'an origin as browsers write it, like "https://app.example", or "*"'}
+_ADDRESS = r"\A(https?://[^/\s?#]+[^\s?#]*)?\Z"
+PATTERN_WORDS = {
+    _ORIGIN: 'an origin as browsers write it, like "https://app.example", or "*"',
+    _ADDRESS: 'an address like "https://hub.example:8443"',
+}
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,6 +156,8 @@ class NetSettings(_Section, frozen=True):
 
     handshake_deadline_seconds: Seconds = 10.0
     """How long a TLS handshake may take."""
+    ticket_key_hours: Annotated[float, Meta(gt=0, le=24)] = 12.0
+    """How long the keys of session tickets are used; older tickets fall back to a full handshake."""
     max_connections: Count = 20_000
     """How many connections the hub holds at once."""
     max_connections_per_address: Count = 2000
@@ -164,6 +170,13 @@ class NetSettings(_Section, frozen=True):
     """How many may begin there at once: 5,000 devices behind one address that all return are back in 20 s."""
     max_write_buffer_bytes: Count = 1_048_576
     """How much may wait to be written to one client before its deliveries queue in the hub."""
+
+
+class PkiSettings(_Section, frozen=True):
+    """`[pki]`: certificates."""
+
+    public_url: Annotated[str, Meta(pattern=_ADDRESS)] = ""
+    """Where anyone can reach the office, like "https://hub.example:8443": goes into new certificates; "" leaves it."""
 
 
 class StoreSettings(_Section, frozen=True):
@@ -225,6 +238,7 @@ class Settings(_Section, frozen=True):
     identity: IdentitySettings = IdentitySettings()
     registry: RegistrySettings = RegistrySettings()
     net: NetSettings = NetSettings()
+    pki: PkiSettings = PkiSettings()
     store: StoreSettings = StoreSettings()
     office: OfficeSettings = OfficeSettings()
     log: LogSettings = LogSettings()

@@ -163,12 +163,14 @@ def test_a_new_server_certificate_is_taken_up_and_a_broken_one_is_not(gate: Gate
     before = gate._contexts.current
     home.issue_server_certificate(["new.example"], NOW, "anna")
     gate._poll()
+    asyncio.run(gate._keeper.work())
     assert gate._contexts.current is not before
     assert gate._contexts.current.covers("new.example")
     kept = gate._contexts.current
     home.issue_server_certificate(["newer.example"], NOW, "anna")
     home.server_key_path.write_bytes(b"broken")
     gate._poll()
+    asyncio.run(gate._keeper.work())
     assert gate._contexts.current is kept
 
 

@@ -14,6 +14,7 @@ from lockgate.errors import InvalidSettings, LockgateError
 COMMANDS = {
     "audit": "lockgate.cli.audit:audit",
     "backup": "lockgate.cli.backup:backup",
+    "ca": "lockgate.cli.ca:ca",
     "completion": "lockgate.cli.completion:completion",
     "credential": "lockgate.cli.credential:credential",
     "demo": "lockgate.cli.demo:demo",

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
+from lockgate.ca.desk import publish_revoked
 from lockgate.cli.output import actor, console, home_option, json_option, print_json, safe
+from lockgate.errors import LockgateError
 from lockgate.home import Home
 from lockgate.registry.registrar import Registrar
 
 
 @contextmanager
 def registrar_of(home: Path) -> Iterator[Registrar]:
-    """Open the registry of a home for whoever runs this command."""
+    """Open the registry of a home for whoever runs this command; certificates that are revoked then are published."""
     opened = Home.open(home)
     with opened.registry() as registry:
         yield Registrar(registry, actor(), limits=opened.settings().registry)
+        try:
+            publish_revoked(opened, registry, actor(), time.time())
+        except LockgateError as error:  # what was revoked is revoked already, whatever comes of the list
+            click.echo(f"warning: no new revocation list was made: {error}", err=True)
 
 
 def add_act(

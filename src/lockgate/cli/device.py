@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
+from lockgate.ca.desk import Desk
 from lockgate.cli.acts import add_act, registrar_of
-from lockgate.cli.output import console, home_option, json_option, moment, print_json, safe, table
+from lockgate.cli.output import actor, console, home_option, json_option, moment, print_json, safe, table
 from lockgate.errors import NotFound
 from lockgate.home import Home
 from lockgate.model.device import Credential, CredentialKind, Device, check_name
@@ -237,9 +238,10 @@ def _make_folder(
     address = home.hub_address()
     if hub is not None:
         address = HubAddress(_covered(home, hub), address.port)
-    authority = home.authority() if kind is CredentialKind.X509 else None
     audience = home.settings().identity.jwt_audience
-    make_bundle(kind, name, out, address, authority, home.root_pem(), audience, time.time(), register=register)
+    with home.registry() as registry:
+        issuer = Desk(home, registry, actor()) if kind is CredentialKind.X509 else None
+        make_bundle(kind, name, out, address, issuer, home.root_pem(), audience, time.time(), register=register)
 
 
 def _covered(home: Home, name: str) -> str:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import click
 
+from lockgate.ca.desk import Desk
+from lockgate.ca.rotation import rotate_tickets
 from lockgate.cli.output import actor, console, home_option, json_option, print_json, safe
 from lockgate.home import Home, default_names
 from lockgate.pki.certificates import certificates_from_pem, describe
 
 
-@click.group(name="server-cert", short_help="Show or renew the hub's own certificate.")
+@click.group(name="server-cert", short_help="Show or rotate the hub's own certificate.")
 def server_cert() -> None:
     """Show the hub's own certificate, or make it anew; a running hub takes a new one up by itself."""
 
@@ -45,14 +47,39 @@ def add_name(home: Path, names: tuple[str, ...], as_json: bool) -> None:
 @click.option("--name", "names", multiple=True, metavar="HOST_OR_IP", help="The names it shall have instead.")
 @home_option
 @json_option
-def renew(home: Path, names: tuple[str, ...], as_json: bool) -> None:
+def rotate(home: Path, names: tuple[str, ...], as_json: bool) -> None:
     """Make a new key and certificate with the same names, or with those given."""
     opened = Home.open(home)
     _issue(opened, names or (opened.server_names() if opened.server_path.exists() else default_names()), as_json)
 
 
+server_cert.add_command(
+    click.Command(
+        "renew",
+        params=rotate.params,
+        callback=rotate.callback,
+        help="The same as `rotate`, by its older name.",
+        hidden=True,
+    )
+)
+
+
+@server_cert.command(name="rotate-tickets")
+@home_option
+def rotate_ticket_keys(home: Path) -> None:
+    """Have a running hub take new keys for session tickets; older tickets fall back to a full handshake.
+
+    It does so by itself every net.ticket_key_hours, and whenever its certificates change.
+    """
+    opened = Home.open(home)
+    with opened.registry() as registry:
+        rotate_tickets(registry, actor(), time.time())
+    console().print("[green]rotated[/] the keys of session tickets; connections stay as they are")
+
+
 def _issue(home: Home, names: tuple[str, ...], as_json: bool) -> None:
-    covered = home.issue_server_certificate(tuple(dict.fromkeys(names)), time.time(), actor())
+    with home.registry() as registry:
+        covered = Desk(home, registry, actor()).issue_server(tuple(dict.fromkeys(names)), time.time())
     if as_json:
         print_json({"names": covered})
     else:

@@ -5,10 +5,14 @@ TLS 1.2 and 1.3; for 1.2 only ECDHE with AEAD suites (RFC 9325 section 4.2). No 
 spares browsers does not ask them for one, because Chromium ends a WebSocket that does. Tickets are
 stateless, two per full TLS 1.3 handshake, for an hour, under keys that live as long as the context: a reload retires
 them. No session rests in the server's memory. Docs: ADR 0002.
+
+A context never changes; `TlsContexts` holds the one for new connections. Building one takes a millisecond, with long
+revocation lists tens of them: `build` may run in a thread beside the loop, `take` then puts it in force.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +23,8 @@ from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
 
 from lockgate.errors import InvalidSettings
-from lockgate.net.failures import CertificateVerdict
+from lockgate.net.staple import Staple
+from lockgate.net.trust import load_crls, trust
 
 # AES-128 first: the suite that every device has, and the cheapest. A device that puts ChaCha20 first (it lacks AES
 # instructions) gets ChaCha20: SSL_OP_PRIORITIZE_CHACHA.
@@ -32,7 +37,6 @@ _TLS12_SUITES = (
 )
 _OP_PRIORITIZE_CHACHA = 1 << 21  # openssl/ssl.h; pyOpenSSL has no name for it
 _TICKET_LIFETIME_SECONDS = 3600
-_MAX_CHAIN_DEPTH = 4
 _ALPN_HTTP = b"http/1.1"  # RFC 7301 section 6
 
 _PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
@@ -43,9 +47,18 @@ IsBarred = Callable[[x509.Certificate], bool]
 
 
 class TlsContext:
-    """One server certificate with its rules, ready for handshakes; it never changes."""
+    """One server certificate with its rules, ready for handshakes; it never changes.
 
-    __slots__ = ("certificate", "covered_names", "engine", "is_barred", "valid_from", "valid_until")
+    Args:
+        chain: the server certificate and what is between it and its root.
+        key: the server certificate's.
+        authorities: the CAs that clients may use.
+        spares_browsers: do not ask clients that offer HTTP in the handshake (ALPN) for a certificate.
+        crls: of those CAs; a client's certificate that one of them names is refused.
+        staple: has the OCSP answer about the server certificate.
+    """
+
+    __slots__ = ("certificate", "covered_names", "crls", "engine", "is_barred", "valid_from", "valid_until")
 
     def __init__(
         self,
@@ -53,15 +66,22 @@ class TlsContext:
         key: _PrivateKey,
         authorities: list[x509.Certificate],
         spares_browsers: bool = False,
+        crls: list[x509.CertificateRevocationList] | None = None,
+        staple: Staple | None = None,
     ) -> None:
         self.certificate = chain[0]
         self.covered_names = names_of(chain[0])
         self.valid_from = max(each.not_valid_before_utc for each in chain)
         self.valid_until = min(each.not_valid_after_utc for each in chain)
         self.is_barred: IsBarred | None = None
-        self.engine = _engine_context(chain, key, authorities)
+        self.crls = crls or []
+        self.engine = _engine_context(chain, key)
+        trust(self.engine, authorities, self.crls)
         if spares_browsers:
             self.engine.set_alpn_select_callback(_spare_browser)
+        if staple is not None:
+            serial = chain[0].serial_number
+            self.engine.set_ocsp_server_callback(lambda _connection, _data: staple.answer_for(serial))
 
     def covers(self, server_name: str) -> bool:
         """Say whether a client that asks for `server_name` will find it in the certificate (RFC 9525 section 6.3)."""
@@ -73,8 +93,14 @@ class TlsContexts:
     """The current context, taken at each accept; `reload` swaps in what the files hold now.
 
     Args:
+        certificate_path: PEM chain of the server, leaf first.
+        key_path: its PEM key.
+        authorities_path: PEM bundle of the CAs that clients may use.
         spares_browsers: do not ask clients that offer HTTP in the handshake (ALPN) for a certificate.
         is_barred: asked about the certificate of each client that resumes a session.
+        crl_path: PEM file of those CAs' revocation lists; it need not be there.
+        staple_path: DER file of the OCSP answer about the server certificate; it need not be there.
+        clock: gives unix seconds.
     """
 
     def __init__(
@@ -84,12 +110,33 @@ class TlsContexts:
         authorities_path: Path,
         spares_browsers: bool = False,
         is_barred: IsBarred | None = None,
+        *,
+        crl_path: Path | None = None,
+        staple_path: Path | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._paths = certificate_path, key_path, authorities_path
         self._spares_browsers = spares_browsers
         self._is_barred = is_barred
-        self.current: TlsContext
-        self.reload()
+        self._crl_path = crl_path
+        self._clock = clock
+        self.staple = Staple(staple_path, clock)
+        self.take(self.build())
+
+    def build(self) -> TlsContext:
+        """Make a context of what the files hold now; the current one stays in force.
+
+        Raises:
+            InvalidSettings: when a file cannot be used.
+        """
+        context = load_context(*self._paths, self._spares_browsers, crl_path=self._crl_path, staple=self.staple)
+        context.is_barred = self._is_barred
+        return context
+
+    def take(self, context: TlsContext) -> None:
+        """Put a context in force for new connections; live ones keep that which they were made with."""
+        self.current = context
+        self.taken_at = self._clock()
 
     def reload(self) -> None:
         """Read the files again; live connections keep the context that they were made with.
@@ -97,13 +144,17 @@ class TlsContexts:
         Raises:
             InvalidSettings: when a file cannot be used; the current context then stays.
         """
-        context = load_context(*self._paths, self._spares_browsers)
-        context.is_barred = self._is_barred
-        self.current = context
+        self.take(self.build())
 
 
 def load_context(
-    certificate_path: Path, key_path: Path, authorities_path: Path, spares_browsers: bool = False
+    certificate_path: Path,
+    key_path: Path,
+    authorities_path: Path,
+    spares_browsers: bool = False,
+    *,
+    crl_path: Path | None = None,
+    staple: Staple | None = None,
 ) -> TlsContext:
     """Build a context from a PEM chain (leaf first), its PEM key and a PEM bundle of the CAs that clients may use.
 
@@ -118,8 +169,9 @@ def load_context(
             fix="Put the key and the certificate of one pair in place.",
         )
     authorities = _load_certificates(authorities_path, "CA bundle")
+    crls = load_crls(crl_path, authorities)
     try:
-        return TlsContext(chain, key, authorities, spares_browsers)
+        return TlsContext(chain, key, authorities, spares_browsers, crls, staple)
     except (SSL.Error, crypto.Error, ValueError) as error:
         raise InvalidSettings(f"the server certificate {certificate_path} cannot be used for TLS: {error}") from error
 
@@ -135,9 +187,7 @@ def names_of(certificate: x509.Certificate) -> frozenset[str]:
     return frozenset(names | {str(address) for address in alternatives.get_values_for_type(x509.IPAddress)})
 
 
-def _engine_context(
-    chain: list[x509.Certificate], key: _PrivateKey, authorities: list[x509.Certificate]
-) -> SSL.Context:
+def _engine_context(chain: list[x509.Certificate], key: _PrivateKey) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(
@@ -157,22 +207,7 @@ def _engine_context(
             context.add_extra_chain_cert(certificate)
     context.use_privatekey(key)
     context.check_privatekey()
-    _trust(context, authorities)
     return context
-
-
-def _trust(context: SSL.Context, authorities: list[x509.Certificate]) -> None:
-    # Every certificate of the bundle is a trust anchor (RFC 5280 section 6.1.1), an issuing CA without its root too.
-    store = context.get_cert_store()
-    if store is None:
-        raise ValueError("the TLS engine has no certificate store")
-    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
-    for certificate in authorities:
-        store.add_cert(crypto.X509.from_cryptography(certificate))
-    context.set_verify_depth(_MAX_CHAIN_DEPTH)
-    # Without VERIFY_FAIL_IF_NO_PEER_CERT the certificate stays optional. For a server the engine itself checks the
-    # extended key usage clientAuth.
-    context.set_verify(SSL.VERIFY_PEER, _keep_verdict)
 
 
 def _spare_browser(connection: SSL.Connection, offered: list[bytes]) -> bytes | SSL._NoOverlappingProtocols:
@@ -182,19 +217,6 @@ def _spare_browser(connection: SSL.Connection, offered: list[bytes]) -> bytes | 
         return SSL.NO_OVERLAPPING_PROTOCOLS
     connection.set_verify(SSL.VERIFY_NONE)
     return _ALPN_HTTP
-
-
-def _keep_verdict(
-    connection: SSL.Connection, certificate: crypto.X509, error_number: int, depth: int, is_ok: int
-) -> bool:
-    verdict = connection.get_app_data()
-    if not is_ok and isinstance(verdict, CertificateVerdict):
-        verdict.error_number, verdict.depth = error_number, depth
-        try:
-            verdict.certificate = certificate.to_cryptography()
-        except ValueError:
-            verdict.certificate = None
-    return bool(is_ok)
 
 
 def _read(path: Path, what: str) -> bytes:

@@ -227,6 +227,10 @@ def _certificate_advice(reason: TlsReason, whose: str, verdict: CertificateVerdi
             _ISSUE_ANOTHER,
         ),
         TlsReason.BAD_SIGNATURE: (f"{whose} names {issuer} as its issuer, but that CA did not sign it", _ISSUE_ANOTHER),
+        TlsReason.CERTIFICATE_REVOKED: (
+            f"{whose} was revoked: the revocation list of {issuer} names it",
+            _ISSUE_ANOTHER,
+        ),
         TlsReason.KEY_TOO_WEAK: (f"{whose} has a key or signature that is too weak", _ISSUE_ANOTHER),
     }
     return sentences.get(

@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from lockgate.errors import InvalidSettings
 from lockgate.model.device import check_name
@@ -45,6 +45,11 @@ SERVER_LIFE_SECONDS = 2 * YEAR_SECONDS
 DEVICE_LIFE_SECONDS = 10 * YEAR_SECONDS
 BACKDATE_SECONDS = 3600
 
+# Under the public address of a hub; the place holder is the issuer's thumbprint.
+CRL_PATH = "/pki/{}.crl"
+ISSUER_PATH = "/pki/{}.crt"
+OCSP_PATH = "/pki/ocsp"
+
 _MAX_COMMON_NAME = 64  # RFC 5280 appendix A.1: ub-common-name
 
 
@@ -54,17 +59,20 @@ class Authority:
     Args:
         certificate: the authority's own certificate.
         key: the private key that belongs to it; it never shows in `repr`.
+        public_url: where its revocation list, its OCSP answers and its certificate can be fetched, as what it issues
+            shall say; "" says nothing.
 
     Raises:
         InvalidSettings: when the certificate is no CA's, or the key does not belong to it.
     """
 
-    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, public_url: str = "") -> None:
         if not _is_ca(certificate):
             raise InvalidSettings("the authority's certificate is not one of a certificate authority")
         if certificate_key(certificate) != key.public_key():
             raise InvalidSettings("the authority's key does not belong to its certificate")
         self.certificate = certificate
+        self.public_url = public_url.rstrip("/")
         self._key = key
 
     def __repr__(self) -> str:
@@ -85,16 +93,18 @@ class Authority:
         return cls(builder.sign(key, hashes.SHA256()), key)
 
     @classmethod
-    def from_pem(cls, certificate_pem: bytes, key_pem: bytes) -> Authority:
+    def from_pem(
+        cls, certificate_pem: bytes, key_pem: bytes, public_url: str = "", password: bytes | None = None
+    ) -> Authority:
         """Read an authority back: the first certificate of `certificate_pem` and its key.
 
         Raises:
             InvalidSettings: when one of them cannot be read, or they do not belong together.
         """
-        key = private_key_from_pem(key_pem)
+        key = private_key_from_pem(key_pem, password)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise InvalidSettings("the authority's key must be an elliptic-curve key")
-        return cls(certificates_from_pem(certificate_pem)[0], key)
+        return cls(certificates_from_pem(certificate_pem)[0], key, public_url)
 
     @property
     def is_root(self) -> bool:
@@ -108,6 +118,10 @@ class Authority:
     def key_pem(self) -> bytes:
         """Give the authority's private key as PEM: for its file with mode 0600, and for nothing else."""
         return private_key_to_pem(self._key)
+
+    def encrypted_key_pem(self, password: bytes) -> bytes:
+        """Give the authority's private key as PEM that only `password` opens: to be kept somewhere else."""
+        return private_key_to_pem(self._key, password)
 
     def chain_pem(self, leaf: x509.Certificate) -> bytes:
         """Give `leaf` and this authority's certificate as a server or device shows them; a root is left out."""
@@ -212,7 +226,24 @@ class Authority:
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(names, critical=False)
         )
+        for extension in self._addresses():
+            builder = builder.add_extension(extension, critical=False)
         return self._sign(builder)
+
+    def _addresses(self) -> tuple[x509.ExtensionType, ...]:
+        """Give where the state of a certificate can be asked for (RFC 5280 sections 4.2.1.13 and 4.2.2.1)."""
+        if not self.public_url:
+            return ()
+        crl, issuer = (_uri(self.public_url + path.format(self.thumbprint)) for path in (CRL_PATH, ISSUER_PATH))
+        return (
+            x509.CRLDistributionPoints([x509.DistributionPoint([crl], None, None, None)]),
+            x509.AuthorityInformationAccess(
+                [
+                    x509.AccessDescription(AuthorityInformationAccessOID.OCSP, _uri(self.public_url + OCSP_PATH)),
+                    x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, issuer),
+                ]
+            ),
+        )
 
     def _sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         return (
@@ -228,6 +259,10 @@ class Authority:
             ended = self.certificate.not_valid_after_utc.strftime("%Y-%m-%d %H:%M UTC")
             raise InvalidSettings(f"the certificate authority itself expired at {ended}: it can issue nothing more")
         return min(now + life_seconds, own_end)
+
+
+def _uri(text: str) -> x509.UniformResourceIdentifier:
+    return x509.UniformResourceIdentifier(text)
 
 
 def _generate_ca_key() -> ec.EllipticCurvePrivateKey:

@@ -14,7 +14,7 @@ import re
 from typing import Literal, TypeAlias
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
@@ -64,24 +64,33 @@ def check_public_key(key: object) -> PublicKey:
     raise InvalidSettings(f"a key must be elliptic-curve, RSA or Ed25519, not {type(key).__name__}")
 
 
-def private_key_to_pem(key: PrivateKey) -> bytes:
-    """Write a private key as unencrypted PKCS #8 PEM (RFC 5958): for a file with mode 0600, and for nothing else."""
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+def private_key_to_pem(key: PrivateKey, password: bytes | None = None) -> bytes:
+    """Write a private key as PKCS #8 PEM (RFC 5958), encrypted where there is a password.
+
+    Without one it is for a file with mode 0600, and for nothing else.
+    """
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if password is not None:
+        encryption = serialization.BestAvailableEncryption(password)
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
 
-def private_key_from_pem(pem: bytes) -> PrivateKey:
-    """Read an unencrypted private key.
+def private_key_from_pem(pem: bytes, password: bytes | None = None) -> PrivateKey:
+    """Read a private key: an unencrypted one, or with a password an encrypted one.
 
     Raises:
-        InvalidSettings: when the text holds none, it is encrypted, or of a kind that lockgate does not use.
+        InvalidSettings: when the text holds none, the password is wrong, missing or one too many, or the key is of a
+            kind that lockgate does not use.
     """
     try:
-        key = serialization.load_pem_private_key(pem, password=None)
+        key = serialization.load_pem_private_key(pem, password)
     except (ValueError, UnsupportedAlgorithm) as error:
+        if password is not None:
+            raise InvalidSettings("the passphrase does not open this private key, or it is none") from error
         raise InvalidSettings("expected an unencrypted private key in PEM form, found something else") from error
-    except TypeError as error:  # how cryptography says that a password is missing
+    except TypeError as error:  # how cryptography says that a password is missing, or that none is needed
+        if password is not None:
+            raise InvalidSettings("expected an encrypted private key, found one without a passphrase") from error
         raise InvalidSettings("expected an unencrypted private key, found one that needs a password") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
         raise InvalidSettings("a private key must be elliptic-curve, RSA or Ed25519")
@@ -161,6 +170,17 @@ def device_name_of(certificate: x509.Certificate) -> str | None:
         return check_name(devices[0])
     except InvalidSettings:
         return None
+
+
+def has_issued(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
+    """Say whether `authority` signed `certificate`: by its signature, not only by its name."""
+    if certificate.issuer != authority.subject:
+        return False
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def names_of(certificate: x509.Certificate) -> tuple[str, ...]:

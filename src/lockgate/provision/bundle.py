@@ -16,15 +16,18 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from argon2 import PasswordHasher, Type
+from cryptography import x509
 
 from lockgate.errors import Conflict, InvalidSettings
 from lockgate.identity.scram import make_verifier
 from lockgate.model.device import CredentialKind, check_name
-from lockgate.pki.authority import DEVICE_LIFE_SECONDS, Authority
+from lockgate.pki.authority import DEVICE_LIFE_SECONDS
 from lockgate.pki.certificates import (
+    PublicKey,
     certificates_to_pem,
     generate_key,
     private_key_to_pem,
@@ -58,12 +61,26 @@ class NewCredential(msgspec.Struct, frozen=True):
     thumbprint: str = ""
 
 
+class Issuer(Protocol):
+    """Whoever issues certificates for devices: `lockgate.ca`'s desk."""
+
+    def issue_device(
+        self, name: str, public_key: PublicKey, *, now: float, life_seconds: float = DEVICE_LIFE_SECONDS
+    ) -> x509.Certificate:
+        """Give a client certificate that speaks for the device `name`."""
+        ...
+
+    def chain_pem(self, leaf: x509.Certificate) -> bytes:
+        """Give the certificate as its device shows it: followed by its issuer's."""
+        ...
+
+
 def make_bundle(
     kind: CredentialKind,
     name: str,
     out: Path,
     hub: HubAddress,
-    authority: Authority | None,
+    authority: Issuer | None,
     ca_pem: bytes,
     audience: str,
     now: float,
@@ -78,7 +95,7 @@ def make_bundle(
         name: the device's name.
         out: the folder to make; may exist if it is empty.
         hub: where the device reaches the hub.
-        authority: the issuing CA; needed for x509 alone.
+        authority: issues the certificate, and writes down that it did; needed for x509 alone.
         ca_pem: the root certificate, for the device to check the hub by.
         audience: what the device's tokens must name.
         now: unix seconds.
@@ -125,7 +142,7 @@ def make_bundle(
 
 
 def _make_secret(
-    kind: CredentialKind, name: str, authority: Authority | None, now: float, life_seconds: float
+    kind: CredentialKind, name: str, authority: Issuer | None, now: float, life_seconds: float
 ) -> tuple[dict[str, bytes], NewCredential]:
     """Give the files that prove the device, and what the registry knows it by."""
     if kind is CredentialKind.PASSWORD:

@@ -104,10 +104,10 @@ def latest_list(database: RegistryDb, issuer: str) -> ListFacts | None:
     return next((ListFacts(*row) for row in database.query(query, (issuer,))), None)
 
 
-def has_unlisted(database: RegistryDb, issuer: str) -> bool:
-    """Say whether an issuer's certificates were revoked that no written list names."""
-    query = "SELECT 1 FROM certificate WHERE issuer = ? AND revoked_at IS NOT NULL AND NOT is_listed LIMIT 1"
-    return next(database.query(query, (issuer,)), None) is not None
+def has_unlisted(database: RegistryDb, issuer: str | None = None) -> bool:
+    """Say whether certificates (of one issuer) were revoked that no written list names."""
+    query = "SELECT 1 FROM certificate WHERE issuer = coalesce(?, issuer) AND revoked_at IS NOT NULL AND NOT is_listed"
+    return next(database.query(f"{query} LIMIT 1", (issuer,)), None) is not None
 
 
 # Writing: in the caller's transaction

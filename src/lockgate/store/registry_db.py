@@ -42,6 +42,8 @@ class ChangeKind(StrEnum):
     CLEAR_RETAINED = "clear-retained"
     """Somebody chose so for the retained messages of the device that is named, which the next change revokes."""
     KEEP_RETAINED = "keep-retained"
+    TLS_FILES = "tls-files"
+    STAPLE = "staple"
 
 
 class Change(msgspec.Struct, frozen=True):

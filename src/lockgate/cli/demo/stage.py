@@ -14,6 +14,7 @@ from types import TracebackType
 
 import msgspec
 
+from lockgate.ca.desk import Desk
 from lockgate.errors import Unavailable
 from lockgate.home import DoorFacts, Home
 from lockgate.model.device import CredentialKind
@@ -91,7 +92,7 @@ class Stage:
                 name,
                 out,
                 HubAddress("localhost", port or self.tls_port),
-                self.home.authority() if kind is CredentialKind.X509 else None,
+                Desk(self.home, registry, ACTOR) if kind is CredentialKind.X509 else None,
                 self.home.root_pem(),
                 self.home.settings().identity.jwt_audience,
                 time.time(),

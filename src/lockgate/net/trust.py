@@ -1,0 +1,102 @@
+"""Whom the hub believes in a handshake: the CAs of its clients, and their lists of revoked certificates.
+
+Every certificate of the bundle is a trust anchor (RFC 5280 section 6.1.1), an issuing CA without its root too. A list
+refuses the certificates that it names, with the alert certificate_revoked. It never refuses others: the registry
+decides who may enter, so where a CA has no list, or one that has run out, its clients are let on to that decision.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from OpenSSL import SSL, crypto
+
+from lockgate.errors import InvalidSettings
+from lockgate.net.failures import CertificateVerdict
+
+MAX_CHAIN_DEPTH = 4
+
+# OpenSSL's X509_V_ERR_* numbers for a list that is missing, not yet good, out of date, or about something else.
+_LIST_PROBLEMS = frozenset({3, 11, 12, 33, 44})
+
+
+def load_crls(path: Path | None, authorities: list[x509.Certificate]) -> list[x509.CertificateRevocationList]:
+    """Read the revocation lists of a PEM file; none where there is no file.
+
+    Raises:
+        InvalidSettings: the file cannot be read, or one of its lists was signed by none of `authorities`.
+    """
+    if path is None:
+        return []
+    try:
+        lists = [x509.load_pem_x509_crl(each) for each in _split(path.read_bytes())]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InvalidSettings(f"the revocation list {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InvalidSettings(f"{path} holds no revocation list that can be read: {error}", fix=_REMAKE) from error
+    for each in lists:
+        if not any(_has_signed(authority, each) for authority in authorities):
+            name = each.issuer.rfc4514_string()
+            raise InvalidSettings(f"a revocation list in {path} is not signed by {name}, or not ours", fix=_REMAKE)
+    return lists
+
+
+def outdated(crls: list[x509.CertificateRevocationList], now: float) -> list[x509.CertificateRevocationList]:
+    """Give the lists that should have been replaced by now."""
+    at = datetime.fromtimestamp(now, UTC)
+    return [each for each in crls if each.next_update_utc is not None and each.next_update_utc <= at]
+
+
+def trust(
+    context: SSL.Context, authorities: list[x509.Certificate], crls: list[x509.CertificateRevocationList]
+) -> None:
+    """Make a context ask clients for a certificate, and believe the one that is shown only if it verifies."""
+    store = context.get_cert_store()
+    if store is None:
+        raise ValueError("the TLS engine has no certificate store")
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN | (crypto.X509StoreFlags.CRL_CHECK if crls else 0))
+    for certificate in authorities:
+        store.add_cert(crypto.X509.from_cryptography(certificate))
+    for each in crls:
+        store.add_crl(each)
+    context.set_verify_depth(MAX_CHAIN_DEPTH)
+    # Without VERIFY_FAIL_IF_NO_PEER_CERT the certificate stays optional. For a server the engine itself checks the
+    # extended key usage clientAuth.
+    context.set_verify(SSL.VERIFY_PEER, _keep_verdict)
+
+
+def _keep_verdict(
+    connection: SSL.Connection, certificate: crypto.X509, error_number: int, depth: int, is_ok: int
+) -> bool:
+    if not is_ok and error_number in _LIST_PROBLEMS:
+        return True
+    verdict = connection.get_app_data()
+    if not is_ok and isinstance(verdict, CertificateVerdict):
+        verdict.error_number, verdict.depth = error_number, depth
+        try:
+            verdict.certificate = certificate.to_cryptography()
+        except ValueError:
+            verdict.certificate = None
+    return bool(is_ok)
+
+
+def _has_signed(authority: x509.Certificate, crl: x509.CertificateRevocationList) -> bool:
+    if authority.subject != crl.issuer:
+        return False
+    key = authority.public_key()
+    try:
+        return crl.is_signature_valid(key)  # type: ignore[arg-type]  # a key of another kind raises
+    except TypeError:
+        return False
+
+
+_END = b"-----END X509 CRL-----"
+_REMAKE = "lockgate ca crl makes it anew"
+
+
+def _split(pem: bytes) -> list[bytes]:
+    return [part + _END for part in pem.split(_END) if part.strip()]
