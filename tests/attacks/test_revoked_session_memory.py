@@ -98,8 +98,8 @@ def test_a_grant_remembered_at_one_qos_does_not_carry_a_higher_one(target: Targe
     sensor = target.registry.principal("sensor")
     assert target.publishes(sensor, "out")
     memory = target.hub._memory
-    assert memory.grant(sensor, topic_filter("out"), 0, False) is not None
-    assert memory.grant(sensor, topic_filter("out"), 1, False) is None
+    assert memory.grant(sensor, topic_filter("out"), 0, False, 0) is not None
+    assert memory.grant(sensor, topic_filter("out"), 1, False, 0) is None
 
 
 def test_another_principal_under_the_same_client_id_does_not_inherit_grants(target: Target) -> None:

@@ -9,7 +9,7 @@ from lockgate.model.device import check_name
 from lockgate.model.permission import Operation
 from lockgate.model.principal import Principal
 from lockgate.policy import Grant, PolicyEngine
-from lockgate.registry.registrar import check_rule_filter
+from lockgate.registry.rules import check_rule_filter
 from tests.attacks.conftest import Target
 
 SMUGGLED = [
@@ -72,7 +72,11 @@ def test_a_name_that_could_widen_a_filter_is_never_registered(name: str, what: s
 @pytest.mark.parametrize(
     "pattern",
     [
-        "x/${group}",
+        "x/${groups}",
+        "x/${device}-${group}",
+        "x/${client_id}-${device}",
+        "x/a-${client_id}",
+        "x/${client_id}b/c",
         "x/${}",
         "x/${device",
         "x/${Device}/#",

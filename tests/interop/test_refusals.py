@@ -346,7 +346,7 @@ def test_forbidden_publish_at_qos_1_is_answered_in_5_0(cast: Cast) -> None:
             assert answer.code == NOT_AUTHORIZED
             told = explained(cast.hub, NO_RULE, "policy", client_id=shown.client_id)
             assert answer.reason == f"{NO_RULE} (reference {told['reference']})"
-            assert told["fix"] == "lockgate policy allow --device password --publish forbidden/one"
+            assert told["fix"] == "lockgate policy allow --device password --publish=forbidden/one"
             assert client.publish("devices/password/x", "still here").code != NOT_AUTHORIZED
 
     assert_nobody_heard(cast, "forbidden/one", act)

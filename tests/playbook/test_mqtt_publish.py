@@ -141,7 +141,7 @@ def test_5_0_at_qos_1_and_2_is_refused_by_code_and_goes_on() -> None:
     sensor = hub.client("sensor").publishes("devices/other/x", qos=1).gets(Puback(1, ReasonCode.NOT_AUTHORIZED))
     (refusal,) = hub.refusals()
     assert sensor.reasons == [f"not authorized: no rule allows it (reference {refusal.reference})"]
-    assert refusal.fix == "lockgate policy allow --device sensor --publish devices/other/x"
+    assert refusal.fix == "lockgate policy allow --device sensor --publish=devices/other/x"
     sensor.publishes("devices/other/x", qos=2).gets(Pubrec(1, ReasonCode.NOT_AUTHORIZED))
     sensor.sends(Pubrel(1)).gets(Pubcomp(1, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
     sensor.publishes("devices/sensor/x", qos=1).gets(Puback(1, ReasonCode.NO_MATCHING_SUBSCRIBERS))
@@ -171,7 +171,7 @@ def test_3_1_1_may_be_told_a_comfortable_lie() -> None:
 
 
 def test_a_rule_limits_qos_and_retain() -> None:
-    hub = Playbook(rules=(Rule("everyone", Operation.PUBLISH, "a", max_qos=1, retain=False),))
+    hub = Playbook(rules=(Rule("everyone", Operation.PUBLISH, "a", qos=(0, 1), retain=False),))
     sensor = hub.client("sensor")
     sensor.publishes("a", qos=1).gets(Puback(1, ReasonCode.NO_MATCHING_SUBSCRIBERS))
     sensor.publishes("a", qos=2).gets(Pubrec(1, ReasonCode.NOT_AUTHORIZED))

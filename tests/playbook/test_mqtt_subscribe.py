@@ -39,7 +39,7 @@ def subscribed(client: Client, *codes: int) -> Suback:
 
 def test_each_filter_gets_its_own_code() -> None:
     rules = (
-        Rule("everyone", Operation.RECEIVE, "a/#", max_qos=1),
+        Rule("everyone", Operation.RECEIVE, "a/#", qos=(0, 1)),
         Rule("everyone", Operation.RECEIVE, "a/secret", Effect.DENY),
     )
     hub = Playbook(Settings(hub=HubSettings(max_subscriptions=4)), rules)
@@ -219,7 +219,7 @@ def test_a_retained_message_carries_the_subscription_identifier() -> None:
 def test_retained_messages_that_the_client_may_not_receive_stay_hidden() -> None:
     rules = (
         Rule("device:keeper", Operation.PUBLISH, "#"),
-        Rule("everyone", Operation.RECEIVE, "a/#", max_qos=1),
+        Rule("everyone", Operation.RECEIVE, "a/#", qos=(0, 1)),
         Rule("everyone", Operation.RECEIVE, "a/secret", Effect.DENY),
     )
     hub = Playbook(rules=rules)

@@ -79,9 +79,20 @@ class FakeRegistry:
         del self.devices[name]
         self.epoch += 1
 
-    def allow(self, subject: str, operation: Operation, pattern: str, max_qos: int = 2, retain: bool = True) -> Rule:
+    def allow(
+        self,
+        subject: str,
+        operation: Operation,
+        pattern: str,
+        max_qos: int = 2,
+        retain: bool = True,
+        size: int | None = None,
+        rate: float | None = None,
+    ) -> Rule:
         """Add an allow rule."""
-        return self._add_rule(Rule(subject, operation, pattern, Effect.ALLOW, max_qos, retain, len(self.rules) + 1))
+        levels = tuple(range(max_qos + 1))
+        number = len(self.rules) + 1
+        return self._add_rule(Rule(subject, operation, pattern, Effect.ALLOW, levels, retain, number, size, rate))
 
     def deny(self, subject: str, operation: Operation, pattern: str) -> Rule:
         """Add a deny rule."""

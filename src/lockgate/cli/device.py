@@ -14,13 +14,12 @@ from lockgate.cli.output import actor, console, home_option, json_option, moment
 from lockgate.errors import NotFound
 from lockgate.home import Home
 from lockgate.model.device import Credential, CredentialKind, Device, check_name
-from lockgate.model.permission import Operation, Rule
+from lockgate.model.permission import EVERYONE, Operation, Rule
 from lockgate.provision.bundle import NewCredential, make_bundle
 from lockgate.provision.folder import HubAddress, read_folder
 from lockgate.provision.guide import command_lines
 from lockgate.provision.token import make_token, parse_duration
 from lockgate.registry.journal import CREDENTIAL_SEEN
-from lockgate.registry.registrar import EVERYONE
 from lockgate.store.messages_reader import read_seen
 
 

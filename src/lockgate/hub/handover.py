@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from lockgate.hub.routes import Target, member_target
+from lockgate.hub.routes import Target, fitting, member_target
 from lockgate.hub.session import Session
 from lockgate.hub.shares import Share
 from lockgate.hub.trie import Trie
@@ -73,6 +73,8 @@ class HandOver:
             candidates.append(session)
             tries -= 1
             target = self._target(share, session, message.topic)
+            if target is not None:
+                target = fitting(self._policy, target, message.topic, len(message.payload))
             if target is not None and (session.outlet is not None or min(message.qos, target.qos) > 0):
                 return target
         return None

@@ -15,7 +15,6 @@ import msgspec
 from lockgate.errors import (
     LockgateError,
     NotAuthorized,
-    ProofExpired,
     QuotaExceeded,
     SessionTakenOver,
     TopicFilterInvalid,
@@ -23,12 +22,13 @@ from lockgate.errors import (
 )
 from lockgate.hub.handover import HandOver
 from lockgate.hub.ports import Outlet, SessionStore
+from lockgate.hub.rates import RuleRates
 from lockgate.hub.replays import Charge, Replays
 from lockgate.hub.retained import Retained
 from lockgate.hub.routes import Memory, Target
 from lockgate.hub.session import Session, Waiting
 from lockgate.hub.stock import Stock
-from lockgate.hub.timers import Moment, Timers
+from lockgate.hub.timers import Moment, Timers, proof_ended
 from lockgate.hub.trie import Trie
 from lockgate.model.message import Message
 from lockgate.model.permission import Operation
@@ -116,6 +116,7 @@ class Hub:
         self._memory = Memory(policy, self._trie)
         self.retained = Retained(settings.max_retained_messages, settings.max_retained_bytes)
         self._replays = Replays(policy, self.retained, lambda principal, work: self.charge(principal, work))
+        self._rule_rates = RuleRates(settings.rate_burst_seconds)
         self._timers = Timers()
         self.sessions: dict[str, Session] = {}
         self._by_device: dict[str, dict[Session, None]] = {}
@@ -125,27 +126,31 @@ class Hub:
 
     # The topic space
 
-    def publish(self, principal: Principal, message: Message) -> Receipt | LockgateError:
+    def publish(self, principal: Principal, message: Message, now: float = 0.0) -> Receipt | LockgateError:
         """Bring a message into the topic space, if the principal may.
 
+        `now` is in unix seconds: a rule's rate counts by it, and gives no more than a burst to whom no time is told.
+
         Returns:
-            The receipt, or the reason why not: `NotAuthorized`, `QuotaExceeded` for one retained message too many,
-            `TopicNameInvalid` for too many levels.
+            The receipt, or the reason why not: `NotAuthorized`, `RateExceeded` for more than a rule's rate,
+            `QuotaExceeded` for one retained message too many, `TopicNameInvalid` for too many levels.
         """
         memory = self._memory
         memory.check_epoch()
         topic = message.topic
-        if memory.grant(principal, topic, message.qos, message.retain) is None:
+        size = len(message.payload)
+        grant = memory.grant(principal, topic, message.qos, message.retain, size)
+        if grant is None:
             if topic.count("/") >= self._settings.max_topic_levels:
                 return TopicNameInvalid(f"a topic name of {_levels(topic)}", fix=_LEVELS_FIX)
-            denied = memory.denial(principal, topic, message.qos, message.retain)
-            if denied is not None:
-                return denied
-            decision = self._policy.authorize(principal, Operation.PUBLISH, topic, message.qos, message.retain)
-            if not isinstance(decision, Grant):
-                memory.remember_denial(principal, topic, message.qos, message.retain, decision)
-                return decision
-            memory.remember(principal, topic, decision)
+            answer = memory.decide(principal, message)
+            if not isinstance(answer, Grant):
+                return answer
+            grant = answer
+        if grant.messages_per_second:
+            excess = self._rule_rates.take(grant, now)
+            if excess is not None:
+                return excess
         commit = 0
         if message.retain:
             try:
@@ -154,6 +159,8 @@ class Hub:
                 return error
         self.published += 1
         route = memory.route(topic)
+        if size > route.max_payload_bytes:
+            route = memory.fitting(route, topic, size)
         targets = route.targets
         if not targets and not route.shares:
             return _UNHEARD if commit == 0 else Receipt(0, commit)
@@ -255,14 +262,17 @@ class Hub:
         if not session.queue and not session.unsettled:
             return 0
 
-        def may_receive(topic: str) -> bool:
-            return isinstance(self._policy.authorize(session.principal, Operation.RECEIVE, topic), Grant)
+        def may_receive(message: Message) -> bool:
+            answer = self._policy.authorize(
+                session.principal, Operation.RECEIVE, message.topic, payload_bytes=len(message.payload)
+            )
+            return isinstance(answer, Grant)
 
         if session.has_shared:
             others = HandOver(self._trie, self._policy, session, is_over=True)
 
             def place(delivery: Delivery) -> bool:
-                return not may_receive(delivery.message.topic) and _place(others, delivery)
+                return not may_receive(delivery.message) and _place(others, delivery)
 
             with self._store.together():
                 session.hand_over(place, with_unsettled)
@@ -312,8 +322,9 @@ class Hub:
         if will is not None:
             if will.message.topic.count("/") >= self._settings.max_topic_levels:
                 raise TopicNameInvalid(f"a will's topic name of {_levels(will.message.topic)}", fix=_LEVELS_FIX)
+            said = will.message
             decision = self._policy.authorize(
-                principal, Operation.PUBLISH, will.message.topic, will.message.qos, will.message.retain
+                principal, Operation.PUBLISH, said.topic, said.qos, said.retain, len(said.payload)
             )
             if not isinstance(decision, Grant):
                 raise decision
@@ -423,7 +434,7 @@ class Hub:
         self._tell_dropped()
         for moment, session in self._timers.due(now):
             if moment is Moment.PROOF_ENDS:
-                self.disconnect(session, _proof_ended(session.principal), now)
+                self.disconnect(session, proof_ended(session.principal), now)
             elif moment is Moment.SESSION_EXPIRES:
                 self.end_session(session, now)
             else:
@@ -541,7 +552,7 @@ class Hub:
         message = will.message
         if will.expiry_seconds is not None:
             message = msgspec.structs.replace(message, expires_at=now + will.expiry_seconds)
-        outcome = self.publish(session.principal, message)  # the one way in, and checked again
+        outcome = self.publish(session.principal, message, now)  # the one way in, and checked again
         self._memory.forget_client(session.client_id)
         if isinstance(outcome, LockgateError):
             self._report(outcome, session.principal)
@@ -581,16 +592,6 @@ def _deliver(member: Target, message: Message, share: str) -> int:
     qos = message.qos if message.qos < member.qos else member.qos
     is_retained = message.retain and member.retain_as_published
     return member.session.deliver(message, qos, is_retained, member.identifiers, share)
-
-
-def _proof_ended(principal: Principal) -> ProofExpired:
-    what = "token" if principal.auth.startswith("jwt") else "credential"
-    return ProofExpired(
-        f"the {what} with which {principal.client_id} connected has expired",
-        reason=f"{what} expired",
-        fix=f"connect again with a fresh {what}",
-        evidence={"device": principal.device},
-    )
 
 
 def _levels(topic: str) -> str:

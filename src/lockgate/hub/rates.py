@@ -4,13 +4,17 @@ Theory of operation. Each device has a meter with two buckets, kept as the secon
 its rate (the generic cell rate algorithm, ITU-T I.371, without a queue). Silence saves up a burst and no more. What has
 come is never refused: a device that sent too much owes time, and `take` says how long it is not to be read meanwhile.
 A device that connects anew finds its debt again.
+
+What a rule says is stricter: `RuleRates` has a bucket of permissions for each device under each rule with a rate, and a
+message that finds it empty is refused.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-from lockgate.errors import RateExceeded
+from lockgate.errors import RateExceeded, Step
+from lockgate.policy import Grant
 
 QUIET_SECONDS = 60.0
 """A device that kept to its rate for so long begins another flood when it exceeds it again."""
@@ -121,3 +125,71 @@ class Rates:
                     del self._meters[key]
                 else:
                     self._parted[key] = oldest
+
+
+class Bucket:
+    """How many more messages one device may publish under one rule. Times are unix seconds."""
+
+    __slots__ = ("left", "limit", "per_second", "seen_at")
+
+    def __init__(self, per_second: float, limit: float, now: float) -> None:
+        self.per_second: float = per_second
+        self.limit: float = limit
+        self.left: float = limit
+        self.seen_at: float = now
+
+    def fill(self, now: float) -> float:
+        """Put in what the time since the last call allows; give how much is in it."""
+        if now > self.seen_at:  # a clock that was set back allows nothing by it
+            self.left = min(self.limit, self.left + (now - self.seen_at) * self.per_second)
+        self.seen_at = now
+        return self.left
+
+
+class RuleRates:
+    """The rates that rules set, each for each device that publishes under it.
+
+    Args:
+        burst_seconds: how many seconds' worth a device that was silent may publish at once; one message at least.
+    """
+
+    def __init__(self, burst_seconds: float) -> None:
+        self._burst: float = burst_seconds
+        self._buckets: OrderedDict[tuple[str, int], Bucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Give the number of buckets."""
+        return len(self._buckets)
+
+    def take(self, grant: Grant, now: float) -> RateExceeded | None:
+        """Count one message published under a grant with a rate; give the refusal when it is one too many."""
+        rule = grant.decision.rule
+        number = 0 if rule is None else rule.id
+        key = (grant.holder, number)
+        per_second = grant.messages_per_second
+        bucket = self._buckets.get(key)
+        if bucket is None or bucket.per_second != per_second:
+            self._forget_full(now)
+            bucket = self._buckets[key] = Bucket(per_second, max(1.0, per_second * self._burst), now)
+        if bucket.fill(now) >= 1 - _TOLERANCE:
+            bucket.left -= 1
+            return None
+        topic = grant.decision.topic
+        return RateExceeded(
+            f"{grant.holder} publishes more than {per_second:g} messages per second on {topic!r}, which a rule forbids",
+            reason=f"rate exceeded: the rule allows {per_second:g} messages per second",
+            fix=f"publish less often, or allow more in place of rule {number}",
+            step=Step.POLICY,
+            evidence={"device": grant.holder, "topic": topic, "rule": str(rule)},
+        )
+
+    def _forget_full(self, now: float) -> None:
+        for _ in range(2):  # more go than come: what is remembered stays within what is owed
+            if self._buckets:
+                key, oldest = self._buckets.popitem(last=False)
+                if oldest.fill(now) < oldest.limit:
+                    self._buckets[key] = oldest
+
+
+_TOLERANCE = 1e-6
+"""Of one message: seconds of the unix clock are not exact to more."""

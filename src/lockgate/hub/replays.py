@@ -65,7 +65,9 @@ class Replays:
         identifiers = (subscription.identifier,) if subscription.identifier else ()
         count = 0
         for message in self._retained.match(subscription.filter, now):
-            grant = self._policy.authorize(session.principal, Operation.RECEIVE, message.topic)
+            grant = self._policy.authorize(
+                session.principal, Operation.RECEIVE, message.topic, payload_bytes=len(message.payload)
+            )
             count += 1
             if isinstance(grant, Grant):
                 qos = min(message.qos, subscription.qos, grant.max_qos)

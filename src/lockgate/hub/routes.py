@@ -7,14 +7,14 @@ route is made by asking it about every receiver.
 
 from __future__ import annotations
 
-from lockgate.errors import NotAuthorized
 from lockgate.hub.session import Session
 from lockgate.hub.shares import READY, UNABLE, Share, rank
 from lockgate.hub.trie import Trie
+from lockgate.model.message import Message
 from lockgate.model.permission import Operation
 from lockgate.model.principal import Principal
 from lockgate.model.session import Subscription
-from lockgate.policy import Grant, PolicyEngine
+from lockgate.policy import UNLIMITED_BYTES, Denied, Grant, PolicyEngine
 
 MAX_ROUTES = 100_000
 MAX_ROUTE_BYTES = 134_217_728
@@ -34,11 +34,22 @@ _SUBSCRIPTION_BYTES = 24
 class Target:
     """One session that hears a topic, and how: its overlapping subscriptions become one delivery."""
 
-    __slots__ = ("identifiers", "no_local", "qos", "retain_as_published", "session", "subscriptions")
+    __slots__ = (
+        "identifiers",
+        "max_payload_bytes",
+        "no_local",
+        "qos",
+        "retain_as_published",
+        "session",
+        "subscriptions",
+    )
 
-    def __init__(self, session: Session, subscriptions: list[Subscription], max_qos: int) -> None:
+    def __init__(
+        self, session: Session, subscriptions: list[Subscription], max_qos: int, max_payload_bytes: int
+    ) -> None:
         self.session = session
         self.subscriptions = subscriptions
+        self.max_payload_bytes: int = max_payload_bytes
         self.qos: int = min(max(s.qos for s in subscriptions), max_qos)
         self.identifiers: tuple[int, ...] = tuple(s.identifier for s in subscriptions if s.identifier)
         self.retain_as_published: bool = any(s.retain_as_published for s in subscriptions)
@@ -47,7 +58,7 @@ class Target:
     def without_local(self) -> Target | None:
         """Give the target as it stands for the session's own messages [MQTT-3.8.3-3]."""
         foreign = [s for s in self.subscriptions if not s.no_local]
-        return Target(self.session, foreign, self.qos) if foreign else None
+        return Target(self.session, foreign, self.qos, self.max_payload_bytes) if foreign else None
 
 
 class SharedTarget:
@@ -82,14 +93,21 @@ class SharedTarget:
 
 
 class Route:
-    """Who hears one topic, as long as `epoch` is the memory's."""
+    """Who hears one topic, as long as `epoch` is the memory's. A payload larger than it says is not for all of them."""
 
-    __slots__ = ("epoch", "shares", "targets")
+    __slots__ = ("epoch", "max_payload_bytes", "shares", "targets")
 
     def __init__(self, targets: list[Target], shares: list[SharedTarget], epoch: int) -> None:
         self.targets = targets
         self.shares = shares
         self.epoch: int = epoch
+        least = UNLIMITED_BYTES
+        for target in targets:
+            least = min(least, target.max_payload_bytes)
+        for shared in shares:
+            for target in shared.members:
+                least = min(least, target.max_payload_bytes)
+        self.max_payload_bytes: int = least
 
 
 class Grants:
@@ -100,7 +118,7 @@ class Grants:
     def __init__(self, principal: Principal) -> None:
         self.principal = principal
         self.by_topic: dict[str, Grant] = {}
-        self.denied: dict[tuple[str, int, bool], NotAuthorized] = {}
+        self.denied: dict[tuple[str, int, bool], Denied] = {}
 
 
 class Memory:
@@ -125,20 +143,38 @@ class Memory:
             self._forget_all_routes()
             self._forget_all_grants()
 
-    def grant(self, principal: Principal, topic: str, qos: int, retain: bool) -> Grant | None:
-        """Give a remembered grant that takes in this publish, or None."""
+    def grant(self, principal: Principal, topic: str, qos: int, retain: bool, size: int) -> Grant | None:
+        """Give a remembered grant that takes in this publish of `size` bytes, or None."""
         grants = self._grants.get(principal.client_id)
         if grants is None or grants.principal is not principal:
             return None
         grant = grants.by_topic.get(topic)
-        if grant is None or qos > grant.max_qos or (retain and not grant.may_retain):
+        if (
+            grant is None
+            or not grant.qos_bits >> qos & 1
+            or (retain and not grant.may_retain)
+            or size > grant.max_payload_bytes
+        ):
             return None
         return grant
 
-    def remember(self, principal: Principal, topic: str, grant: Grant) -> None:
-        """Keep a grant for the next publish on its topic."""
+    def decide(self, principal: Principal, message: Message) -> Grant | Denied:
+        """Ask the policy whether the principal may publish a message, and keep the answer for the next of its kind."""
+        topic, qos, retain, size = message.topic, message.qos, message.retain, len(message.payload)
+        known = self._denial(principal, topic, qos, retain)
+        if known is not None and size >= known.from_bytes:  # a flood asks for the same again and again
+            return known
+        answer = self._policy.authorize(principal, Operation.PUBLISH, topic, qos, retain, size)
         if len(topic) > MAX_TOPIC_CHARACTERS:
-            return
+            return answer
+        if isinstance(answer, Grant):
+            if answer.lasts:
+                self._remember(principal, topic, answer)
+        elif isinstance(answer, Denied):
+            self._remember_denial(principal, topic, qos, retain, answer)
+        return answer
+
+    def _remember(self, principal: Principal, topic: str, grant: Grant) -> None:
         grants = self._grants_of(principal)
         if len(grants.by_topic) >= MAX_GRANTS_PER_CLIENT:
             self._decisions -= len(grants.by_topic)
@@ -147,22 +183,19 @@ class Memory:
             self._decisions += 1
         grants.by_topic[topic] = grant
 
-    def denial(self, principal: Principal, topic: str, qos: int, retain: bool) -> NotAuthorized | None:
-        """Give the remembered refusal of exactly this publish, or None: a flood asks for the same again and again."""
+    def _denial(self, principal: Principal, topic: str, qos: int, retain: bool) -> Denied | None:
         grants = self._grants.get(principal.client_id)
         if grants is None or grants.principal is not principal:
             return None
         return grants.denied.get((topic, qos, retain))
 
-    def remember_denial(self, principal: Principal, topic: str, qos: int, retain: bool, error: NotAuthorized) -> None:
-        """Keep a refusal for the next publish of its kind."""
-        if len(topic) > MAX_TOPIC_CHARACTERS:
-            return
+    def _remember_denial(self, principal: Principal, topic: str, qos: int, retain: bool, error: Denied) -> None:
         denied = self._grants_of(principal).denied
         if len(denied) >= MAX_DENIALS_PER_CLIENT:
             self._decisions -= len(denied)
             denied.clear()
-        self._decisions += 1
+        if (topic, qos, retain) not in denied:
+            self._decisions += 1
         denied[topic, qos, retain] = error
 
     def _grants_of(self, principal: Principal) -> Grants:
@@ -218,8 +251,18 @@ class Memory:
         for session, subscriptions in self._trie.match(topic).items():
             grant = self._policy.authorize(session.principal, Operation.RECEIVE, topic)
             if isinstance(grant, Grant):
-                targets.append(Target(session, subscriptions, grant.max_qos))
+                targets.append(Target(session, subscriptions, grant.max_qos, grant.max_payload_bytes))
         return targets
+
+    def fitting(self, route: Route, topic: str, size: int) -> Route:
+        """Give those of a route who may receive a payload of `size` bytes, as others of their rules let them."""
+        targets = [found for target in route.targets if (found := fitting(self._policy, target, topic, size))]
+        shares = []
+        for shared in route.shares:
+            members = [found for target in shared.members if (found := fitting(self._policy, target, topic, size))]
+            if members:
+                shares.append(SharedTarget(shared.share, members))
+        return Route(targets, shares, route.epoch)
 
     def _shared_targets(self, topic: str) -> list[SharedTarget]:
         found: list[SharedTarget] = []
@@ -240,7 +283,18 @@ def member_target(policy: PolicyEngine, share: Share, session: Session, topic: s
     grant = policy.authorize(session.principal, Operation.RECEIVE, topic)
     if subscription is None or not isinstance(grant, Grant):
         return None
-    return Target(session, [subscription], grant.max_qos)
+    return Target(session, [subscription], grant.max_qos, grant.max_payload_bytes)
+
+
+def fitting(policy: PolicyEngine, target: Target, topic: str, size: int) -> Target | None:
+    """Give how a target hears a message of `size` bytes on `topic`, None when it may not."""
+    if size <= target.max_payload_bytes:
+        return target
+    session = target.session
+    grant = policy.authorize(session.principal, Operation.RECEIVE, topic, payload_bytes=size)
+    if not isinstance(grant, Grant):
+        return None
+    return Target(session, target.subscriptions, grant.max_qos, grant.max_payload_bytes)
 
 
 def _first_levels(topic: str) -> str:

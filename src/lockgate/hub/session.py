@@ -253,21 +253,19 @@ class Session:
             self.queued_bytes += size_of(delivery.message)
         return list(self.unsettled.values())
 
-    def review(self, may_receive: Callable[[str], bool], with_unsettled: bool) -> int:
-        """Give up what waits on topics that the session may no longer receive; give how many deliveries those were.
+    def review(self, may_receive: Callable[[Message], bool], with_unsettled: bool) -> int:
+        """Give up what waits and the session may no longer receive; give how many deliveries those were.
 
         `with_unsettled` takes in what was sent, to a connection that is gone, and would be sent again.
         """
-        barred = [delivery for delivery in self.queue if not may_receive(delivery.message.topic)]
+        barred = [delivery for delivery in self.queue if not may_receive(delivery.message)]
         if barred:
-            self.queue = deque(delivery for delivery in self.queue if may_receive(delivery.message.topic))
+            self.queue = deque(delivery for delivery in self.queue if may_receive(delivery.message))
             size = sum(size_of(delivery.message) for delivery in barred)
             self.queued_bytes -= size
             self._waiting.bytes -= size + len(barred) * DELIVERY_BYTES
         if with_unsettled:
-            barred += [
-                d for d in self.unsettled.values() if d.tag not in self.released and not may_receive(d.message.topic)
-            ]
+            barred += [d for d in self.unsettled.values() if d.tag not in self.released and not may_receive(d.message)]
         for delivery in barred:
             self.give_up(delivery)
         return len(barred)

@@ -6,7 +6,9 @@ import heapq
 import math
 from enum import StrEnum
 
+from lockgate.errors import ProofExpired
 from lockgate.hub.session import Session
+from lockgate.model.principal import Principal
 
 SPARE_ENTRIES = 64
 
@@ -61,3 +63,14 @@ class Timers:
     def _counts(self, entry: tuple[float, int, Moment, Session]) -> bool:
         _at, number, moment, session = entry
         return self._current.get((moment, session)) == number
+
+
+def proof_ended(principal: Principal) -> ProofExpired:
+    """Give the words for a connection that ends with its proof."""
+    what = "token" if principal.auth.startswith("jwt") else "credential"
+    return ProofExpired(
+        f"the {what} with which {principal.client_id} connected has expired",
+        reason=f"{what} expired",
+        fix=f"connect again with a fresh {what}",
+        evidence={"device": principal.device},
+    )

@@ -1,8 +1,8 @@
 """Rules made ready for deciding: variables filled in, filters split into levels.
 
-A rule's filter may hold ${device} (one level) and ${client_id} (one, or two: NAME/SUFFIX). A value that could widen the
-filter (a wildcard, or a level more) never gets in: an allow rule then matches nothing, and a deny rule all below the
-level that holds the variable.
+A rule's filter may hold ${device} (one level), ${group} (one level; the rule stands once for each group of the device)
+and ${client_id} (one level, or two: NAME/SUFFIX). A value that could widen the filter (a wildcard, or a level more)
+never gets in: an allow rule then matches nothing, and a deny rule all below the level that holds the variable.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from lockgate.model.principal import Principal
 
 CLIENT_ID = "${client_id}"
 """The variable by which a device's clients differ."""
+
+GROUP = "${group}"
 
 OWN_TREE = (
     Rule("everyone", Operation.PUBLISH, "devices/${device}/#"),
@@ -59,12 +61,16 @@ class ReadyRules(msgspec.Struct, frozen=True):
         return self.allow_publish if operation is Operation.PUBLISH else self.allow_receive
 
 
-def make_ready(rules: tuple[Rule, ...], principal: Principal) -> ReadyRules:
-    """Fill the principal's names into the rules and sort them for deciding."""
+def make_ready(rules: tuple[Rule, ...], principal: Principal, groups: tuple[str, ...] = ()) -> ReadyRules:
+    """Fill the names of the principal and its groups into the rules, and sort them for deciding."""
 
     def chosen(effect: Effect, operation: Operation) -> tuple[ReadyRule, ...]:
-        ready = (_ready(rule, principal) for rule in rules if rule.effect is effect and rule.operation is operation)
-        return tuple(rule for rule in ready if rule is not None)
+        return tuple(
+            ready
+            for rule in rules
+            if rule.effect is effect and rule.operation is operation
+            for ready in _ready(rule, principal, groups)
+        )
 
     return ReadyRules(
         deny_publish=chosen(Effect.DENY, Operation.PUBLISH),
@@ -100,9 +106,16 @@ def covers(levels: tuple[str, ...], asked: list[str]) -> bool:
     return len(levels) == count
 
 
-def _ready(rule: Rule, principal: Principal) -> ReadyRule | None:
+def _ready(rule: Rule, principal: Principal, groups: tuple[str, ...]) -> list[ReadyRule]:
+    """Give the rule once, or once for each group where it names them."""
+    every = groups if GROUP in rule.filter else ("",)
+    return [ready for group in every if (ready := _ready_for(rule, principal, group)) is not None]
+
+
+def _ready_for(rule: Rule, principal: Principal, group: str) -> ReadyRule | None:
     pattern = rule.filter
-    for variable, value, most_levels in (("${device}", principal.device, 1), (CLIENT_ID, principal.client_id, 2)):
+    values = (("${device}", principal.device, 1), (GROUP, group, 1), (CLIENT_ID, principal.client_id, 2))
+    for variable, value, most_levels in values:
         if variable in pattern:
             if not _is_plain(value, most_levels):
                 return ReadyRule(rule, _above_variable(rule.filter)) if rule.effect is Effect.DENY else None

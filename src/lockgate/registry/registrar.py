@@ -7,27 +7,23 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from lockgate.errors import Conflict, InvalidSettings, LockgateError, NotFound, QuotaExceeded
+from lockgate.errors import Conflict, InvalidSettings, NotFound, QuotaExceeded
 from lockgate.model.device import Credential, Device, check_name
 from lockgate.model.permission import Rule
-from lockgate.model.topic import topic_filter
 from lockgate.registry.keys import Offered, check_credential
+from lockgate.registry.rules import check_rule, helpful
 from lockgate.settings import RegistrySettings
 from lockgate.store import credentials as stored_credentials
 from lockgate.store import groups as stored_groups
 from lockgate.store.registry_db import RegistryDb
 
-EVERYONE = "everyone"
-VARIABLES = frozenset({"device", "client_id"})
 DEFAULT_LIMITS = RegistrySettings()
 
 _KEY = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
 class Registrar:
@@ -75,7 +71,7 @@ class Registrar:
             Conflict: when the name or a key is taken.
         """
         now = self._clock()
-        with _helpful():
+        with helpful():
             check_name(name)
             for group in groups:
                 check_name(group, "group")
@@ -84,7 +80,7 @@ class Registrar:
             for rule in rules:
                 if rule.subject != f"device:{name}":
                     raise InvalidSettings(f"a rule of {name} must be about device:{name}, not {rule.subject}")
-                check_rule_filter(rule.filter)
+                check_rule(rule)
             self._check_count(name, len(credentials))
             described = check_metadata(metadata or {}, self._limits)
             checked = tuple(check_credential(name, offered, now) for offered in credentials)
@@ -113,7 +109,7 @@ class Registrar:
     def add_credential(self, name: str, offered: Offered) -> Credential:
         """Give a device one more credential, beside those it has, so that keys can change without a gap."""
         now = self._clock()
-        with _helpful():
+        with helpful():
             self._check_count(name, self._count_live(name, now) + 1)
             credential = check_credential(name, offered, now)
             return self._database.add_credential(credential, actor=self._actor, now=now)
@@ -125,7 +121,7 @@ class Registrar:
             The new credential, and how many older ones end.
         """
         now = self._clock()
-        with _helpful():
+        with helpful():
             self._check_count(name, self._count_live(name, now) + 1)
             credential = check_credential(name, offered, now)
             end_at = now + overlap_seconds
@@ -133,75 +129,75 @@ class Registrar:
 
     def revoke_credential(self, number: int) -> str:
         """Revoke one credential for good; its live sessions end. Give the name of its device."""
-        with _helpful():
+        with helpful():
             return stored_credentials.revoke_credential(self._database, number, actor=self._actor, now=self._clock())
 
     def describe(self, name: str, metadata: Mapping[str, str]) -> None:
         """Replace what is remembered about a device: keys and values, bounded in count and size."""
-        with _helpful():
+        with helpful():
             described = check_metadata(metadata, self._limits)
             stored_groups.set_metadata(self._database, name, described, actor=self._actor, now=self._clock())
 
     def block(self, name: str) -> None:
         """Shut a device out until it is unblocked; its live sessions end."""
-        with _helpful():
+        with helpful():
             self._database.set_blocked(name, True, actor=self._actor, now=self._clock())
 
     def unblock(self, name: str) -> None:
         """Let a blocked device in again."""
-        with _helpful():
+        with helpful():
             self._database.set_blocked(name, False, actor=self._actor, now=self._clock())
 
     def revoke(self, name: str) -> int:
         """Revoke all credentials of a device for good; give how many were still good."""
-        with _helpful():
+        with helpful():
             return self._database.revoke_credentials(name, actor=self._actor, now=self._clock())
 
     def remove(self, name: str) -> None:
         """Remove a device with its credentials, memberships and rules."""
-        with _helpful():
+        with helpful():
             self._database.remove_device(name, actor=self._actor, now=self._clock())
 
     def join(self, name: str, group: str) -> None:
         """Make a device a member of a group."""
-        with _helpful():
+        with helpful():
             check_name(group, "group")
             self._database.join_group(name, group, actor=self._actor, now=self._clock())
 
     def leave(self, name: str, group: str) -> None:
         """End a device's membership of a group."""
-        with _helpful():
+        with helpful():
             self._database.leave_group(name, group, actor=self._actor, now=self._clock())
 
     def add_group(self, group: str) -> None:
         """Make a group that nobody belongs to yet; one exists as well as soon as a device joins it."""
-        with _helpful():
+        with helpful():
             check_name(group, "group")
             stored_groups.add_group(self._database, group, actor=self._actor, now=self._clock())
 
     def block_group(self, group: str) -> None:
         """Shut out all members of a group until it is unblocked, and who joins it; their live sessions end."""
-        with _helpful():
+        with helpful():
             stored_groups.set_group_blocked(self._database, group, True, actor=self._actor, now=self._clock())
 
     def unblock_group(self, group: str) -> None:
         """Let the members of a blocked group in again, save those that are blocked themselves."""
-        with _helpful():
+        with helpful():
             stored_groups.set_group_blocked(self._database, group, False, actor=self._actor, now=self._clock())
 
     def revoke_group(self, group: str) -> int:
         """Revoke all credentials of all members of a group for good; give how many were still good."""
-        with _helpful():
+        with helpful():
             return stored_groups.revoke_group(self._database, group, actor=self._actor, now=self._clock())
 
     def remove_group(self, group: str) -> int:
         """Remove a group with its memberships and rules; give how many members it had, who stay registered."""
-        with _helpful():
+        with helpful():
             return stored_groups.remove_group(self._database, group, actor=self._actor, now=self._clock())
 
     def bind_gateway(self, device: str, gateway: str) -> None:
         """Let the device `gateway` speak for `device`."""
-        with _helpful():
+        with helpful():
             if device == gateway:
                 raise InvalidSettings(f"{device} speaks for itself already", fix="name two devices")
             found = self._require_device(device)
@@ -214,38 +210,29 @@ class Registrar:
 
     def unbind_gateway(self, device: str, gateway: str) -> None:
         """Let `gateway` speak for `device` no longer."""
-        with _helpful():
+        with helpful():
             stored_groups.unbind_gateway(self._database, device, gateway, actor=self._actor, now=self._clock())
 
     def add_rule(self, rule: Rule) -> Rule:
         """Add a rule, allowing or denying; give it back with its number.
 
         Raises:
-            InvalidSettings: when its subject, its variables or its QoS cannot be.
+            InvalidSettings: when its subject, its variables or its limits cannot be.
             TopicFilterInvalid: when its filter breaks the rules for filters.
-            NotFound: when it is about a device that does not exist.
+            NotFound: when it is about a device or a role that does not exist.
         """
-        with _helpful():
-            self._check_subject(rule.subject)
-            check_rule_filter(rule.filter)
-            if rule.max_qos not in (0, 1, 2):
-                raise InvalidSettings(f"a rule's highest QoS is 0, 1 or 2, not {rule.max_qos}")
+        with helpful():
+            check_rule(rule)
+            kind, _, name = rule.subject.partition(":")
+            if kind == "device":
+                self._require_device(name)
             number = self._database.add_rule(rule, actor=self._actor, now=self._clock())
         return msgspec.structs.replace(rule, id=number)
 
     def remove_rule(self, number: int) -> None:
         """Remove the rule with this number."""
-        with _helpful():
+        with helpful():
             self._database.remove_rule(number, actor=self._actor, now=self._clock())
-
-    def _check_subject(self, subject: str) -> None:
-        kind, _, name = subject.partition(":")
-        if kind == "device" and name:
-            self._require_device(name)
-        elif kind == "group" and name:
-            check_name(name, "group")
-        elif subject != EVERYONE:
-            raise InvalidSettings(f"a rule is about device:NAME, group:NAME or everyone, not {subject!r}")
 
     def _require_device(self, name: str) -> Device:
         device = self._database.device(name)
@@ -264,22 +251,6 @@ class Registrar:
                 f"{name} would have {count} credentials that hold; registry.max_credentials_per_device is {most}",
                 fix=f"revoke one that is not used any more; lockgate credential list {name} shows them",
             )
-
-
-def check_rule_filter(text: str) -> None:
-    """Come back when `text` may stand in a rule: a topic filter in which ${device} and ${client_id} may stand.
-
-    Raises:
-        InvalidSettings: for any other variable.
-        TopicFilterInvalid: when it is no topic filter once the names are filled in.
-    """
-    for name in _VARIABLE.findall(text):
-        if name not in VARIABLES:
-            raise InvalidSettings(f"a rule's filter knows ${{device}} and ${{client_id}}, not ${{{name}}}: {text!r}")
-    filled = _VARIABLE.sub("name", text)
-    if "${" in filled:
-        raise InvalidSettings(f"a variable in the filter does not end: {text!r}", fix="write ${device} or ${client_id}")
-    topic_filter(filled)
 
 
 def check_metadata(metadata: Mapping[str, str], limits: RegistrySettings) -> dict[str, str]:
@@ -306,13 +277,3 @@ def check_metadata(metadata: Mapping[str, str], limits: RegistrySettings) -> dic
             fix="keep the rest elsewhere, under the device's name",
         )
     return dict(metadata)
-
-
-@contextmanager
-def _helpful() -> Iterator[None]:
-    """Let no error pass without a word on what would mend it."""
-    try:
-        yield
-    except LockgateError as error:
-        error.fix = error.fix or "correct that and try again: nothing was changed"
-        raise

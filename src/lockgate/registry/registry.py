@@ -12,12 +12,12 @@ from collections.abc import Iterable
 import msgspec
 
 from lockgate.model.device import Credential, CredentialKind, Device
-from lockgate.model.permission import Rule
+from lockgate.model.permission import EVERYONE, Rule
 from lockgate.store.groups import blocked_among
 from lockgate.store.registry_db import Change, ChangeKind, RegistryDb, Snapshot
+from lockgate.store.rules import held_roles, roles_by_holder
 
 CHANGES_PER_POLL = 250
-EVERYONE = "everyone"
 
 
 class Registry:
@@ -33,6 +33,7 @@ class Registry:
         self._by_thumbprint: dict[str, Credential] = {}
         self._members: defaultdict[str, set[str]] = defaultdict(set)
         self._rules: dict[str, tuple[Rule, ...]] = {}
+        self._roles: dict[str, tuple[str, ...]] = {}
         self._epoch = 0
         self._is_behind = False
         self._version = database.data_version()  # before the snapshot: what comes in between is read again
@@ -68,10 +69,12 @@ class Registry:
         return sorted(self._members.get(group, ()))
 
     def rules_for(self, device: str, /) -> tuple[Rule, ...]:
-        """Give the rules of a device, of its groups, and of everyone."""
+        """Give the rules of a device, of its groups, of the roles that it or they hold, and of everyone."""
         known = self._devices.get(device)
         groups = known.groups if known is not None else ()
-        subjects = (f"device:{device}", *(f"group:{group}" for group in groups), EVERYONE)
+        holders = (f"device:{device}", *(f"group:{group}" for group in groups))
+        roles = dict.fromkeys(f"role:{role}" for holder in holders for role in self._roles.get(holder, ()))
+        subjects = (*holders, *roles, EVERYONE)
         return tuple(rule for subject in subjects for rule in self._rules.get(subject, ()))
 
     def poll(self) -> list[Change]:
@@ -102,6 +105,7 @@ class Registry:
         for rule in snapshot.rules:
             rules[rule.subject].append(rule)
         self._rules = {subject: tuple(of_subject) for subject, of_subject in rules.items()}
+        self._roles = roles_by_holder(snapshot.held_roles)
 
     def _begin_anew(self) -> list[Change]:
         """Load everything, and give a change for all that may be another than before."""
@@ -123,8 +127,11 @@ class Registry:
             return []
         names = sorted({change.name for change in changes if change.kind == ChangeKind.DEVICE})
         subjects = {change.name for change in changes if change.kind == ChangeKind.RULE}
+        holders = {change.name for change in changes if change.kind == ChangeKind.ROLE}
+        holders.update(f"device:{name}" for name in names)  # one that was removed holds none, should it come again
         devices = self._database.devices(names) if names else []
         rules = {subject: tuple(self._database.rules(subject)) for subject in subjects}
+        roles = roles_by_holder(held_roles(self._database, holders)) if holders else {}
         groups = {change.name for change in changes if change.kind == ChangeKind.GROUP}
         states = blocked_among(self._database, groups) if groups else {}
         for name in names:
@@ -135,6 +142,8 @@ class Registry:
                 self._rules[subject] = of_subject
             else:
                 self._rules.pop(subject, None)
+        for holder in holders:
+            self._roles[holder] = roles.get(holder, ())
         affected = sorted({name for group, state in states.items() for name in self._take_group(group, state)})
         self._sequence = changes[-1].sequence
         self._epoch += 1

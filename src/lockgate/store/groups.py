@@ -89,7 +89,7 @@ def revoke_group(db: RegistryDb, name: str, *, actor: str, now: float) -> int:
 
 
 def remove_group(db: RegistryDb, name: str, *, actor: str, now: float) -> int:
-    """Remove a group with its memberships and rules; give how many members it had, who stay registered.
+    """Remove a group with its memberships, rules and roles; give how many members it had, who stay registered.
 
     Raises:
         NotFound: when there is no such group.
@@ -105,6 +105,8 @@ def remove_group(db: RegistryDb, name: str, *, actor: str, now: float) -> int:
         write.execute("DELETE FROM device_group WHERE name = ?", (name,))
         if write.execute("DELETE FROM rule WHERE subject = ?", (f"group:{name}",)).rowcount:
             write.note_change(ChangeKind.RULE, f"group:{name}")
+        if write.execute("DELETE FROM role_holder WHERE holder = ?", (f"group:{name}",)).rowcount:
+            write.note_change(ChangeKind.ROLE, f"group:{name}")
         write.note_change(ChangeKind.GROUP, name)
         write.note_audit(Event.GROUP_REMOVED, name, actor, now, {"devices": str(count)})
     return count

@@ -20,9 +20,11 @@ import msgspec
 from lockgate.errors import Conflict, NotFound
 from lockgate.events import Event
 from lockgate.model.device import Credential, CredentialKind, Device
-from lockgate.model.permission import Effect, Operation, Rule
+from lockgate.model.permission import Rule
 from lockgate.store import chain
+from lockgate.store import rules as stored_rules
 from lockgate.store.log_file import begin_log
+from lockgate.store.rules import Held
 from lockgate.store.sqlite import Check, open_database, transaction, translated
 
 MAX_CHANGES = 100_000
@@ -30,7 +32,7 @@ MAX_CHANGES = 100_000
 
 
 class ChangeKind(StrEnum):
-    """What a change is about; its name is a device's, a group's, a rule's subject, or a file's.
+    """What a change is about; its name is a device's, a group's, a rule's subject, a role's holder, or a file's.
 
     GROUP is one line however many members the group has: it was blocked, let in again, or removed.
     """
@@ -38,6 +40,7 @@ class ChangeKind(StrEnum):
     DEVICE = "device"
     GROUP = "group"
     RULE = "rule"
+    ROLE = stored_rules.ROLE
     SERVER_CERTIFICATE = "server-certificate"
     CLEAR_RETAINED = "clear-retained"
     """Somebody chose so for the retained messages of the device that is named, which the next change revokes."""
@@ -60,6 +63,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     sequence: int
     devices: list[Device]
     rules: list[Rule]
+    held_roles: list[Held]
 
 
 class RegistryDb:
@@ -97,7 +101,7 @@ class RegistryDb:
         with translated(self.path):
             self._connection.execute("BEGIN")
             try:
-                return Snapshot(self.last_sequence, self.devices(), self.rules())
+                return Snapshot(self.last_sequence, self.devices(), self.rules(), stored_rules.held_roles(self))
             finally:
                 self._connection.execute("COMMIT")
 
@@ -133,14 +137,8 @@ class RegistryDb:
 
     def rules(self, subject: str | None = None) -> list[Rule]:
         """Give all rules, or those of one subject, in the order in which they were made."""
-        query = "SELECT subject, operation, filter, effect, max_qos, retain, id FROM rule {} ORDER BY id"
         with translated(self.path):
-            rows = (
-                self.query(query.format(""))
-                if subject is None
-                else self.query(query.format("WHERE subject = ?"), (subject,))
-            )
-            return [_rule(row) for row in rows]
+            return stored_rules.rules(self, subject)
 
     def changes_since(self, sequence: int, limit: int = -1) -> list[Change]:
         """Give what changed after `sequence`, oldest first, at most `limit` (-1: all)."""
@@ -249,29 +247,12 @@ class RegistryDb:
             write.note_device(name, Event.GROUP_LEFT, actor, now, {"group": group})
 
     def add_rule(self, rule: Rule, *, actor: str, now: float) -> int:
-        """Add a rule; give the number that it got."""
-        with self.write() as write:
-            number = _insert_rule(write, rule)
-            write.note_change(ChangeKind.RULE, rule.subject)
-            write.note_audit(Event.RULE_ADDED, rule.subject, actor, now, {"rule": str(_numbered(rule, number))})
-        return number
+        """Add a rule; give the number that it got. See `store.rules`."""
+        return stored_rules.add_rule(self, rule, actor=actor, now=now)
 
     def remove_rule(self, number: int, *, actor: str, now: float) -> None:
-        """Remove the rule with this number.
-
-        Raises:
-            NotFound: when there is none.
-        """
-        with self.write() as write:
-            row = write.execute(
-                "SELECT subject, operation, filter, effect, max_qos, retain, id FROM rule WHERE id = ?", (number,)
-            ).fetchone()
-            if row is None:
-                raise NotFound(f"there is no rule {number}", fix="lockgate device show NAME lists the rules")
-            write.execute("DELETE FROM rule WHERE id = ?", (number,))
-            rule = _rule(row)
-            write.note_change(ChangeKind.RULE, rule.subject)
-            write.note_audit(Event.RULE_REMOVED, rule.subject, actor, now, {"rule": str(rule)})
+        """Remove the rule with this number. See `store.rules`."""
+        stored_rules.remove_rule(self, number, actor=actor, now=now)
 
     def note_change(
         self,
@@ -409,7 +390,7 @@ def _add_device(write: RegistryWrite, device: Device, rules: Sequence[Rule], act
     for key, value in device.metadata.items():
         write.execute("INSERT INTO metadata VALUES (?, ?, ?)", (device.name, key, value))
     for rule in rules:
-        _insert_rule(write, rule)
+        stored_rules.insert_rule(write, rule)
     for subject in sorted({rule.subject for rule in rules}):
         write.note_change(ChangeKind.RULE, subject)
     details = {
@@ -420,25 +401,8 @@ def _add_device(write: RegistryWrite, device: Device, rules: Sequence[Rule], act
     write.note_device(device.name, Event.DEVICE_ADDED, actor, now, {k: v for k, v in details.items() if v})
 
 
-def _insert_rule(write: RegistryWrite, rule: Rule) -> int:
-    done = write.execute(
-        "INSERT INTO rule (subject, operation, filter, effect, max_qos, retain) VALUES (?, ?, ?, ?, ?, ?)",
-        (rule.subject, str(rule.operation), rule.filter, str(rule.effect), rule.max_qos, rule.retain),
-    )
-    return int(done.lastrowid or 0)
-
-
 def _credential(row: Sequence[Any]) -> Credential:
     number, device, kind, public, thumbprint, created_at, expires_at, is_revoked = row
     return Credential(
         number, device, CredentialKind(kind), public, thumbprint, created_at, expires_at, bool(is_revoked)
     )
-
-
-def _rule(row: Sequence[Any]) -> Rule:
-    subject, operation, topic_filter, effect, max_qos, retain, number = row
-    return Rule(subject, Operation(operation), topic_filter, Effect(effect), max_qos, bool(retain), number)
-
-
-def _numbered(rule: Rule, number: int) -> Rule:
-    return msgspec.structs.replace(rule, id=number)

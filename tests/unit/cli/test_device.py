@@ -162,7 +162,7 @@ def test_a_folder_that_is_not_empty_is_not_touched_and_the_device_not_registered
     [
         ("--publish", "a/#/b"),
         ("--receive", "a+"),
-        ("--publish", "x/${group}"),
+        ("--publish", "x/${groups}"),
         ("--receive", ""),
         ("--publish", "${device"),
         ("--group", "a/b"),

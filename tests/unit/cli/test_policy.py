@@ -30,18 +30,32 @@ def test_allow_and_deny_add_a_rule_for_each_filter(lockgate: CommandLine) -> Non
 
 
 def test_limits_are_kept_and_listed(lockgate: CommandLine) -> None:
-    lockgate.does("policy", "allow", "--group", "g", "--publish", "a", "--qos", "1", "--no-retain")
+    lockgate.does("policy", "allow", "--group", "g", "--publish", "a", "--max-qos", "1", "--no-retain")
     (rule,) = lockgate.does("policy", "list", "--json").json()
-    assert (rule["subject"], rule["max_qos"], rule["retain"]) == ("group:g", 1, False)
+    assert (rule["subject"], rule["qos"], rule["retain"]) == ("group:g", [0, 1], False)
     assert lockgate.does("policy", "list").out.splitlines()[-1].split() == [
         "1",
         "group:g",
         "allow",
         "publish",
         "a",
-        "1",
+        "0,1",
         "no",
     ]
+
+
+def test_levels_sizes_and_rates_are_kept_and_listed(lockgate: CommandLine) -> None:
+    limits = ("--qos", "2,1", "--max-payload", "100", "--rate", "2.5")
+    lockgate.does("policy", "allow", "--everyone", "--publish", "a", "--receive", "b", *limits)
+    lockgate.does("policy", "deny", "--everyone", "--publish", "c")
+    first, second, _ = lockgate.does("policy", "list", "--json").json()
+    assert [first[key] for key in ("qos", "retain", "max_payload_bytes", "messages_per_second")] == [
+        [1, 2], True, 100, 2.5,
+    ]  # fmt: skip
+    assert (second["max_payload_bytes"], second["messages_per_second"]) == (100, None)
+    lines = [line.split() for line in lockgate.does("policy", "list").out.splitlines()[-3:]]
+    assert lines[0][-4:] == ["1,2", "yes", "100", "2.5/s"]
+    assert lines[2][-1] == "c"
 
 
 def test_the_built_in_rule_is_listed_too(lockgate: CommandLine) -> None:
@@ -62,7 +76,7 @@ def test_explain_says_yes_with_the_rule_and_no_with_the_fix(lockgate: CommandLin
     done = lockgate("policy", "explain", "sensor", "publish", "out")
     assert done.code == 1
     assert done.out.startswith("no: sensor publish out: no rule allows it")
-    assert "fix:  lockgate policy allow --device sensor --publish out" in done.out
+    assert "fix:  lockgate policy allow --device sensor --publish=out" in done.out
     lockgate.does("policy", "allow", "--device", "sensor", "--publish", "out", "--qos", "1", "--no-retain")
     lockgate.does("policy", "explain", "sensor", "publish", "out", "--qos", "1")
     assert lockgate("policy", "explain", "sensor", "publish", "out", "--qos", "2").code == 1
@@ -74,7 +88,7 @@ def test_explain_as_json_is_the_same_answer(lockgate: CommandLine) -> None:
     assert done.code == 1
     assert done.json() == {
         "device": "sensor", "operation": "receive", "topic": "a/#", "is_allowed": False, "reason": "no rule allows it",
-        "rule": None, "fix": "lockgate policy allow --device sensor --receive 'a/#'",
+        "rule": None, "fix": "lockgate policy allow --device sensor '--receive=a/#'",
     }  # fmt: skip
     assert lockgate.does("policy", "explain", "sensor", "receive", "devices/sensor/#", "--json").json()["is_allowed"]
 
@@ -112,7 +126,7 @@ def test_rules_are_removed_by_number(lockgate: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("option", ["--publish", "--receive"])
-@pytest.mark.parametrize("text", ["", "a/#/b", "a+", "x/${group}", "${", "+a"])
+@pytest.mark.parametrize("text", ["", "a/#/b", "a+", "x/${groups}", "${", "+a"])
 @pytest.mark.parametrize("verb", ["allow", "deny"])
 def test_a_filter_that_is_none_is_refused(lockgate: CommandLine, verb: str, option: str, text: str) -> None:
     lockgate.refuses("policy", verb, "--everyone", option, text)
@@ -149,7 +163,11 @@ def test_explain_refuses_what_is_no_topic(lockgate: CommandLine, operation: str,
         ("allow", "--everyone"),
         ("deny", "--device", "a", "--everyone", "--publish", "x"),
         ("deny", "--everyone"),
-        ("allow", "--everyone", "--qos", "3"),
+        ("allow", "--everyone", "--publish", "x", "--qos", "3"),
+        ("allow", "--everyone", "--publish", "x", "--qos", ""),
+        ("allow", "--everyone", "--publish", "x", "--rate", "0"),
+        ("allow", "--everyone", "--receive", "x", "--rate", "1"),
+        ("allow", "--everyone", "--role", "r", "--publish", "x"),
         ("remove",),
         ("remove", "one"),
         ("explain", "sensor", "fly", "x"),

@@ -22,10 +22,16 @@ class CountingPolicy(PolicyEngine):
     asked = 0
 
     def authorize(
-        self, principal: Principal, operation: Operation, topic: str, qos: int = 0, retain: bool = False
+        self,
+        principal: Principal,
+        operation: Operation,
+        topic: str,
+        qos: int = 0,
+        retain: bool = False,
+        payload_bytes: int = 0,
     ) -> Grant | Denied:
         self.asked += 1
-        return super().authorize(principal, operation, topic, qos, retain)
+        return super().authorize(principal, operation, topic, qos, retain, payload_bytes)
 
 
 class World:

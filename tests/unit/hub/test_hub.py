@@ -111,7 +111,7 @@ def test_a_change_of_the_policy_counts_from_the_next_message_on() -> None:
 
 
 def test_a_remembered_grant_does_not_stretch_to_higher_qos_or_retain() -> None:
-    world = World(Rule("everyone", Operation.PUBLISH, "a", max_qos=1, retain=False))
+    world = World(Rule("everyone", Operation.PUBLISH, "a", qos=(0, 1), retain=False))
     assert world.hub.publish(SENSOR, message(qos=1)) == Receipt(0)
     assert isinstance(world.hub.publish(SENSOR, message(qos=2)), NotAuthorized)
     assert isinstance(world.hub.publish(SENSOR, message(retain=True)), NotAuthorized)
@@ -124,7 +124,7 @@ def test_the_grant_of_one_device_is_no_grant_for_another_with_its_client_id() ->
 
 
 def test_a_subscription_needs_a_rule_that_covers_it() -> None:
-    world = World(Rule("everyone", Operation.RECEIVE, "a/#", max_qos=1))
+    world = World(Rule("everyone", Operation.RECEIVE, "a/#", qos=(0, 1)))
     office = world.opens("office")
     with pytest.raises(NotAuthorized):
         world.hub.subscribe(office, Subscription(TopicFilter("#"), 2), NOW)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from lockgate.hub.rates import Meter, Rates
+from lockgate.errors import RateExceeded, Step
+from lockgate.hub.rates import Meter, Rates, RuleRates
+from lockgate.model.permission import Operation, Rule
+from lockgate.policy import Grant, PolicyEngine
+from tests.support.fakes import FakeRules, principal
 
 
 def meter(messages: float = 10, size: float = 0, burst: float = 2) -> Meter:
@@ -111,3 +115,78 @@ def test_what_the_hub_does_for_a_device_is_charged_whether_it_is_connected_or_no
     rates.charge("door", 1, 40.0)
     assert len(rates) <= 1, "who is not connected is forgotten when nothing is owed"
     Rates(0, 0, 1.0).charge("lamp", 10, 0.0)
+
+
+# The rates of rules
+
+
+def grant(device: str = "sensor", rate: float = 10.0, number: int = 1) -> Grant:
+    rules = FakeRules(Rule("everyone", Operation.PUBLISH, "a", id=number, messages_per_second=rate))
+    answer = PolicyEngine(rules).authorize(principal(device), Operation.PUBLISH, "a")
+    assert isinstance(answer, Grant)
+    return answer
+
+
+def passed(rates: RuleRates, one: Grant, now: float, count: int = 100) -> int:
+    return sum(rates.take(one, now) is None for _ in range(count))
+
+
+NOON = 1_800_000_000.0
+
+
+def test_under_a_rule_a_burst_goes_through_and_then_its_rate() -> None:
+    rates, one = RuleRates(2.0), grant()
+    assert passed(rates, one, NOON) == 20
+    assert passed(rates, one, NOON + 0.1) == 1
+    assert passed(rates, one, NOON + 1.1) == 10
+    assert passed(rates, one, NOON + 1000) == 20
+
+
+def test_a_rate_below_one_message_in_a_burst_lets_one_through() -> None:
+    rates, one = RuleRates(2.0), grant(rate=0.1)
+    assert [passed(rates, one, NOON + after) for after in (0, 5, 10, 15, 40)] == [1, 0, 1, 0, 1]
+
+
+def test_each_device_has_its_own_rate_under_each_rule() -> None:
+    rates = RuleRates(1.0)
+    for one in (grant("sensor"), grant("lamp"), grant("sensor", number=2)):
+        assert passed(rates, one, NOON) == 10
+
+
+def test_a_clock_that_is_set_back_gives_nothing_and_takes_nothing_for_good() -> None:
+    rates, one = RuleRates(1.0), grant()
+    assert passed(rates, one, NOON) == 10
+    assert passed(rates, one, NOON - 3600) == 0
+    assert passed(rates, one, NOON - 3599.5) == 5
+
+
+def test_the_refusal_names_the_rule_and_the_device() -> None:
+    rates, one = RuleRates(1.0), grant(rate=0.5, number=7)
+    assert rates.take(one, NOON) is None
+    error = rates.take(one, NOON)
+    assert isinstance(error, RateExceeded)
+    assert error.step is Step.POLICY
+    assert error.evidence["rule"] == "everyone: allow publish a at 0.5 messages per second (rule 7)"
+    assert error.evidence["device"] == "sensor"
+    assert "rule 7" in error.fix
+
+
+def test_rates_that_nobody_uses_are_forgotten() -> None:
+    rates = RuleRates(1.0)
+    for number in range(1000):
+        rates.take(grant(f"lamp{number}"), NOON + number)
+        assert len(rates) <= 4
+
+
+def test_what_is_owed_is_not_forgotten() -> None:
+    rates = RuleRates(1.0)
+    assert passed(rates, grant("sensor"), NOON) == 10
+    for number in range(50):
+        rates.take(grant(f"lamp{number}"), NOON)
+    assert passed(rates, grant("sensor"), NOON) == 0
+
+
+def test_a_rule_whose_rate_changed_begins_anew() -> None:
+    rates = RuleRates(1.0)
+    assert passed(rates, grant(rate=10.0), NOON) == 10
+    assert passed(rates, grant(rate=20.0), NOON) == 20

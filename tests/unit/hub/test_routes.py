@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.errors import NotAuthorized
 from lockgate.hub import routes as room
 from lockgate.hub.routes import MAX_DENIALS_PER_CLIENT, Memory, Target
 from lockgate.hub.trie import Trie
+from lockgate.model.message import Message
 from lockgate.model.permission import Effect, Operation, Rule
+from lockgate.model.principal import Principal
 from lockgate.model.session import Subscription
-from lockgate.model.topic import TopicFilter
-from lockgate.policy import Grant, PolicyEngine
+from lockgate.model.topic import TopicFilter, TopicName
+from lockgate.policy import UNLIMITED_BYTES, Denied, Grant, PolicyEngine
 from tests.support.fakes import EVERYTHING, FakeRules, principal
 from tests.unit.hub.test_trie import session, subscription
 
@@ -23,17 +24,43 @@ SENSOR = principal("sensor")
 class World:
     def __init__(self, *rules: Rule) -> None:
         self.rules = FakeRules(*(rules or EVERYTHING))
-        self.policy = PolicyEngine(self.rules)
+        self.policy = CountingPolicy(self.rules)
         self.trie = Trie()
         self.memory = Memory(self.policy, self.trie)
 
     def hearers(self, topic: str) -> list[str]:
         return [target.session.client_id for target in self.memory.route(topic).targets]
 
-    def grant(self, qos: int = 0, retain: bool = False) -> Grant:
-        grant = self.policy.authorize(SENSOR, Operation.PUBLISH, "a", qos, retain)
-        assert isinstance(grant, Grant)
-        return grant
+    def decide(
+        self, who: Principal = SENSOR, topic: str = "a", qos: int = 0, retain: bool = False, size: int = 0
+    ) -> Grant | Denied:
+        return self.memory.decide(who, Message(TopicName(topic), b"x" * size, qos, retain))
+
+    def remembers(
+        self, who: Principal = SENSOR, topic: str = "a", qos: int = 0, retain: bool = False, size: int = 0
+    ) -> bool:
+        """Say whether the answer comes without asking the policy."""
+        if self.memory.grant(who, topic, qos, retain, size) is not None:
+            return True
+        asked = self.policy.asked
+        self.decide(who, topic, qos, retain, size)
+        return self.policy.asked == asked
+
+
+class CountingPolicy(PolicyEngine):
+    asked = 0
+
+    def authorize(
+        self,
+        principal: Principal,
+        operation: Operation,
+        topic: str,
+        qos: int = 0,
+        retain: bool = False,
+        payload_bytes: int = 0,
+    ) -> Grant | Denied:
+        self.asked += 1
+        return super().authorize(principal, operation, topic, qos, retain, payload_bytes)
 
 
 def test_a_route_holds_only_those_who_may_receive() -> None:
@@ -66,38 +93,52 @@ def test_a_wildcard_touches_every_route(topic_filter: str) -> None:
 def test_a_change_of_the_policy_forgets_everything() -> None:
     world = World()
     world.trie.insert(session("office"), subscription("a"))
-    world.memory.remember(SENSOR, "a", world.grant())
+    assert isinstance(world.decide(), Grant)
     assert world.hearers("a") == ["office"]
     world.memory.check_epoch()
-    assert world.memory.grant(SENSOR, "a", 0, False) is not None
+    assert world.memory.grant(SENSOR, "a", 0, False, 0) is not None
     world.rules.change()
     world.memory.check_epoch()
-    assert world.memory.grant(SENSOR, "a", 0, False) is None
+    assert world.memory.grant(SENSOR, "a", 0, False, 0) is None
     assert world.hearers("a") == []
 
 
 def test_a_grant_counts_only_for_what_it_grants_and_for_whom() -> None:
-    world = World(Rule("everyone", Operation.PUBLISH, "a", max_qos=1, retain=False))
-    memory, grant = world.memory, world.grant()
-    assert memory.grant(SENSOR, "a", 0, False) is None
-    memory.remember(SENSOR, "a", grant)
-    assert memory.grant(SENSOR, "a", 1, False) is grant
-    assert memory.grant(SENSOR, "a", 2, False) is None
-    assert memory.grant(SENSOR, "a", 0, True) is None
-    assert memory.grant(SENSOR, "b", 0, False) is None
-    assert memory.grant(principal("other"), "a", 0, False) is None
-    assert memory.grant(principal("other", "sensor"), "a", 0, False) is None, "the same client id, somebody else"
+    world = World(Rule("everyone", Operation.PUBLISH, "a", qos=(0, 2), retain=False, max_payload_bytes=9))
+    memory = world.memory
+    assert memory.grant(SENSOR, "a", 0, False, 0) is None
+    grant = world.decide()
+    assert memory.grant(SENSOR, "a", 2, False, 9) is grant
+    assert memory.grant(SENSOR, "a", 1, False, 0) is None
+    assert memory.grant(SENSOR, "a", 0, True, 0) is None
+    assert memory.grant(SENSOR, "a", 0, False, 10) is None
+    assert memory.grant(SENSOR, "b", 0, False, 0) is None
+    assert memory.grant(principal("other"), "a", 0, False, 0) is None
+    assert memory.grant(principal("other", "sensor"), "a", 0, False, 0) is None, "the same client id, somebody else"
+
+
+def test_where_one_of_several_rules_has_a_rate_each_message_finds_its_own() -> None:
+    rules = (
+        Rule("everyone", Operation.PUBLISH, "a", id=1, max_payload_bytes=9),
+        Rule("everyone", Operation.PUBLISH, "+", id=2, messages_per_second=1.0),
+    )
+    world = World(*rules)
+    for size, number in ((99, 2), (9, 1), (99, 2)):
+        answer = world.decide(size=size)
+        assert isinstance(answer, Grant)
+        assert answer.decision.rule is rules[number - 1]
+        assert world.memory.grant(SENSOR, "a", 0, False, size) is None
 
 
 def test_a_client_that_left_is_forgotten_and_a_new_one_begins_anew() -> None:
     world = World()
-    world.memory.remember(SENSOR, "a", world.grant())
-    world.memory.remember(SENSOR, "b", world.grant())
+    world.decide(SENSOR, "a")
     again = principal("sensor")
-    world.memory.remember(again, "c", world.grant())
-    assert world.memory.grant(again, "a", 0, False) is None
+    world.decide(again, "c")
+    assert world.memory.grant(again, "a", 0, False, 0) is None
+    assert world.memory.grant(again, "c", 0, False, 0) is not None
     world.memory.forget_client("sensor")
-    assert world.memory.grant(again, "c", 0, False) is None
+    assert world.memory.grant(again, "c", 0, False, 0) is None
 
 
 def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +147,7 @@ def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     for number in range(10):
         world.memory.route(str(number))
-        world.memory.remember(SENSOR, str(number), world.grant())
+        world.decide(SENSOR, str(number))
         assert len(world.memory._routes) <= 3
         assert len(world.memory._grants["sensor"].by_topic) <= 3
 
@@ -115,13 +156,13 @@ def test_overlapping_subscriptions_make_one_target_capped_by_the_policy() -> Non
     one = session()
     wide = Subscription(TopicFilter("#"), 2, identifier=5, no_local=True)
     narrow = Subscription(TopicFilter("a"), 1, identifier=6, retain_as_published=True)
-    target = Target(one, [wide, narrow, subscription("+")], 1)
+    target = Target(one, [wide, narrow, subscription("+")], 1, UNLIMITED_BYTES)
     assert (target.qos, target.identifiers) == (1, (5, 6))
     assert target.retain_as_published
     local = target.without_local()
     assert local is not None
     assert (local.qos, local.identifiers) == (1, (6,))
-    assert Target(one, [wide], 2).without_local() is None
+    assert Target(one, [wide], 2, UNLIMITED_BYTES).without_local() is None
 
 
 def test_a_wildcard_below_two_levels_touches_the_routes_under_them_alone() -> None:
@@ -167,37 +208,71 @@ def test_the_memory_is_bounded_by_the_members_of_shares_too(monkeypatch: pytest.
 
 def test_a_denial_is_remembered_for_exactly_its_publish_until_the_policy_changes() -> None:
     world = World(Rule("everyone", Operation.RECEIVE, "#"))
-    denied = world.policy.authorize(SENSOR, Operation.PUBLISH, "a", 0, False)
-    assert isinstance(denied, NotAuthorized)
-    memory = world.memory
-    memory.remember_denial(SENSOR, "a", 0, False, denied)
-    assert memory.denial(SENSOR, "a", 0, False) is denied
-    assert memory.denial(SENSOR, "a", 1, False) is memory.denial(SENSOR, "a", 0, True) is None
-    assert memory.denial(principal("sensor"), "a", 0, False) is None, "a new proof is decided anew"
+    denied = world.decide()
+    assert isinstance(denied, Denied)
+    assert world.decide() is denied
+    assert world.decide(qos=1) is not denied
+    assert world.decide(retain=True) is not denied
+    assert world.decide(size=9) is denied
+    assert world.decide(principal("sensor")) is not denied, "a new proof is decided anew"
     world.rules.epoch += 1
-    memory.check_epoch()
-    assert memory.denial(SENSOR, "a", 0, False) is None
+    world.memory.check_epoch()
+    assert world.decide() is not denied
+
+
+def test_a_denial_for_its_size_is_remembered_for_what_is_as_large() -> None:
+    world = World(Rule("everyone", Operation.PUBLISH, "a", max_payload_bytes=9))
+    denied = world.decide(size=20)
+    assert isinstance(denied, Denied)
+    assert world.remembers(size=20)
+    assert world.remembers(size=99)
+    assert world.decide(size=10) is not denied
+    assert isinstance(world.decide(size=9), Grant)
 
 
 def test_denials_are_bounded_by_client_and_by_the_length_of_the_topic() -> None:
-    world, error = World(), NotAuthorized()
+    world = World(Rule("everyone", Operation.RECEIVE, "#"))
     for number in range(MAX_DENIALS_PER_CLIENT + 1):
-        world.memory.remember_denial(SENSOR, f"t/{number}", 0, False, error)
-    assert [world.memory.denial(SENSOR, f"t/{n}", 0, False) for n in (0, MAX_DENIALS_PER_CLIENT)] == [None, error]
-    world.memory.remember_denial(SENSOR, "x" * 1000, 0, False, error)
-    assert world.memory.denial(SENSOR, "x" * 1000, 0, False) is None
+        world.decide(topic=f"t/{number}")
+    assert [world.remembers(topic=f"t/{n}") for n in (0, MAX_DENIALS_PER_CLIENT)] == [False, True]
+    for topic in ("x" * 256, "x" * 257):
+        world.decide(topic=topic)
+    assert [world.remembers(topic="x" * length) for length in (256, 257)] == [True, False]
 
 
 def test_grants_and_denials_of_all_clients_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "MAX_GRANTS", 100)
-    world = World()
-    grant, memory, counts = world.grant(), world.memory, []
+    world = World(*EVERYTHING, Rule("everyone", Operation.PUBLISH, "no", Effect.DENY))
+    memory, counts = world.memory, []
     for number in range(1000):
         sensor = principal(f"sensor-{number % 50}")
-        memory.remember(sensor, f"t/{number}", grant)
-        memory.remember_denial(sensor, "no", 0, False, NotAuthorized())
+        world.decide(sensor, f"t/{number}")
+        world.decide(sensor, "no")
         counts.append(sum(len(each.by_topic) + len(each.denied) for each in memory._grants.values()))
         assert memory._decisions == counts[-1]
         if number % 70 == 0:
             memory.forget_client(f"sensor-{number % 50}")
     assert 90 < max(counts) <= 101
+
+
+def test_a_payload_larger_than_a_rule_lets_through_leaves_its_receivers_out_or_at_another_rules_qos() -> None:
+    world = World(
+        EVERYTHING[0],
+        Rule("everyone", Operation.RECEIVE, "a", max_payload_bytes=9),
+        Rule("device:office", Operation.RECEIVE, "a", qos=(0,), max_payload_bytes=99),
+        Rule("device:boss", Operation.RECEIVE, "a"),
+    )
+    for name in ("office", "boss", "desk"):
+        world.trie.insert(session(name), subscription("a", 2))
+        world.trie.insert(session(name), Subscription(TopicFilter("a"), 2, share="team"))
+    route = world.memory.route("a")
+    assert route.max_payload_bytes == 9
+    assert [(t.session.client_id, t.qos) for t in route.targets] == [("office", 2), ("boss", 2), ("desk", 2)]
+    for size, heard in ((99, [("office", 0), ("boss", 2)]), (100, [("boss", 2)])):
+        fit = world.memory.fitting(route, "a", size)
+        assert [(t.session.client_id, t.qos) for t in fit.targets] == heard
+        assert [(t.session.client_id, t.qos) for t in fit.shares[0].members] == heard
+    world.rules.change(EVERYTHING[0], Rule("everyone", Operation.RECEIVE, "a", max_payload_bytes=9))
+    world.memory.check_epoch()
+    fit = world.memory.fitting(world.memory.route("a"), "a", 10)
+    assert (fit.targets, fit.shares) == ([], [])

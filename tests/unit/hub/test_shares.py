@@ -107,7 +107,7 @@ def test_retained_messages_are_not_sent_when_a_share_is_joined() -> None:
 
 
 def test_the_inner_filter_must_be_covered_by_a_rule() -> None:
-    world = World(EVERYTHING[0], Rule("everyone", Operation.RECEIVE, "a/#", max_qos=1))
+    world = World(EVERYTHING[0], Rule("everyone", Operation.RECEIVE, "a/#", qos=(0, 1)))
     one = join(world, "one", "$share/team/a/b")
     assert world.hub.subscribe(one, shared("$share/team/a/#"), NOW) == (1, 0)
     for text in ("$share/team/#", "$share/a/b"):

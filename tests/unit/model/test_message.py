@@ -23,7 +23,7 @@ RECORDS: list[msgspec.Struct] = [
     Subscription(TopicFilter("a/#"), 2, True, True, 1, 268_435_455),
     Delivery(MESSAGE, 2, True, (1, 2), 65_535, 9, True),
     SessionRecord(PRINCIPAL, float("inf"), 999.5, Will(MESSAGE, 10.0, 20.0)),
-    Rule("device:s", Operation.RECEIVE, "a", Effect.DENY, 1, False, 3),
+    Rule("device:s", Operation.RECEIVE, "a", Effect.DENY, (1,), False, 3),
     Device("s", True, 1.0, ("g",), (Credential(1, "s", CredentialKind.X509, "PEM", "00", 1.0, 2.0, True),)),
     Refusal("K7Q2-9XMD", 1.0, Step.POLICY, "not authorized", "one sentence", evidence={"rule": "x"}, count=3),
 ]

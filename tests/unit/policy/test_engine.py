@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from lockgate.errors import NotAuthorized, Step
 from lockgate.model.permission import Effect, Operation, Rule
 from lockgate.model.principal import Principal
-from lockgate.policy import LAB_DEVICE, Decision, Denied, Grant, PolicyEngine
+from lockgate.policy import HUB_DEVICE, LAB_DEVICE, Decision, Denied, Grant, PolicyEngine
 from lockgate.policy import engine as room
 from tests.support.registry import FakeRegistry, es256
 
@@ -64,7 +65,7 @@ def test_a_refusal_names_the_command_that_would_mend_it_and_quotes_the_topic(
     registry: FakeRegistry, engine: PolicyEngine
 ) -> None:
     error = denied(engine.authorize(registry.principal("sensor"), PUBLISH, "x; rm -rf /"))
-    assert error.fix == "lockgate policy allow --device sensor --publish 'x; rm -rf /'"
+    assert error.fix == "lockgate policy allow --device sensor '--publish=x; rm -rf /'"
     assert isinstance(error, NotAuthorized)
 
 
@@ -155,6 +156,200 @@ def test_a_deny_rule_refuses_the_subscriptions_that_lie_wholly_in_it(
     denied(engine.authorize(sensor, RECEIVE, "a/secret/x"))
 
 
+# Levels, sizes and rates
+
+
+def test_qos_levels_need_not_begin_at_zero(registry: FakeRegistry, engine: PolicyEngine) -> None:
+    rule = Rule("everyone", PUBLISH, "x", qos=(1, 2), id=1)
+    registry.rules.append(rule)
+    sensor = registry.principal("sensor")
+    grant = granted(engine.authorize(sensor, PUBLISH, "x", 1))
+    assert (grant.max_qos, grant.qos_bits) == (2, 0b110)
+    below = denied(engine.authorize(sensor, PUBLISH, "x", 0))
+    assert (below.decision.reason, below.decision.rule) == ("the rule allows it at QoS 1 and 2", rule)
+
+
+@pytest.mark.parametrize("operation", Operation)
+def test_a_payload_above_the_rules_size_is_refused_with_the_rule(
+    registry: FakeRegistry, engine: PolicyEngine, operation: Operation
+) -> None:
+    rule = registry.allow("device:sensor", operation, "x", size=9)
+    sensor = registry.principal("sensor")
+    assert granted(engine.authorize(sensor, operation, "x", payload_bytes=9)).max_payload_bytes == 9
+    error = denied(engine.authorize(sensor, operation, "x", payload_bytes=10))
+    assert (error.decision.reason, error.decision.rule) == ("the rule allows payloads of up to 9 bytes", rule)
+    assert error.from_bytes == 10
+    if operation is PUBLISH:
+        rule = registry.allow("device:sensor", operation, "y", max_qos=0, size=9)
+        assert denied(engine.authorize(sensor, operation, "y", 1, payload_bytes=10)).from_bytes == 0
+
+
+def test_of_the_rules_that_allow_a_message_the_one_with_the_highest_rate_counts(
+    registry: FakeRegistry, engine: PolicyEngine
+) -> None:
+    slow = registry.allow("everyone", PUBLISH, "x", rate=1.0)
+    fast = registry.allow("everyone", PUBLISH, "x", max_qos=1, rate=5.0)
+    free = registry.allow("everyone", PUBLISH, "x", max_qos=0)
+    sensor = registry.principal("sensor")
+    for qos, rule in ((0, free), (1, fast), (2, slow)):
+        grant = granted(engine.authorize(sensor, PUBLISH, "x", qos))
+        assert (grant.decision.rule, grant.messages_per_second) == (rule, rule.messages_per_second or 0.0)
+        assert (grant.holder, grant.lasts) == ("sensor", False)
+    registry.allow("everyone", PUBLISH, "y", rate=1.0)
+    assert granted(engine.authorize(sensor, PUBLISH, "y")).lasts
+    assert granted(engine.authorize(sensor, PUBLISH, "devices/sensor/x")).lasts
+
+
+# Groups and roles
+
+
+def test_a_rule_about_groups_stands_once_for_each_group_of_the_device(
+    registry: FakeRegistry, engine: PolicyEngine
+) -> None:
+    registry.allow("everyone", PUBLISH, "groups/${group}/${device}")
+    registry.deny("everyone", PUBLISH, "secret/${group}/#")
+    registry.allow("everyone", PUBLISH, "secret/#")
+    registry.change("sensor", groups=("floor1", "floor2"))
+    sensor, office = registry.principal("sensor"), registry.principal("office")
+    for topic in ("groups/floor1/sensor", "groups/floor2/sensor", "secret/floor3"):
+        granted(engine.authorize(sensor, PUBLISH, topic))
+    for topic in ("groups/floor3/sensor", "groups/floor1/office", "groups//sensor", "secret/floor1", "secret/floor2/x"):
+        denied(engine.authorize(sensor, PUBLISH, topic))
+    denied(engine.authorize(office, PUBLISH, "groups//office"))
+    granted(engine.authorize(office, PUBLISH, "secret/floor1"))
+
+
+@pytest.mark.parametrize("group", ["+", "#", "a/b", ""])
+def test_a_group_whose_name_would_widen_a_filter_opens_nothing_and_escapes_no_deny(
+    registry: FakeRegistry, engine: PolicyEngine, group: str
+) -> None:
+    registry.allow("device:sensor", PUBLISH, "g/${group}/x")
+    registry.allow("device:office", PUBLISH, "g/#")
+    registry.deny("device:office", PUBLISH, "g/${group}/x")
+    for name in ("sensor", "office"):
+        registry.change(name, groups=(group,))
+        for topic in ("g/a/x", "g/b/x", "g/a/b/x", f"g/{group}/x"):
+            denied(engine.authorize(registry.principal(name), PUBLISH, topic))
+
+
+# Gateways
+
+
+@pytest.fixture
+def bound(registry: FakeRegistry) -> FakeRegistry:
+    """The lamp and the meter stand behind the gateway `sensor`; the office is somebody else."""
+    registry.add("lamp", groups=("lamps",))
+    registry.add("meter")
+    for name in ("lamp", "meter"):
+        registry.change(name, gateways=("other", "sensor"))
+    return registry
+
+
+@pytest.mark.parametrize("operation", Operation)
+def test_a_gateway_speaks_for_the_devices_bound_to_it_and_for_nobody_else(
+    bound: FakeRegistry, engine: PolicyEngine, operation: Operation
+) -> None:
+    gateway = bound.principal("sensor")
+    for topic in ("devices/lamp", "devices/lamp/x", "devices/meter/x/y", "devices/sensor/x"):
+        granted(engine.authorize(gateway, operation, topic))
+        denied(engine.authorize(bound.principal("office"), operation, topic))
+    for topic in ("devices/office/x", "devices/nobody/x", "devices", "devices/", "devices/+/x", "x/lamp/x", "$SYS/x"):
+        denied(engine.authorize(gateway, operation, topic))
+    for name in ("lamp", "meter"):
+        denied(engine.authorize(bound.principal(name), operation, "devices/sensor/x"))
+    grant = granted(engine.authorize(gateway, operation, "devices/lamp/x"))
+    assert (grant.holder, grant.decision.principal) == ("lamp", gateway)
+
+
+def test_a_gateway_subscribes_for_one_device_at_a_time(bound: FakeRegistry, engine: PolicyEngine) -> None:
+    gateway = bound.principal("sensor")
+    for good in ("devices/lamp/#", "devices/lamp/+/x", "devices/meter"):
+        granted(engine.authorize_filter(gateway, good))
+    for wide in ("devices/#", "devices/+/x", "#", "devices/office/#"):
+        denied(engine.authorize_filter(gateway, wide))
+
+
+def test_there_the_rules_of_the_device_decide_and_the_gateways_deny_rules(
+    bound: FakeRegistry, engine: PolicyEngine
+) -> None:
+    gateway = bound.principal("sensor")
+    bound.allow("device:sensor", PUBLISH, "out")
+    bound.allow("device:lamp", PUBLISH, "lamps")
+    denied(engine.authorize(gateway, PUBLISH, "lamps"))
+    granted(engine.authorize(gateway, PUBLISH, "out"))
+    rule = bound.deny("group:lamps", PUBLISH, "devices/${device}/secret")
+    bound.allow("device:sensor", PUBLISH, "devices/lamp/secret")
+    assert denied(engine.authorize(gateway, PUBLISH, "devices/lamp/secret")).decision.rule == rule
+    granted(engine.authorize(gateway, PUBLISH, "devices/meter/secret"))
+    rule = bound.deny("device:sensor", PUBLISH, "devices/meter/#")
+    assert denied(engine.authorize(gateway, PUBLISH, "devices/meter/x")).decision.rule == rule
+    granted(engine.authorize(bound.principal("meter"), PUBLISH, "devices/meter/x"))
+
+
+@pytest.mark.parametrize(
+    ("shut", "words", "fix"),
+    [
+        (lambda r: r.change("lamp", is_blocked=True), "the device is blocked", "device unblock lamp"),
+        (
+            lambda r: r.change("lamp", blocked_groups=("lamps",)),
+            "the group lamps is blocked",
+            "lockgate group unblock lamps",
+        ),
+        (lambda r: r.change_credentials("lamp", is_revoked=True), "the credential is revoked", "lamp"),
+    ],
+)
+def test_for_a_device_that_is_shut_out_no_gateway_speaks(
+    bound: FakeRegistry, engine: PolicyEngine, shut: Callable[[FakeRegistry], None], words: str, fix: str
+) -> None:
+    gateway = bound.principal("sensor")
+    bound.allow("device:sensor", PUBLISH, "devices/#")
+    granted(engine.authorize(gateway, PUBLISH, "devices/lamp/x"))
+    shut(bound)
+    error = denied(engine.authorize(gateway, PUBLISH, "devices/lamp/x"))
+    assert error.decision.reason == f"lamp, for which it would speak: {words}"
+    assert fix in error.fix
+    denied(engine.authorize_filter(gateway, "devices/lamp/#"))
+    granted(engine.authorize(gateway, PUBLISH, "devices/meter/x"))
+
+
+def test_a_device_without_credentials_lives_by_its_gateway(bound: FakeRegistry, engine: PolicyEngine) -> None:
+    bound.change("lamp", credentials=())
+    granted(engine.authorize(bound.principal("sensor"), PUBLISH, "devices/lamp/x"))
+
+
+def test_a_gateway_loses_a_device_that_is_unbound_or_removed_at_once(bound: FakeRegistry, engine: PolicyEngine) -> None:
+    gateway = bound.principal("sensor")
+    acts: dict[str, Callable[[], None]] = {
+        "lamp": lambda: bound.change("lamp", gateways=()),
+        "meter": lambda: bound.remove("meter"),
+    }
+    for name, lose in acts.items():
+        granted(engine.authorize(gateway, PUBLISH, f"devices/{name}/x"))
+        before = engine.epoch
+        lose()
+        assert engine.epoch != before
+        denied(engine.authorize(gateway, PUBLISH, f"devices/{name}/x"))
+
+
+def test_a_gateway_that_is_shut_out_speaks_for_nobody_and_binding_is_no_chain(
+    bound: FakeRegistry, engine: PolicyEngine
+) -> None:
+    bound.change("office", gateways=("lamp",))
+    denied(engine.authorize(bound.principal("sensor"), PUBLISH, "devices/office/x"))
+    granted(engine.authorize(bound.principal("lamp"), PUBLISH, "devices/office/x"))
+    bound.change("sensor", blocked_groups=("floor1",))
+    error = denied(engine.authorize(bound.principal("sensor"), PUBLISH, "devices/lamp/x"))
+    assert (error.decision.reason, error.fix) == ("the group floor1 is blocked", "lockgate group unblock floor1")
+
+
+def test_the_fix_for_a_gateway_names_the_device_whose_rules_lack_it(bound: FakeRegistry, engine: PolicyEngine) -> None:
+    bound.rules = [Rule("device:lamp", PUBLISH, "devices/lamp/x", qos=(0,), id=1)]
+    gateway = bound.principal("sensor")
+    engine_rule = denied(engine.authorize(gateway, PUBLISH, "out"))
+    assert engine_rule.fix == "lockgate policy allow --device sensor --publish=out"
+    assert str(granted(engine.authorize(gateway, PUBLISH, "devices/lamp/x", 2)).decision.rule).endswith("(built in)")
+
+
 # Standing
 
 
@@ -186,6 +381,12 @@ def test_the_lab_may_everything_but_what_begins_with_a_dollar(engine: PolicyEngi
     granted(engine.authorize(lab, PUBLISH, "devices/sensor/x", 2, True))
     granted(engine.authorize_filter(lab, "#"))
     denied(engine.authorize(lab, PUBLISH, "$SYS/x"))
+
+
+def test_the_hub_speaks_under_its_own_name_and_nowhere_else(engine: PolicyEngine) -> None:
+    hub = Principal(HUB_DEVICE, HUB_DEVICE, HUB_DEVICE)
+    granted(engine.authorize(hub, PUBLISH, "$SYS/x", 0, True))
+    denied(engine.authorize(hub, PUBLISH, "devices/sensor/x"))
 
 
 def test_answers_follow_the_registrys_epoch(registry: FakeRegistry, engine: PolicyEngine) -> None:
@@ -255,6 +456,7 @@ def model(rules: list[Rule], principal: Principal, operation: Operation, topic: 
 
     def speaks(rule: Rule) -> bool:
         pattern = rule.filter.replace("${device}", principal.device)
+        pattern = pattern.replace("${group}", "floor1")
         if "${client_id}" in pattern and not is_plain:
             if rule.effect is Effect.ALLOW:
                 return False
@@ -267,7 +469,7 @@ def model(rules: list[Rule], principal: Principal, operation: Operation, topic: 
     allows = [rule for rule in about if rule.effect is Effect.ALLOW and speaks(rule)]
     if operation is Operation.RECEIVE:
         return bool(allows)
-    return any(qos <= rule.max_qos and (rule.retain or not retain) for rule in allows)
+    return any(qos in rule.qos and (rule.retain or not retain) for rule in allows)
 
 
 LEVELS = st.sampled_from(["a", "b", "devices", "sensor", "1", "$x", ""])
@@ -283,7 +485,7 @@ RULES = st.builds(
     st.sampled_from(Operation),
     FILTERS,
     st.sampled_from(Effect),
-    st.integers(0, 2),
+    st.sets(st.integers(0, 2), min_size=1).map(lambda levels: tuple(sorted(levels))),
     st.booleans(),
 )
 CLIENT_IDS = st.sampled_from(["sensor", "sensor/1", "sensor/a/b", "sensor/+", "sensor/#"])

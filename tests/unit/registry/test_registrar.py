@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from lockgate.errors import Conflict, InvalidSettings, LockgateError, NotFound, QuotaExceeded, TopicFilterInvalid
 from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.model.permission import Effect, Operation, Rule
-from lockgate.registry.registrar import Registrar, check_rule_filter
+from lockgate.registry.registrar import Registrar
+from lockgate.registry.rules import check_rule_filter
 from lockgate.settings import RegistrySettings
 from lockgate.store.groups import bindings, groups
 from lockgate.store.registry_db import RegistryDb
@@ -187,8 +188,8 @@ PUBLISH = Operation.PUBLISH
         (lambda r: r.add_rule(Rule("device:nobody", PUBLISH, "x")), NotFound),
         (lambda r: r.add_rule(Rule("group:a/b", PUBLISH, "x")), InvalidSettings),
         (lambda r: r.add_rule(Rule("everybody", PUBLISH, "x")), InvalidSettings),
-        (lambda r: r.add_rule(Rule("everyone", PUBLISH, "x", max_qos=3)), InvalidSettings),
-        (lambda r: r.add_rule(Rule("everyone", PUBLISH, "${group}/x")), InvalidSettings),
+        (lambda r: r.add_rule(Rule("everyone", PUBLISH, "x", qos=(0, 3))), InvalidSettings),
+        (lambda r: r.add_rule(Rule("everyone", PUBLISH, "${groups}/x")), InvalidSettings),
         (lambda r: r.remove_rule(99), NotFound),
         (lambda r: r.check_free("there"), Conflict),
         (lambda r: r.rotate("nobody", key(), 1.0), NotFound),

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from lockgate.errors import Conflict
 from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.model.permission import Operation, Rule
 from lockgate.registry.registry import CHANGES_PER_POLL, Registry
 from lockgate.store import registry_db
+from lockgate.store import rules as stored
 from lockgate.store.credentials import revoke_credential
 from lockgate.store.groups import bind_gateway, remove_group, set_group_blocked, set_metadata
 from lockgate.store.registry_db import ChangeKind, RegistryDb
+from lockgate.store.rules import Held
 
 
 def device(name: str, *keys: str, groups: tuple[str, ...] = ()) -> Device:
@@ -221,3 +225,39 @@ def test_a_change_in_bulk_is_applied_in_slices(office: RegistryDb, gate: Registr
     sizes = [len(registry.poll()) for _ in range(4)]
     assert sizes == [CHANGES_PER_POLL, CHANGES_PER_POLL, 1, 0]
     assert len(registry) == 2 * CHANGES_PER_POLL + 1
+
+
+def test_roles_of_a_device_and_of_its_groups_bring_their_rules_and_go_again(
+    office: RegistryDb, gate: RegistryDb
+) -> None:
+    add(office, device("a", "k1", groups=("g",)))
+    for name, holder in (("one", "device:a"), ("two", "group:g"), ("both", "device:a"), ("both", "group:g")):
+        with suppress(Conflict):
+            stored.add_role(office, name, actor="anna", now=1.0)
+            office.add_rule(Rule(f"role:{name}", Operation.PUBLISH, name), actor="anna", now=1.0)
+        stored.grant_role(office, Held(name, holder), actor="anna", now=1.0)
+    registry = Registry(gate)
+    assert sorted(rule.filter for rule in registry.rules_for("a")) == ["both", "one", "two"]
+    assert registry.rules_for("b") == ()
+    epoch = registry.epoch
+    stored.revoke_role(office, Held("two", "group:g"), actor="anna", now=1.0)
+    stored.remove_role(office, "one", actor="anna", now=1.0)
+    registry.poll()
+    assert registry.epoch > epoch
+    assert [rule.filter for rule in registry.rules_for("a")] == ["both"]
+    stored.grant_role(office, Held("two", "device:a"), actor="anna", now=1.0)
+    registry.poll()
+    assert sorted(rule.filter for rule in registry.rules_for("a")) == ["both", "two"]
+
+
+def test_a_device_that_is_registered_again_has_no_roles_of_the_one_before(office: RegistryDb, gate: RegistryDb) -> None:
+    add(office, device("a", "k1"))
+    stored.add_role(office, "r", actor="anna", now=1.0)
+    office.add_rule(Rule("role:r", Operation.PUBLISH, "x"), actor="anna", now=1.0)
+    stored.grant_role(office, Held("r", "device:a"), actor="anna", now=1.0)
+    registry = Registry(gate)
+    assert registry.rules_for("a")
+    office.remove_device("a", actor="anna", now=1.0)
+    add(office, device("a", "k2"))
+    registry.poll()
+    assert registry.rules_for("a") == ()

@@ -122,11 +122,11 @@ def test_groups_are_joined_and_left(db: RegistryDb) -> None:
 
 
 def test_rules_keep_everything_and_their_order(db: RegistryDb) -> None:
-    first = Rule("group:g", Operation.RECEIVE, "a/${device}/+", Effect.DENY, 1, False)
+    first = Rule("group:g", Operation.RECEIVE, "a/${device}/+", Effect.DENY, (1,), False)
     second = Rule("everyone", Operation.PUBLISH, "b/#")
     numbers = [db.add_rule(rule, actor="anna", now=1.0) for rule in (first, second)]
     assert [rule.id for rule in db.rules()] == numbers
-    assert db.rules("group:g")[0] == Rule("group:g", Operation.RECEIVE, "a/${device}/+", Effect.DENY, 1, False, 1)
+    assert db.rules("group:g")[0] == Rule("group:g", Operation.RECEIVE, "a/${device}/+", Effect.DENY, (1,), False, 1)
     db.remove_rule(numbers[0], actor="anna", now=1.0)
     assert [rule.filter for rule in db.rules()] == ["b/#"]
     with pytest.raises(NotFound, match="no rule 1"):

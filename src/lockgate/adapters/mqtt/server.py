@@ -489,13 +489,14 @@ class MqttConnection:
     def _on_publish(self, publish: Publish) -> None:
         principal = self._principal
         assert principal is not None
+        now = self._door.wall_clock()
         try:
-            message = mapping.to_message(publish, principal, self._door.wall_clock())
+            message = mapping.to_message(publish, principal, now)
         except MqttError as error:
             self._refuse_publish(publish, error, principal)
             return
         if publish.qos < 2:
-            outcome = self._hub.publish(principal, message)
+            outcome = self._hub.publish(principal, message, now)
             if isinstance(outcome, Receipt):
                 if publish.qos:
                     self._acknowledge(publish, outcome)
@@ -503,7 +504,7 @@ class MqttConnection:
         else:
             # The message and the note that it came are stored together: a crash between them would lose or repeat it.
             with self._door.store.together():
-                outcome = self._hub.publish(principal, message)
+                outcome = self._hub.publish(principal, message, now)
                 if isinstance(outcome, Receipt):
                     self._acknowledge(publish, outcome)
                     return

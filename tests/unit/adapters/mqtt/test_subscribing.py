@@ -29,7 +29,7 @@ from tests.support.fakes import FakeOutlet, FakeRules, FakeStore, principal
 
 class World:
     def __init__(self) -> None:
-        rules = FakeRules(Rule("everyone", Operation.RECEIVE, "open/#", max_qos=1))
+        rules = FakeRules(Rule("everyone", Operation.RECEIVE, "open/#", qos=(0, 1)))
         self.hub = Hub(PolicyEngine(rules), FakeStore(), HubSettings(), lambda *_: None)
         self.replays = 0
         self.refused: list[LockgateError] = []
