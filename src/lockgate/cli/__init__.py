@@ -21,6 +21,7 @@ COMMANDS = {
     "device": "lockgate.cli.device:device",
     "gateway": "lockgate.cli.gateway:gateway",
     "group": "lockgate.cli.group:group",
+    "import": "lockgate.cli.import_:import_",
     "init": "lockgate.cli.init:init",
     "mqtt": "lockgate.cli.mqtt:mqtt",
     "office": "lockgate.cli.office:office",

@@ -14,6 +14,7 @@ from lockgate.errors import AuthenticationFailed
 from lockgate.identity.credentials import Credentials, DeviceSource, shown_name
 from lockgate.identity.lockout import MAX_NAME, Lockout
 from lockgate.model.device import Credential, CredentialKind
+from lockgate.model.mosquitto_hash import MosquittoHash, is_mosquitto_hash
 
 MAX_PASSWORD_BYTES = 1024
 
@@ -59,6 +60,9 @@ class PasswordVerifier:
         )
 
     def _matches(self, phc: str, secret: bytes) -> bool:
+        if is_mosquitto_hash(phc):
+            self._matches(self._nobodys_hash(), secret)  # so that it takes as long as any other
+            return MosquittoHash.from_text(phc).matches(secret)
         try:
             return self._hasher.verify(phc, secret)
         except (Argon2Error, InvalidHashError):

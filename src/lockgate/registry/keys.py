@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from lockgate.errors import InvalidSettings
 from lockgate.model.device import Credential, CredentialKind
+from lockgate.model.mosquitto_hash import MosquittoHash, is_mosquitto_hash
 from lockgate.model.scram import ScramVerifier
 from lockgate.pki.certificates import (
     PublicKey,
@@ -64,6 +65,8 @@ def check_credential(device: str, offered: Offered, now: float) -> Credential:
 
 def algorithm_of(credential: Credential) -> str:
     """Say in a few words what a registered credential is made of: RSA-3072, P-256, Ed25519, argon2id."""
+    if is_mosquitto_hash(credential.public):
+        return "mosquitto's SHA-512"
     if credential.kind in _PASSWORDS:
         return _PASSWORDS[credential.kind]
     pem = credential.public.encode()
@@ -111,6 +114,8 @@ def _read_certificate(device: str, public: str) -> tuple[str, str, float]:
 
 def _read_password(device: str, public: str) -> tuple[str, str, None]:
     # The text itself may be a password by mistake: it is never repeated.
+    if is_mosquitto_hash(public):
+        return MosquittoHash.from_text(public).text, "", None
     if not public.startswith("$argon2id$"):
         raise InvalidSettings(
             f"the registry takes an argon2id hash for {device}, in PHC form, and no other form of a password",

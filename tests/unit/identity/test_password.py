@@ -12,8 +12,11 @@ from lockgate.identity import password as room
 from lockgate.identity.credentials import Credentials
 from lockgate.identity.lockout import Lockout
 from lockgate.identity.password import MAX_PASSWORD_BYTES, PasswordVerifier
+from lockgate.model.device import Credential, CredentialKind
+from lockgate.model.mosquitto_hash import PREFIX
 from lockgate.settings import IdentitySettings
 from tests.support.registry import CHEAP_HASHER, NOW, FakeRegistry, es256, password
+from tests.unit.model.test_mosquitto_hash import OFTEN, ONCE
 
 SHOWN = Credentials("kettle", "kettle", b"right", host="192.0.2.1")
 SETTINGS = IdentitySettings(wrong_passwords_before_lockout=3, lockout_seconds=60)
@@ -101,3 +104,13 @@ def test_the_right_password_clears_the_count(verifier: PasswordVerifier) -> None
         refused(verifier, secret=b"wrong")
         refused(verifier, secret=b"wrong")
         verifier.verify(SHOWN, NOW)
+
+
+@pytest.mark.requirement("F19")
+def test_a_password_that_came_from_mosquitto_is_checked_as_it_is(
+    registry: FakeRegistry, verifier: PasswordVerifier
+) -> None:
+    for name, hashed, secret in (("once", ONCE, b"secret1"), ("often", OFTEN, b"secret2")):
+        registry.add(name, Credential(0, name, CredentialKind.PASSWORD, PREFIX + hashed))
+        assert verifier.verify(shown(user_name=name, secret=secret), NOW).device == name
+        assert refused(verifier, user_name=name, secret=b"secret").reason == "bad user name or password"

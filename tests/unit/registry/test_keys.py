@@ -14,8 +14,10 @@ from cryptography.x509.oid import NameOID
 
 from lockgate.errors import InvalidSettings
 from lockgate.model.device import Credential, CredentialKind
+from lockgate.model.mosquitto_hash import MosquittoHash
 from lockgate.model.scram import ScramVerifier
 from lockgate.registry.keys import algorithm_of, check_credential
+from tests.unit.model.test_mosquitto_hash import ONCE
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 P256 = ec.generate_private_key(ec.SECP256R1())
@@ -117,3 +119,12 @@ def test_what_a_registered_credential_is_made_of() -> None:
     assert algorithm_of(Credential(1, "d", CredentialKind.PASSWORD, "$argon2id$")) == "argon2id"
     assert algorithm_of(Credential(1, "d", CredentialKind.JWT_ES256, "no key")) == "unreadable"
     assert algorithm_of(Credential(1, "d", CredentialKind.X509, "no certificate")) == "unreadable"
+
+
+def test_a_hash_of_mosquitto_is_kept_as_it_is_and_said_to_be_one() -> None:
+    held = MosquittoHash.from_text(ONCE)
+    credential = check_credential("d", Credential(0, "d", CredentialKind.PASSWORD, held.text), NOW.timestamp())
+    assert (credential.public, credential.thumbprint) == (held.text, "")
+    assert algorithm_of(credential) == "mosquitto's SHA-512"
+    with pytest.raises(InvalidSettings):
+        check_credential("d", Credential(0, "d", CredentialKind.PASSWORD, "$mosquitto$6$x"), NOW.timestamp())
