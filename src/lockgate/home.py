@@ -83,6 +83,7 @@ class Home:
         self.issuing_key_path = path / "ca" / "issuing.key"
         self.bundle_path = path / "ca" / "bundle.crt"
         self.crl_path = path / "ca" / "crl.pem"
+        self.next_issuing_path = path / "ca" / "issuing-under-new-root.crt"
         self.old_authorities_path = path / "ca" / "old"
         self.trusted_path = path / "ca" / "trusted"
         self.staple_path = path / "run" / "server.ocsp"

@@ -4,6 +4,10 @@ A rotation makes a new issuing CA under the root. The server's certificate is is
 certificates stay good, and its key stays to sign its revocation list and OCSP answers, until it is retired. Devices
 notice nothing: they check the hub by the root. Live connections stay; each new handshake sees the new chain.
 
+A new root takes two steps, because devices must learn it first. `rotate_root` makes it, and an issuing CA of one key
+with two certificates, under the old root and under the new one: devices are given both roots, the hub shows the chain
+to the old one. `finish_root` shows the other, once all devices hold the new root.
+
 The root's key signs nothing but issuing CAs, so that it may be kept elsewhere: `export_root_key` encrypts it into a
 file and takes it out of the home; rotating then asks for that file and its passphrase.
 """
@@ -22,9 +26,9 @@ from lockgate.errors import Conflict, InvalidSettings, NotFound
 from lockgate.events import Event
 from lockgate.home import Home, write_private
 from lockgate.pki.authority import Authority
-from lockgate.pki.certificates import certificate_thumbprint, certificates_from_pem, has_issued
+from lockgate.pki.certificates import certificate_thumbprint, certificates_from_pem, certificates_to_pem, has_issued
 from lockgate.registry.issued import issued
-from lockgate.store.certificates import AUTHORITY, Reason, record, revoke_certificate
+from lockgate.store.certificates import AUTHORITY, Reason, certificates, record, revoke_certificate
 from lockgate.store.registry_db import ChangeKind, RegistryDb, RegistryWrite
 
 MIN_PASSPHRASE_CHARACTERS = 12
@@ -50,11 +54,64 @@ def read_root(home: Home, key_path: Path | None = None, passphrase: str | None =
 def rotate_issuing(desk: Desk, root: Authority, now: float) -> Desk:
     """Make a new issuing CA and have it issue from now on; give the desk that it sits at.
 
-    The old one's files are copied before the new ones take their place, so that whatever stops this half-way leaves a
-    home that works.
+    The old one's files are copied before the new ones take their place, so that whatever stops this half-way leaves
+    both to be found.
+
+    Raises:
+        Conflict: a new root is on its way.
     """
-    home, old = desk.home, desk.issuing
+    if desk.home.next_issuing_path.exists():
+        raise Conflict(
+            "a new root is on its way to the devices: another issuing CA would be unknown to those that lack it",
+            fix="finish that first: lockgate ca rotate --finish-root",
+        )
     new = root.create_issuing(f"lockgate issuing CA {secrets.token_hex(2).upper()}", now=now)
+    return _take_over(desk, new, root, now)
+
+
+def rotate_root(desk: Desk, root: Authority, now: float) -> Desk:
+    """Make a new root, and an issuing CA that stands under the old one and the new one alike.
+
+    From now on devices are given both roots. The hub goes on showing the chain to the old one, which all of them hold,
+    until `finish_root`. The old root's key signs this one last time: it is removed from the home.
+    """
+    home = desk.home
+    if home.next_issuing_path.exists():
+        raise Conflict("a new root is on its way already", fix="finish that first: lockgate ca rotate --finish-root")
+    mark = secrets.token_hex(2).upper()
+    new_root = Authority.create_root(f"lockgate root CA {mark}", now=now)
+    by_new = new_root.create_issuing(f"lockgate issuing CA {mark}", now=now)
+    by_old = root.certify(by_new, now=now)
+    with desk.registry.write() as write:
+        record(write, issued(by_new.certificate, new_root.certificate, AUTHORITY, now))
+    write_private(home.next_issuing_path, by_new.certificate_pem())
+    write_private(home.root_key_path, new_root.key_pem())
+    write_private(home.root_path, new_root.certificate_pem() + root.certificate_pem())
+    return _take_over(desk, by_old, root, now)
+
+
+def finish_root(desk: Desk, now: float) -> Desk:
+    """Show the chain to the new root from now on, and give devices no other: all of them must hold it.
+
+    Raises:
+        NotFound: no new root is on its way.
+    """
+    home = desk.home
+    if not home.next_issuing_path.exists():
+        raise NotFound("no new root is on its way", fix="lockgate ca rotate --root makes one")
+    root = certificates_from_pem(home.root_pem())[0]
+    write_private(home.issuing_path, home.next_issuing_path.read_bytes())
+    home.next_issuing_path.unlink()
+    write_private(home.root_path, certificates_to_pem(root))
+    successor = Desk(home, desk.registry, desk.actor)
+    successor.write_bundle()
+    successor.issue_server(home.server_names(), now)
+    _note(desk, Event.ROOT_ROTATED, root, now)
+    return successor
+
+
+def _take_over(desk: Desk, new: Authority, root: Authority, now: float) -> Desk:
+    home, old = desk.home, desk.issuing
     kept = home.old_authorities_path / f"{old.thumbprint[:ID_CHARACTERS]}.crt"
     write_private(kept.with_suffix(".key"), old.key_pem())
     write_private(kept, old.certificate_pem())
@@ -89,9 +146,10 @@ def retire(desk: Desk, beginning: str, now: float, is_forced: bool = False) -> A
         raise NotFound(f"no single older CA has an ID that begins with {beginning}", fix="lockgate ca show")
     (old,) = found
     revoke_issued(desk, old.certificate, now, is_forced)
-    root = certificate_thumbprint(certificates_from_pem(desk.home.root_pem())[0])
+    own = [each for each in certificates(desk.registry, AUTHORITY) if each.thumbprint == old.thumbprint]
     with desk.registry.write() as write:
-        revoke_certificate(write, root, old.certificate.serial_number, Reason.SUPERSEDED, now)
+        for each in own:
+            revoke_certificate(write, each.issuer, each.serial, Reason.SUPERSEDED, now)
         write.note_audit(Event.AUTHORITY_RETIRED, _name(old.certificate), desk.actor, now, {"key": old.thumbprint})
     for path in older_paths(desk.home):
         if path.stem == old.thumbprint[:ID_CHARACTERS]:

@@ -11,15 +11,8 @@ from pathlib import Path
 import click
 from rich.tree import Tree
 
+from lockgate.ca import rotation
 from lockgate.ca.desk import Desk
-from lockgate.ca.rotation import (
-    distrust_foreign,
-    export_root_key,
-    read_root,
-    retire,
-    rotate_issuing,
-    trust_foreign,
-)
 from lockgate.ca.tree import CaFacts, CertificateFacts, IssuerFacts, facts_of
 from lockgate.cli.output import actor, console, home_option, json_option, moment, print_json, safe
 from lockgate.home import Home
@@ -78,24 +71,40 @@ def crl(out: Path | None, home: Path, as_json: bool) -> None:
 
 @ca.command()
 @click.option("--root-key", type=_FILE, help="The encrypted key of the root, where it is kept elsewhere.")
+@click.option("--root", "with_root", is_flag=True, help="Make a new root too; devices are given both from then on.")
+@click.option("--finish-root", is_flag=True, help="Show the chain to the new root, once every device holds it.")
 @_passphrase_file
 @home_option
 @json_option
-def rotate(root_key: Path | None, passphrase_file: Path | None, home: Path, as_json: bool) -> None:
+def rotate(
+    root_key: Path | None, with_root: bool, finish_root: bool, passphrase_file: Path | None, home: Path, as_json: bool
+) -> None:
     """Make a new issuing CA under the root, and the server's certificate anew by it.
 
     What the old one issued stays good until `lockgate ca retire`. Nobody is disconnected.
     """
+    if finish_root and (with_root or root_key is not None):
+        raise click.UsageError("--finish-root goes alone: the new root was made by --root before")
     passphrase = _ask(passphrase_file, is_new=False) if root_key is not None else None
     with _desk(home) as desk:
+        if finish_root:
+            rotation.finish_root(desk, time.time())
+            _say(
+                "the hub now shows the chain to", facts_of(desk.home, desk.registry, time.time()).roots[0].name, as_json
+            )
+            return
         old = desk.issuing.thumbprint
-        new = rotate_issuing(desk, read_root(desk.home, root_key, passphrase), time.time()).issuing
+        act = rotation.rotate_root if with_root else rotation.rotate_issuing
+        new = act(desk, rotation.read_root(desk.home, root_key, passphrase), time.time()).issuing
     name = new.certificate.subject.rfc4514_string()
     if as_json:
         print_json({"id": new.thumbprint, "name": name, "older": old})
         return
     console().print(f"[green]rotated[/] to {safe(name)}; the server's certificate is issued anew")
     console().print(f"the old one stays trusted until: [bold]lockgate ca retire {old[:16]}[/]")
+    if with_root:
+        console().print("give every device the new ca.pem (it holds both roots: ca/root.crt), and then:")
+        console().print("[bold]lockgate ca rotate --finish-root[/]")
 
 
 @ca.command(name="retire")
@@ -106,7 +115,7 @@ def rotate(root_key: Path | None, passphrase_file: Path | None, home: Path, as_j
 def retire_old(authority: str, force: bool, home: Path, as_json: bool) -> None:
     """Stop trusting an older issuing CA, by the beginning of its ID (`lockgate ca show`)."""
     with _desk(home) as desk:
-        name = retire(desk, authority.lower(), time.time(), force).certificate.subject.rfc4514_string()
+        name = rotation.retire(desk, authority.lower(), time.time(), force).certificate.subject.rfc4514_string()
     _say("retired", name, as_json)
 
 
@@ -122,7 +131,7 @@ def trust(file: Path, crl_file: Path | None, home: Path, as_json: bool) -> None:
     """
     with _desk(home) as desk:
         list_bytes = crl_file.read_bytes() if crl_file is not None else None
-        certificate = trust_foreign(desk, file.read_bytes(), list_bytes, time.time())
+        certificate = rotation.trust_foreign(desk, file.read_bytes(), list_bytes, time.time())
     _say("trusted", certificate.subject.rfc4514_string(), as_json)
 
 
@@ -134,7 +143,7 @@ def trust(file: Path, crl_file: Path | None, home: Path, as_json: bool) -> None:
 def untrust(authority: str, force: bool, home: Path, as_json: bool) -> None:
     """Stop believing a foreign CA, by the beginning of its ID (`lockgate ca show`)."""
     with _desk(home) as desk:
-        certificate = distrust_foreign(desk, authority.lower(), time.time(), force)
+        certificate = rotation.distrust_foreign(desk, authority.lower(), time.time(), force)
     _say("no longer trusted", certificate.subject.rfc4514_string(), as_json)
 
 
@@ -149,7 +158,7 @@ def export_root(file: Path, passphrase_file: Path | None, home: Path) -> None:
     """
     passphrase = _ask(passphrase_file, is_new=True)
     with _desk(home) as desk:
-        export_root_key(desk, file, passphrase, time.time())
+        rotation.export_root_key(desk, file, passphrase, time.time())
     console().print(f"[green]exported[/] the root's key to {safe(file)}; it is no longer in the home")
     console().print("keep the file and its passphrase apart, and away from this machine")
 

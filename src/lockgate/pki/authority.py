@@ -154,6 +154,15 @@ class Authority:
         builder = _builder(_name(common_name), key.public_key(), now, self._end(now, life_seconds))
         return Authority(self._sign(_as_ca(builder, path_length=0)), key)
 
+    def certify(self, issuing: Authority, *, now: float, life_seconds: float = ISSUING_LIFE_SECONDS) -> Authority:
+        """Give an issuing CA, with the same key and name, as one under this root: those who hold this root believe it.
+
+        So one key can stand under two roots while devices learn the second.
+        """
+        own = issuing.certificate
+        builder = _builder(own.subject, certificate_key(own), now, self._end(now, life_seconds))
+        return Authority(self._sign(_as_ca(builder, path_length=0)), issuing._key, issuing.public_url)
+
     def issue_server(
         self,
         names: Sequence[str],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from lockgate.ca.desk import Desk, read_crls
 from lockgate.ca.rotation import (
     distrust_foreign,
     export_root_key,
+    finish_root,
     read_root,
     retire,
     rotate_issuing,
+    rotate_root,
     rotate_tickets,
     trust_foreign,
 )
@@ -156,3 +159,41 @@ def issue_only(desk: Desk) -> x509.Certificate:
 def test_new_ticket_keys_are_a_change_for_the_gate(desk: Desk) -> None:
     rotate_tickets(desk.registry, "anna", NOW)
     assert [(each.kind, each.name) for each in desk.registry.changes_since(1)] == [("tls-files", "ticket keys")]
+
+
+def verifies(home: Home, folder: Path, root: bytes) -> bool:
+    """Say whether openssl believes the hub's certificate as a device does that holds `root`."""
+    (folder / "root.pem").write_bytes(root)
+    done = subprocess.run(
+        ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", "hub.example", "-attime",
+         str(int(NOW)), "-no-CApath", "-no-CAstore", "-CAfile", folder / "root.pem", "-untrusted", home.server_path,
+         home.server_path],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode == 0
+
+
+def test_a_new_root_reaches_devices_before_the_hub_shows_it(home: Home, desk: Desk, tmp_path: Path) -> None:
+    old_root = home.root_pem()
+    issue(desk, "old")
+    between = rotate_root(desk, read_root(home), NOW)
+    both = home.root_pem()
+    new_root, kept = certificates_from_pem(both)
+    assert certificates_to_pem(kept) == old_root
+    new = certificates_to_pem(new_root)
+    assert [verifies(home, tmp_path, root) for root in (old_root, both, new)] == [True, True, False]
+    assert bundle(home) == {desk.issuing.thumbprint, between.issuing.thumbprint}
+    leaf = issue(between, "new")
+    for act in (rotate_root, rotate_issuing):
+        with pytest.raises(Conflict, match="on its way"):
+            act(between, read_root(home), NOW)
+    after = finish_root(between, NOW)
+    assert home.root_pem() == new
+    assert [verifies(home, tmp_path, root) for root in (old_root, both, new)] == [False, True, True]
+    assert after.issuing.thumbprint == between.issuing.thumbprint
+    assert has_issued(after.issuing.certificate, leaf)
+    assert has_issued(new_root, after.issuing.certificate)
+    with pytest.raises(NotFound, match="no new root"):
+        finish_root(after, NOW)
+    rotate_issuing(after, read_root(home), NOW)
+    assert verifies(home, tmp_path, new)

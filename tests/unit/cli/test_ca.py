@@ -124,3 +124,16 @@ def test_ticket_keys_and_the_server_certificate_are_rotated_by_word(lockgate: Co
     assert (lockgate.home / "server.crt").read_bytes() != before
     assert "rotated" in lockgate.does("server-cert", "rotate-tickets").out
     assert lockgate.does("server-cert", "renew", "--json").json()["names"] == ["hub.example", "127.0.0.1"]
+
+
+def test_a_new_root_is_made_in_two_steps(lockgate: CommandLine) -> None:
+    old = (lockgate.home / "ca" / "root.crt").read_bytes()
+    assert "lockgate ca rotate --finish-root" in lockgate.does("ca", "rotate", "--root").out
+    out = lockgate.adds("sensor", "x509")
+    assert (out / "ca.pem").read_bytes().count(b"BEGIN CERTIFICATE") == 2
+    assert "older root CN=" in lockgate.does("ca", "show").out
+    assert "is on its way" in lockgate.refuses("ca", "rotate")
+    lockgate.misused("ca", "rotate", "--root", "--finish-root")
+    assert "the hub now shows the chain to CN=lockgate root CA" in lockgate.does("ca", "rotate", "--finish-root").out
+    assert old not in (lockgate.home / "ca" / "root.crt").read_bytes()
+    assert "no new root" in lockgate.refuses("ca", "rotate", "--finish-root")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lockgate.errors import InvalidSettings
 from lockgate.pki.authority import DAY_SECONDS, YEAR_SECONDS, Authority
-from lockgate.pki.certificates import certificates_from_pem, device_name_of, generate_key, names_of
+from lockgate.pki.certificates import (
+    certificates_from_pem,
+    certificates_to_pem,
+    device_name_of,
+    generate_key,
+    names_of,
+)
 
 NOW = 1_790_000_000.0
 
@@ -192,3 +199,61 @@ def test_a_leaf_certificate_makes_no_authority(issuing: Authority) -> None:
 
 def test_the_authority_never_shows_its_key(root: Authority) -> None:
     assert repr(root) == "Authority('CN=lockgate root CA')"
+
+
+# Profiles
+
+
+def _lint(path: Path) -> list[str]:
+    """Give what pkilint finds in a certificate beyond information."""
+    tool = Path(sys.executable).parent / "lint_pkix_cert"
+    done = subprocess.run([tool, "lint", "-s", "NOTICE", path], capture_output=True, text=True, check=False, timeout=60)
+    return [line.strip() for line in done.stdout.splitlines() if line.startswith("    ")]
+
+
+@pytest.mark.parametrize("public_url", ["", "https://hub.example:8443"])
+def test_certificates_lint_clean(tmp_path: Path, root: Authority, issuing: Authority, public_url: str) -> None:
+    authority = Authority(issuing.certificate, issuing._key, public_url)
+    key = generate_key("ec").public_key()
+    made = {
+        "root": root.certificate,
+        "issuing": issuing.certificate,
+        "certified": root.certify(issuing, now=NOW).certificate,
+        "server": authority.issue_server(["hub.local", "192.0.2.7", "fd00::7"], key, now=NOW),
+        "device": authority.issue_device("sensor-1", key, now=NOW),
+    }
+    found = {}
+    for name, certificate in made.items():
+        (tmp_path / name).write_bytes(certificates_to_pem(certificate))
+        found[name] = _lint(tmp_path / name)
+    # The linter's check of a URI knows URLs with a host and no URNs (RFC 8141); RFC 5280 section 4.2.1.6 asks for a
+    # scheme and what belongs to it, and for a host only where there is an authority.
+    assert found.pop("device") == [
+        'pkix.invalid_uri_syntax (ERROR): Invalid URI syntax: "urn:lockgate:device:sensor-1"'
+    ]
+    assert found == {"root": [], "issuing": [], "certified": [], "server": []}
+
+
+def test_device_and_server_certificates_follow_the_profile_for_constrained_devices(issuing: Authority) -> None:
+    """RFC 7925 section 4.4, but for the EUI-64: a device is named by its operator."""
+    key = generate_key("ec").public_key()
+    for leaf, usage in (
+        (issuing.issue_device("sensor-1", key, now=NOW), ExtendedKeyUsageOID.CLIENT_AUTH),
+        (issuing.issue_server(["hub.local"], key, now=NOW), ExtendedKeyUsageOID.SERVER_AUTH),
+    ):
+        assert leaf.version is x509.Version.v3
+        assert 0 < leaf.serial_number < 1 << 159  # at most 20 octets, positive
+        assert leaf.signature_algorithm_oid == x509.SignatureAlgorithmOID.ECDSA_WITH_SHA256
+        public = leaf.public_key()
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        assert isinstance(public.curve, ec.SECP256R1)
+        extensions = leaf.extensions
+        key_usage = extensions.get_extension_for_class(x509.KeyUsage)
+        assert key_usage.critical
+        assert key_usage.value.digital_signature
+        assert not key_usage.value.key_cert_sign
+        assert list(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [usage]
+        assert extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        assert not extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        assert len(leaf.public_bytes(Encoding.DER)) < 640  # what a small device receives and shows
+        assert leaf.not_valid_after_utc <= issuing.certificate.not_valid_after_utc
