@@ -23,6 +23,8 @@ from lockgate.cli import cli
 from lockgate.errors import LockgateError
 from lockgate.events import Event
 from lockgate.net.failures import TlsReason
+from lockgate.scan.checks import ALL_CHECKS
+from lockgate.scan.finding import Severity
 from lockgate.settings import Settings
 from tests.conformance import report
 from tests.interop import features
@@ -71,6 +73,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "cli.md": NOTE + cli_page(),
         FOLDER / "errors.md": NOTE + errors_page(),
         FOLDER / "events.md": NOTE + events_page(),
+        FOLDER / "scan.md": NOTE + scan_page(),
         FOLDER / "interop.md": NOTE + features.page(),
         FOLDER / "mqtt-conformance.md": NOTE + report.page(),
     }
@@ -91,28 +94,42 @@ def settings_page() -> str:
         kind = section.type
         parts.append(f"## `[{section.name}]`\n\n{_after_colon(inspect.getdoc(kind) or '')}\n")
         rows = [
-            [f"`{field.name}`", _type_words(field.type), f"`{_toml(field.default)}`", notes[kind.__name__, field.name]]
+            [
+                f"`{field.name}`",
+                _type_words(field.type),
+                f"`{_toml(_default(field))}`",
+                notes[kind.__name__, field.name],
+            ]
             for field in msgspec.structs.fields(kind)
         ]
         parts.append(_table(["setting", "type", "default", "what it does"], rows))
     return "\n".join(parts)
 
 
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+
+
 def attribute_docstrings(source: str) -> dict[tuple[str, str], str]:
-    """Give the string that follows each annotated attribute of each class, by class and attribute."""
+    """Give the string that follows each attribute of each class, by class and attribute."""
     found: dict[tuple[str, str], str] = {}
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.ClassDef):
             continue
         for line, after in zip(node.body, node.body[1:], strict=False):
+            if isinstance(line, ast.AnnAssign):
+                target: ast.expr = line.target
+            elif isinstance(line, ast.Assign):
+                target = line.targets[0]
+            else:
+                continue
             if (
-                isinstance(line, ast.AnnAssign)
-                and isinstance(line.target, ast.Name)
+                isinstance(target, ast.Name)
                 and isinstance(after, ast.Expr)
                 and isinstance(after.value, ast.Constant)
                 and isinstance(after.value.value, str)
             ):
-                found[node.name, line.target.id] = " ".join(after.value.value.split())
+                found[node.name, target.id] = " ".join(after.value.value.split())
     return found
 
 
@@ -133,6 +150,8 @@ def _type_words(kind: object) -> str:
         return "text"
     if isinstance(found, msgspec.inspect.VarTupleType):
         return "list of texts"
+    if isinstance(found, msgspec.inspect.DictType):
+        return "table of texts"
     raise TypeError(f"no words for a setting of type {kind}")
 
 
@@ -355,6 +374,30 @@ def _names_in(tree: ast.AST) -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Event"
     }
+
+
+# Scan
+
+
+def scan_page() -> str:
+    """Give the page of all checks of `lockgate scan`: what each finds, how bad that is, and what mends it."""
+    notes = attribute_docstrings(inspect.getsource(inspect.getmodule(Severity) or Severity))
+    parts = [
+        f"# Checks\n\nThe {len(ALL_CHECKS)} checks of `lockgate scan`. Those marked with * need a running hub. "
+        "[Fit to go live?](../guides/go-live.md) tells how to use them.\n",
+        _table(
+            ["severity", "what it means"], [[severity.value, notes["Severity", severity.name]] for severity in Severity]
+        ),
+        "`up --production` refuses to start while a severe finding stands that needs no running hub to be seen.\n",
+        _table(
+            ["check", "severity", "what it finds"],
+            [[f"[{c.id}](#{c.id.lower()})" + " \\*" * c.needs_hub, c.severity.value, c.title] for c in ALL_CHECKS],
+        ),
+    ]
+    for check in ALL_CHECKS:
+        text = f"## {check.id}\n\n**{check.title}** ({check.severity})\n\n{check.meaning}\n\nFix: {check.fix}\n"
+        parts.append(text + (f"\nSee: {check.reference}\n" if check.reference else ""))
+    return "\n".join(parts)
 
 
 # Markdown

@@ -230,6 +230,13 @@ class LogSettings(_Section, frozen=True):
     """How many security events are kept, some 300 bytes each; the oldest go, and the audit trail says so."""
 
 
+class ScanSettings(_Section, frozen=True):
+    """`[scan]`: what `lockgate scan` finds and somebody lives with."""
+
+    accept: dict[str, Annotated[str, Meta(min_length=1)]] = {}
+    """Checks whose findings are accepted, each with the written reason: {"LG-HOST-003" = "no network here"}."""
+
+
 class Settings(_Section, frozen=True):
     """All of lockgate.toml."""
 
@@ -242,6 +249,7 @@ class Settings(_Section, frozen=True):
     store: StoreSettings = StoreSettings()
     office: OfficeSettings = OfficeSettings()
     log: LogSettings = LogSettings()
+    scan: ScanSettings = ScanSettings()
 
 
 def load_settings(path: Path) -> Settings:

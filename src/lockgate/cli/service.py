@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from lockgate.cli.output import console, home_option, safe
+from lockgate.cli.scan import existing_home, refuse_unfit
 from lockgate.errors import InvalidSettings, Unavailable
 from lockgate.home import Home
 
@@ -21,13 +22,13 @@ UNIT = """\
 Description=lockgate, the secure IoT hub
 Wants=network-online.target
 After=network-online.target time-sync.target
-
+{patience}
 [Service]
 Type=exec
 User={user}
-ExecStart={program} up --home {home}
+ExecStart={program} up{options} --home {home}
 Restart=on-failure
-RestartSec=1
+RestartSec={restart_seconds}
 TimeoutStopSec=20
 LimitNOFILE=262144
 
@@ -79,12 +80,18 @@ def service() -> None:
     "--unit-dir", type=click.Path(path_type=Path, file_okay=False), default=Path("/etc/systemd/system"),
     show_default=True, help="Where the unit goes.",
 )  # fmt: skip
+@click.option(
+    "--production", is_flag=True,
+    help="Start the hub with --production: not while a severe finding of lockgate scan stands.",
+)  # fmt: skip
 @click.option("--print", "only_print", is_flag=True, help="Print the unit, and change nothing.")
 @click.option("--start/--no-start", default=True, show_default=True, help="Enable and start it, where systemd runs.")
-def install(home: Path, user: str, unit_dir: Path, only_print: bool, start: bool) -> None:
+def install(home: Path, user: str, unit_dir: Path, production: bool, only_print: bool, start: bool) -> None:
     """Write a hardened systemd unit for the hub of this home, and start it."""
+    if production:
+        refuse_unfit(existing_home(home))
     opened = Home.open(home)
-    text = unit(opened, user)
+    text = unit(opened, user, production)
     if only_print:
         click.echo(text, nl=False)
         return
@@ -104,8 +111,12 @@ def install(home: Path, user: str, unit_dir: Path, only_print: bool, start: bool
     out.print("[green]started[/]; events: [bold]journalctl -u lockgate[/]")
 
 
-def unit(home: Home, user: str) -> str:
-    """Give the unit's text for a home."""
+def unit(home: Home, user: str, production: bool = False) -> str:
+    """Give the unit's text for a home.
+
+    With `production` a start that is refused is tried again every 30 s, for ever: a machine whose clock is wrong until
+    it hears from the network finds its certificates invalid at first.
+    """
     path = home.path.resolve()
     beside = Path(sys.executable).with_name("lockgate")
     program = str(beside) if beside.exists() else shutil.which("lockgate") or f"{sys.executable} -m lockgate"
@@ -120,6 +131,9 @@ def unit(home: Home, user: str) -> str:
         user=user,
         program=program,
         home=path,
+        options=" --production" if production else "",
+        patience="StartLimitIntervalSec=0\n" if production else "",
+        restart_seconds=30 if production else 1,
         capabilities="CAP_NET_BIND_SERVICE" if needs_low_port else "",
         protect_home="read-only" if _lives_in_home(path, Path(program.split(" ")[0])) else "yes",
     )

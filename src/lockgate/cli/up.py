@@ -11,6 +11,7 @@ import msgspec
 
 from lockgate.app import run_gate
 from lockgate.cli.output import console, home_option, safe
+from lockgate.cli.scan import existing_home, refuse_unfit
 from lockgate.home import DoorFacts, Home
 from lockgate.net.addresses import machine_addresses
 
@@ -21,6 +22,7 @@ from lockgate.net.addresses import machine_addresses
     "--lab-port", type=click.IntRange(0, 65_535), metavar="PORT",
     help="Also open a plaintext door on this machine's loopback, where everything is allowed. For the lab only.",
 )  # fmt: skip
+@click.option("--production", is_flag=True, help="Refuse to start while a severe finding of lockgate scan stands.")
 @click.option(
     "--json",
     "as_json",
@@ -29,8 +31,12 @@ from lockgate.net.addresses import machine_addresses
 )
 @click.option("--no-office", is_flag=True, help="Run no office: it runs as a service of its own, or nobody needs it.")
 @click.option("--until-eof", is_flag=True, hidden=True, help="Stop when standard input ends.")
-def up(home: Path, lab_port: int | None, as_json: bool, no_office: bool, until_eof: bool) -> None:
+def up(home: Path, lab_port: int | None, production: bool, as_json: bool, no_office: bool, until_eof: bool) -> None:
     """Run the hub and its office, until SIGTERM or Ctrl-C. Events go to standard error."""
+    if production:
+        if lab_port is not None:
+            raise click.UsageError("--lab-port has no place in --production: it lets everybody in")
+        refuse_unfit(existing_home(home))
     opened = Home.open(home)
     names = opened.server_names()
 

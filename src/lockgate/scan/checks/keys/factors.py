@@ -1,0 +1,43 @@
+"""RSA keys of the fleet share a prime."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from lockgate.errors import InvalidSettings
+from lockgate.scan.credentials import live, public_key
+from lockgate.scan.factors import shared_factors
+from lockgate.scan.finding import Check, Problem, Severity
+from lockgate.scan.subject import Subject
+from lockgate.scan.words import named
+
+
+def look(subject: Subject) -> Iterator[Problem]:
+    """Take the greatest common divisors of all RSA moduli."""
+    moduli = {}
+    for credential in live(subject):
+        if credential.thumbprint:
+            with contextlib.suppress(InvalidSettings):
+                key = public_key(credential)
+                if isinstance(key, rsa.RSAPublicKey):
+                    moduli[credential.device] = key.public_numbers().n
+    weak = shared_factors(moduli)
+    if weak:
+        yield Problem(f"{named(weak)} share prime factors", f"lockgate device revoke {' '.join(weak)}", weak[0])
+
+
+CHECK = Check(
+    id="LG-KEY-003",
+    title="RSA keys of the fleet share a prime",
+    severity=Severity.SEVERE,
+    meaning=(
+        "Devices that make keys with too little randomness come up with the same primes. Anybody who has two "
+        "such public keys computes both private keys in a moment."
+    ),
+    fix="lockgate device revoke NAME, and new keys made elsewhere",
+    look=look,
+    reference="Heninger et al., Mining Your Ps and Qs, 2012",
+)
