@@ -70,6 +70,7 @@ def gather(home: Home, now: float) -> Subject:
         verify_audit=lambda: _verify(home),
         doors=doors,
         hub_user=_user(running),
+        office_user=_user(home.running_office()),
         prober=_prober(home, server) if doors is not None else None,
         reasons=facts.reasons,
     )

@@ -19,6 +19,8 @@ ELSEWHERE = {
     "cli/demo/stage.py": "interop/test_demo.py",
     "office.py": "interop/test_office.py",
     "supervision.py": "interop/test_office.py",
+    "net/probe.py": "interop/test_scan.py",
+    "scan/prober.py": "interop/test_scan.py",
     "net/link.py": "interop/test_listener.py",
     "net/listener.py": "interop/test_listener.py",
     "net/streams.py": "interop/test_listener.py",
@@ -42,6 +44,8 @@ def _is_empty(statement: ast.stmt) -> bool:
 def mirror(module: Path) -> Path:
     """Give the path at which a module's test stands."""
     inside = module.relative_to(SOURCE)
+    if inside.parts[:2] == ("scan", "checks"):  # a check is a record and one function: those of a folder go together
+        return UNIT / inside.parent / "test___init__.py"
     return UNIT / inside.parent / f"test_{inside.name}"
 
 

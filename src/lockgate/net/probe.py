@@ -57,7 +57,7 @@ class Served(msgspec.Struct, frozen=True):
     """What a door shows in a handshake: its chain, whether an OCSP answer is stapled, whether tickets allow 0-RTT.
 
     `early_data_bytes` is None where the engine cannot tell; `takes_fallback` says whether a client that was talked down
-    to TLS 1.2 is let in (RFC 7507).
+    to TLS 1.2 is let in by a door that speaks 1.3 (RFC 7507).
     """
 
     chain: tuple[x509.Certificate, ...]
@@ -136,10 +136,11 @@ def look_at(target: Target) -> Served:
         connection = _shake(context, plain, target, staple=True)
         chain = connection.get_peer_cert_chain(as_cryptography=True) or []
         early = _early_data(connection, plain)
+        is_newest = connection.get_protocol_version() == SSL.TLS1_3_VERSION
     fallback = SSL.Context(SSL.TLS_CLIENT_METHOD)
     fallback.set_max_proto_version(SSL.TLS1_2_VERSION)
     fallback.set_mode(_SEND_FALLBACK_SCSV)
-    return Served(tuple(chain), any(staples), early, _is_taken(fallback, target))
+    return Served(tuple(chain), any(staples), early, is_newest and _is_taken(fallback, target))
 
 
 def lets_renegotiate(target: Target) -> bool:

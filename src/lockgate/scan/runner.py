@@ -7,9 +7,9 @@ import queue
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 
-from lockgate.errors import InvalidSettings, NotFound
+from lockgate.errors import InvalidSettings, LockgateError, NotFound
 from lockgate.scan.finding import Check, Finding, Problem, Report, Unchecked
-from lockgate.scan.subject import NotKnown, Subject
+from lockgate.scan.subject import Subject
 
 CHECK_SECONDS = 30.0
 
@@ -94,7 +94,7 @@ def _look(check: Check, subject: Subject, seconds: float) -> list[Problem] | str
     def look() -> None:
         try:
             answers.put(list(check.look(subject)))
-        except NotKnown as error:
+        except LockgateError as error:
             answers.put(str(error))
         except Exception as error:
             # A check meets what no check has met before: that must neither stop the others nor look like a pass.

@@ -140,7 +140,8 @@ class Prober(Protocol):
 
 class Subject(msgspec.Struct, frozen=True):
     """All facts about one hub. `now` is in unix seconds; `hub_user` and `office_user` are user ids of processes;
-    `parents` are the folders above the home; `verify_audit` reads the whole audit trail and gives what is wrong with it.
+    `parents` are the folders above the home; `verify_audit` reads the whole audit trail and
+    gives what is wrong with it.
     """
 
     now: float

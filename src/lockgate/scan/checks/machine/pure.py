@@ -11,7 +11,7 @@ from lockgate.scan.subject import Subject
 def look(subject: Subject) -> Iterator[Problem]:
     """Look at how the rooms were loaded."""
     if not subject.need(subject.machine, "machine").is_compiled:
-        yield Problem("lockgate runs as pure Python", "install a C compiler (gcc), then lockgate again")
+        yield Problem("the hub runs as pure Python", "install a C compiler (gcc), then lockgate again")
 
 
 CHECK = Check(
