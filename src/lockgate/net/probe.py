@@ -26,7 +26,7 @@ _TICKET_SECONDS = 0.5
 _early_data_bytes: Callable[[object], int] | None = getattr(SSL._lib, "SSL_SESSION_get_max_early_data", None)  # type: ignore[attr-defined]
 
 
-class Target(msgspec.Struct, frozen=True):
+class Endpoint(msgspec.Struct, frozen=True):
     """A door to try: its address, the name to ask for, the PEM of the root that must have signed, and the patience."""
 
     address: str
@@ -66,7 +66,7 @@ class Served(msgspec.Struct, frozen=True):
     takes_fallback: bool = False
 
 
-def try_handshake(target: Target, offer: Offer) -> Handshake:
+def try_handshake(target: Endpoint, offer: Offer) -> Handshake:
     """Try a handshake with exactly this offer; a certificate that does not verify still means that it was taken.
 
     Raises:
@@ -96,7 +96,7 @@ def try_handshake(target: Target, offer: Offer) -> Handshake:
         return Handshake(False, problem=str(error))
 
 
-def open_session(target: Target, identity: tuple[bytes, bytes] | None = None) -> ssl.SSLSocket:
+def open_session(target: Endpoint, identity: tuple[bytes, bytes] | None = None) -> ssl.SSLSocket:
     """Open a TLS connection as a good client does; `identity` is a certificate to show and its key, in PEM.
 
     Raises:
@@ -118,7 +118,7 @@ def open_session(target: Target, identity: tuple[bytes, bytes] | None = None) ->
         raise Unavailable(f"the TLS handshake failed: {error}") from error
 
 
-def look_at(target: Target) -> Served:
+def look_at(target: Endpoint) -> Served:
     """Make ordinary handshakes and give what the door shows in them.
 
     Raises:
@@ -143,7 +143,7 @@ def look_at(target: Target) -> Served:
     return Served(tuple(chain), any(staples), early, is_newest and _is_taken(fallback, target))
 
 
-def lets_renegotiate(target: Target) -> bool:
+def lets_renegotiate(target: Endpoint) -> bool:
     """Say whether a TLS 1.2 client may begin a second handshake inside the first.
 
     Raises:
@@ -161,7 +161,7 @@ def lets_renegotiate(target: Target) -> bool:
             return False
 
 
-def send_plain(target: Target, sent: bytes) -> bytes:
+def send_plain(target: Endpoint, sent: bytes) -> bytes:
     """Send bytes without TLS; give the first of what comes back, b"" when the door closes or says nothing.
 
     Raises:
@@ -179,14 +179,14 @@ def _client(root_pem: str) -> ssl.SSLContext:
     return ssl.create_default_context(cadata=root_pem)
 
 
-def _connected(target: Target) -> socket.socket:
+def _connected(target: Endpoint) -> socket.socket:
     try:
         return socket.create_connection((target.address, target.port), timeout=target.seconds)
     except OSError as error:
         raise Unavailable(f"nobody answers at {target.address} port {target.port}: {error}") from error
 
 
-def _shake(context: SSL.Context, plain: socket.socket, target: Target, staple: bool = False) -> SSL.Connection:
+def _shake(context: SSL.Context, plain: socket.socket, target: Endpoint, staple: bool = False) -> SSL.Connection:
     connection = SSL.Connection(context, None)
     connection.set_tlsext_host_name(target.name.encode())
     if staple:
@@ -217,7 +217,7 @@ def _turn(connection: SSL.Connection, plain: socket.socket, step: Callable[[], o
         connection.bio_write(received)
 
 
-def _is_taken(context: SSL.Context, target: Target) -> bool:
+def _is_taken(context: SSL.Context, target: Endpoint) -> bool:
     with _connected(target) as plain:
         try:
             _shake(context, plain, target)

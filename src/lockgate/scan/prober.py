@@ -17,10 +17,10 @@ from cryptography.x509.oid import NameOID
 
 from lockgate.errors import Unavailable
 from lockgate.net.probe import (
+    Endpoint,
     Handshake,
     Offer,
     Served,
-    Target,
     lets_renegotiate,
     look_at,
     open_session,
@@ -87,9 +87,9 @@ class DoorProber:
         """Send bytes without TLS; give the first of what comes back, b"" when the door closes."""
         return send_plain(self._target(door), sent)
 
-    def _target(self, door: Door) -> Target:
+    def _target(self, door: Door) -> Endpoint:
         address = ANYWHERE.get(door.address, door.address)
-        return Target(address, door.port, self._name, self._root_pem, self._seconds)
+        return Endpoint(address, door.port, self._name, self._root_pem, self._seconds)
 
 
 def self_signed_identity() -> tuple[bytes, bytes]:
