@@ -256,6 +256,8 @@ class Gate:
 
     def _write_journal(self) -> None:
         self._journal.write(self._store)
+        if rehashed := self._authenticator.take_rehashed():
+            self._store.save_rehashed(rehashed)
 
     def _anchor(self, event: Event | None = None) -> None:
         """Note among the security events where the audit trail stands, and tell the log, which is kept elsewhere."""

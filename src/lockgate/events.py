@@ -37,6 +37,7 @@ class Event(StrEnum):
     DEVICE_REMOVED = "device.removed"
     DEVICE_DESCRIBED = "device.described"
     CREDENTIAL_ADDED = "credential.added"
+    CREDENTIAL_REHASHED = "credential.rehashed"
     CREDENTIAL_EXPIRES = "credential.expires"
     CREDENTIAL_REVOKED = "credential.revoked"
     RULE_ADDED = "rule.added"

@@ -13,6 +13,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -37,6 +38,8 @@ from lockgate.pki.certificates import certificates_from_pem, device_name_of
 from lockgate.registry.journal import Journal, Peer, SeenKind
 from lockgate.registry.registry import Registry
 from lockgate.settings import NetSettings, OfficeSettings, Settings
+from lockgate.store.credentials import mosquitto_credentials, replace_hashes
+from lockgate.store.messages_reader import read_rehashed
 from lockgate.store.office_refusals import save_refusals
 from lockgate.store.registry_db import Change, ChangeKind, RegistryDb
 
@@ -45,6 +48,7 @@ log = structlog.get_logger()
 DOOR = "office"
 POLL_SECONDS = 0.02
 JOURNAL_SECONDS = 0.25
+REHASH_SECONDS = 2.0
 NICENESS = 5
 """Where the processor is busy, devices that are connected come before those that enrol."""
 
@@ -100,6 +104,7 @@ class Office:
             async with asyncio.TaskGroup() as tasks:
                 running = [
                     tasks.create_task(self._every(POLL_SECONDS, self._poll)),
+                    tasks.create_task(self._every(REHASH_SECONDS, self._submit_rehash)),
                     tasks.create_task(self._every(JOURNAL_SECONDS, self._write_journal)),
                 ]
                 await stop.wait()
@@ -159,6 +164,19 @@ class Office:
         self._journal.write(self._store)
         if self._store.is_waiting:
             self._clerk.submit(self._store.flush)
+
+    def _submit_rehash(self) -> None:
+        self._clerk.submit(self._rehash)
+
+    def _rehash(self) -> None:
+        """Put the better hashes of passwords that the gate has made into the registry, where old ones still stand."""
+        try:
+            found = read_rehashed(self._home.messages_path)
+            if found and (old := mosquitto_credentials(self._desk, found)):
+                pending = {number: found[number] for number in old}
+                replace_hashes(self._desk, pending, actor="office", now=time.time())
+        except LockgateError as error:
+            log.error(Event.STORE_FAILED, error=str(error), fix=error.fix)
 
     def _read_authorities(self) -> tuple[x509.Certificate, ...]:
         # Not the bundle of those whom clients may use: foreign CAs may be among them, and the root is not.

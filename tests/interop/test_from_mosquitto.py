@@ -154,11 +154,17 @@ def as_lockgate_decides(home: Path) -> dict[tuple[str, str, str], bool]:
     return found
 
 
+def kinds(home: Path) -> set[str]:
+    """Give the forms in which the imported passwords are kept."""
+    with Home(home).registry(read_only=True) as database:
+        return {credential.public[:10] for device in database.devices(list(USERS)) for credential in device.credentials}
+
+
 @pytest.mark.requirement("F19")
 def test_what_was_imported_decides_as_mosquitto_does_and_the_old_passwords_go_on(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
-    hub = RunningHub(tmp_path)
+    hub = RunningHub(tmp_path, office=True)
     with hub:
         done = hub.lockgate("import", "mosquitto", str(mosquitto.conf), "--json")
         assert msgspec.json.decode(done.stdout)["devices"] == list(USERS)
@@ -175,3 +181,9 @@ def test_what_was_imported_decides_as_mosquitto_does_and_the_old_passwords_go_on
             wrong.gives_up = True
             assert wrong.connect()[0] == 0x86
             wrong.close()
+        eventually(lambda: kinds(hub.home) == {"$argon2id$"}, 20.0, "the new hashes")
+        for user, (_, password) in USERS.items():  # and the passwords are the same
+            (folder / "device.json").write_text(facts.replace('"form"', f'"{user}"'))
+            with PahoPeer(folder, hub.port, secret=(user, password)) as peer:
+                assert peer.answers[0][0] == 0
+        assert kinds(hub.home) == {"$argon2id$"}

@@ -86,6 +86,10 @@ class Authenticator:
                 return standing(device, credential, now)
         return _revoked(device.name)
 
+    def take_rehashed(self) -> dict[int, str]:
+        """Give better hashes of passwords that were shown, by credential: somebody who may write shall keep them."""
+        return self._passwords.take_rehashed()
+
     def shown_name(self, user_name: str) -> str:
         """Give a user name as it may be logged: it may be a secret in the wrong field."""
         return shown_name(user_name, self._devices)

@@ -17,6 +17,7 @@ from lockgate.model.device import Credential, CredentialKind
 from lockgate.model.mosquitto_hash import MosquittoHash, is_mosquitto_hash
 
 MAX_PASSWORD_BYTES = 1024
+MAX_REHASHED = 10_000
 
 
 class PasswordVerifier:
@@ -27,6 +28,7 @@ class PasswordVerifier:
         self._lockout = lockout
         self._hasher = PasswordHasher()
         self._nobody: str | None = None
+        self._rehashed: dict[int, str] = {}
 
     def verify(self, credentials: Credentials, now: float) -> Credential:
         """Give the credential whose password was shown. Takes tens of milliseconds.
@@ -47,6 +49,8 @@ class PasswordVerifier:
             for credential in sorted(known, key=lambda c: c.is_revoked):
                 if self._matches(credential.public, secret):
                     self._lockout.forget(host, name)
+                    if is_mosquitto_hash(credential.public) and len(self._rehashed) < MAX_REHASHED:
+                        self._rehashed[credential.id] = self._hasher.hash(secret)
                     return credential
             if not known:
                 self._matches(nobodys, secret)
@@ -58,6 +62,15 @@ class PasswordVerifier:
             fix="the user name is the device's name, the password stands in the file `password` of its folder",
             evidence={"user_name": shown},
         )
+
+    def take_rehashed(self) -> dict[int, str]:
+        """Give the argon2id hashes of passwords that were shown since the last call and are kept in an older form.
+
+        By the numbers of their credentials. What a thread adds to them at this very moment may be lost: the next login
+        of that device makes it again.
+        """
+        taken, self._rehashed = self._rehashed, {}
+        return taken
 
     def _matches(self, phc: str, secret: bytes) -> bool:
         if is_mosquitto_hash(phc):

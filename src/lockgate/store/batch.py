@@ -53,6 +53,7 @@ class Batch:
         self.outcomes: dict[tuple[int, str], Outcome] = {}
         self.refusals: dict[str, Refusal] = {}
         self.seen: dict[tuple[str, str], tuple[float, str]] = {}
+        self.rehashed: dict[int, str] = {}
         self.security_events: list[tuple[float, str, str, dict[str, str]]] = []
 
     def write(self, connection: sqlite3.Connection) -> None:
@@ -120,6 +121,7 @@ class Batch:
                 " (SELECT reference FROM refusal ORDER BY at DESC, reference DESC LIMIT -1 OFFSET ?)",
                 (MAX_REFUSALS,),
             )
+        execute_rows(connection, "INSERT OR REPLACE INTO rehash (credential, hash)", list(self.rehashed.items()))
         seen = [(*key, *value) for key, value in self.seen.items()]
         execute_rows(connection, "INSERT OR REPLACE INTO seen (device, kind, at, text)", seen)
         events = [(at, event, subject, _json(details)) for at, event, subject, details in self.security_events]

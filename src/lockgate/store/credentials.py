@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import msgspec
 
 from lockgate.errors import NotFound
 from lockgate.events import Event
 from lockgate.model.device import Credential
+from lockgate.model.mosquitto_hash import PREFIX, is_mosquitto_hash
 from lockgate.store.registry_db import RegistryDb, RegistryWrite
 
 
@@ -49,6 +52,29 @@ def rotate_credential(
             note = {"credentials": str(ending), "at": f"{old_end_at:.0f}"}
             write.note_audit(Event.CREDENTIAL_EXPIRES, credential.device, actor, now, note)
     return msgspec.structs.replace(credential, id=number), ending
+
+
+def mosquitto_credentials(db: RegistryDb, among: Iterable[int]) -> set[int]:
+    """Give those of some credentials, by number, that are kept as mosquitto's hashes."""
+    query = "SELECT id FROM credential WHERE id IN (SELECT value FROM json_each(?)) AND public LIKE ?"
+    return {int(number) for (number,) in db.query(query, (msgspec.json.encode(list(among)).decode(), f"{PREFIX}%"))}
+
+
+def replace_hashes(db: RegistryDb, hashes: Mapping[int, str], *, actor: str, now: float) -> int:
+    """Put argon2id hashes in the place of those that came from mosquitto; give how many.
+
+    A hash of any other form stays: whoever hands a new one over can never change a password that is ours.
+    """
+    done = 0
+    with db.write() as write:
+        for number, text in hashes.items():
+            row = write.execute("SELECT device, public FROM credential WHERE id = ?", (number,)).fetchone()
+            if row is None or not is_mosquitto_hash(row[1]) or not text.startswith("$argon2id$"):
+                continue
+            write.execute("UPDATE credential SET public = ? WHERE id = ?", (text, number))
+            write.note_device(row[0], Event.CREDENTIAL_REHASHED, actor, now, {"credential": str(number)})
+            done += 1
+    return done
 
 
 def _device_of(write: RegistryWrite, number: int) -> str:

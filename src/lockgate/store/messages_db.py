@@ -15,7 +15,7 @@ What a `durability` means:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
@@ -257,6 +257,10 @@ class MessagesDb:
         return self._report(
             lambda batch: batch.seen.update(((name, kind), (at, text)) for name, kind, at, text in seen)
         )
+
+    def save_rehashed(self, hashes: Mapping[int, str], /) -> int:
+        """Leave better hashes of passwords, by credential, for the office, which writes the registry."""
+        return self._report(lambda batch: batch.rehashed.update(hashes))
 
     def save_audit(self, events: Iterable[tuple[float, str, str, dict[str, str]]], /) -> int:
         """Keep security events for good: (unix second, event, subject, details)."""

@@ -142,6 +142,12 @@ def read_security_events(path: Path, since: float = 0.0) -> list[chain.Record]:
         return [] if connection is None else list(chain.records(connection, chain.SECURITY, since))
 
 
+def read_rehashed(path: Path) -> dict[int, str]:
+    """Give the better hashes of passwords that the gate left for the registry, by credential."""
+    with reading(path) as connection:
+        return {} if connection is None else dict(connection.execute("SELECT credential, hash FROM rehash"))
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
     """Give a reading connection to messages.db for a `with` block, None where there is no file yet."""

@@ -289,3 +289,7 @@ def test_no_exchange_begins_over_an_unencrypted_connection(identity: Authenticat
     with pytest.raises(AuthenticationFailed) as caught:
         identity.begin(Credentials("sensor", is_protected=False), method)
     assert caught.value.reason == "password needs TLS"
+
+
+def test_without_old_hashes_there_is_nothing_to_hash_anew(identity: Authenticator) -> None:
+    assert identity.take_rehashed() == {}

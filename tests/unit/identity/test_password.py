@@ -114,3 +114,19 @@ def test_a_password_that_came_from_mosquitto_is_checked_as_it_is(
         registry.add(name, Credential(0, name, CredentialKind.PASSWORD, PREFIX + hashed))
         assert verifier.verify(shown(user_name=name, secret=secret), NOW).device == name
         assert refused(verifier, user_name=name, secret=b"secret").reason == "bad user name or password"
+
+
+def test_a_password_that_came_from_mosquitto_is_hashed_anew_once_it_was_shown(
+    registry: FakeRegistry, verifier: PasswordVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.add("once", Credential(7, "once", CredentialKind.PASSWORD, PREFIX + ONCE))
+    refused(verifier, user_name="once", secret=b"wrong")
+    verifier.verify(SHOWN, NOW)
+    assert verifier.take_rehashed() == {}
+    number = verifier.verify(shown(user_name="once", secret=b"secret1"), NOW).id
+    ((rehashed, text),) = verifier.take_rehashed().items()
+    assert rehashed == number
+    assert CHEAP_HASHER.verify(text, b"secret1")
+    monkeypatch.setattr(room, "MAX_REHASHED", 0)
+    verifier.verify(shown(user_name="once", secret=b"secret1"), NOW)
+    assert verifier.take_rehashed() == {}

@@ -9,8 +9,10 @@ import pytest
 
 from lockgate.errors import Conflict, NotFound
 from lockgate.model.device import Credential, CredentialKind, Device
-from lockgate.store.credentials import revoke_credential, rotate_credential
+from lockgate.model.mosquitto_hash import PREFIX
+from lockgate.store.credentials import mosquitto_credentials, replace_hashes, revoke_credential, rotate_credential
 from lockgate.store.registry_db import RegistryDb
+from tests.unit.model.test_mosquitto_hash import ONCE
 
 
 def credential(device: str, key: str) -> Credential:
@@ -51,3 +53,19 @@ def test_revoked_credentials_get_no_new_end(db: RegistryDb) -> None:
     revoke_credential(db, 1, actor="anna", now=2.0)
     assert rotate_credential(db, credential("a", "new"), 10.0, actor="anna", now=2.0)[1] == 0
     assert (db.device("a") or Device("")).credentials[0].expires_at is None
+
+
+@pytest.mark.requirement("F19")
+def test_only_hashes_of_mosquitto_are_replaced_and_only_by_argon2id(db: RegistryDb) -> None:
+    old, ours = PREFIX + ONCE, "$argon2id$v=19$ours"
+    for name, public in (("old", old), ("ours", ours), ("other", old)):
+        held = Credential(0, name, CredentialKind.PASSWORD, public)
+        db.add_device(Device(name, credentials=(held,)), actor="anna", now=1.0)
+    assert mosquitto_credentials(db, [1, 3, 4, 5, 99]) == {3, 5}
+    start = db.last_sequence
+    new = "$argon2id$v=19$new"
+    assert replace_hashes(db, {1: new, 3: new, 4: new, 5: "plain", 99: new}, actor="office", now=2.0) == 1
+    found = {name: (db.device(name) or Device("")).credentials[0].public for name in ("a", "old", "ours", "other")}
+    assert found == {"a": "PEM", "old": new, "ours": ours, "other": old}
+    assert [(each.kind, each.name) for each in db.changes_since(start)] == [("device", "old")]
+    assert (db.audit()[-1].event, db.audit()[-1].actor) == ("credential.rehashed", "office")

@@ -18,6 +18,7 @@ from lockgate.model.topic import TopicFilter, TopicName
 from lockgate.store.messages_db import MessagesDb
 from lockgate.store.messages_reader import (
     read_refusals,
+    read_rehashed,
     read_retained,
     read_security_events,
     read_seen,
@@ -156,3 +157,11 @@ def test_rows_of_an_older_release_have_no_checksum_and_are_read(tmp_path: Path) 
     gate = MessagesDb(path)
     assert [each.record.principal.client_id for each in gate.load()] == ["d/1"]
     gate.close()
+
+
+def test_better_hashes_are_left_for_the_registry(gate: MessagesDb, tmp_path: Path) -> None:
+    assert read_rehashed(tmp_path / "none.db") == {}
+    gate.save_rehashed({7: "$argon2id$a"})
+    gate.save_rehashed({7: "$argon2id$b", 8: "$argon2id$c"})
+    gate.flush()
+    assert read_rehashed(tmp_path / "messages.db") == {7: "$argon2id$b", 8: "$argon2id$c"}
