@@ -9,6 +9,7 @@ import pytest
 from lockgate.net.failures import add_name_fix, left_failure
 from lockgate.net.link import Address
 from lockgate.registry.journal import Journal, Peer
+from tests.support.registry import recent
 
 PEER = Peer("mqtt", Address("192.0.2.7", 40_000))
 
@@ -16,7 +17,7 @@ PEER = Peer("mqtt", Address("192.0.2.7", 40_000))
 def fixes(name: str) -> set[str]:
     journal = Journal(10)
     journal.uncovered_name(name, PEER)
-    (refusal,) = journal._refusals.recent
+    (refusal,) = recent(journal._refusals)
     return {refusal.fix, left_failure(10, name, False).fix, add_name_fix(name)}
 
 

@@ -26,8 +26,9 @@ from lockgate.adapters.mqtt.packets import (
     WillPacket,
 )
 from lockgate.model.topic import TopicFilter, TopicName
+from lockgate.registry.trail import Trail
+from lockgate.store.chain import Record
 from lockgate.store.messages_db import MessagesDb
-from lockgate.store.messages_reader import read_security_events
 from lockgate.store.registry_db import RegistryDb
 from tests.support.hub import RunningHub, eventually
 from tests.support.paho_peer import PahoPeer
@@ -135,6 +136,13 @@ def test_the_kill_of_the_whole_group_takes_nothing_that_was_acknowledged(site: S
     assert {payload for payload, count in counts.items() if count > 1} == set()
 
 
+def trail_of(site: Site) -> list[Record]:
+    """Give the whole audit trail; it is sound."""
+    with Trail(site.hub.home / "registry.db", site.hub.home / "messages.db") as trail:
+        assert trail.verify().problems == ()
+        return list(trail.records())
+
+
 def test_retained_messages_devices_and_the_audit_trail_survive_a_kill(site: Site) -> None:
     with site.source_peer() as source:
         source.publish("load/a", "first", 1, retain=True)
@@ -144,10 +152,10 @@ def test_retained_messages_devices_and_the_audit_trail_survive_a_kill(site: Site
         site.hub.lockgate("device", "block", "source")
         source.wait_for_end()
     site.hub.lockgate("device", "unblock", "source")
-    messages = site.hub.home / "messages.db"
-    before = eventually(lambda: read_security_events(messages) or None, 5.0, "the security event")
+    eventually(lambda: "session.ended" in [each.event for each in trail_of(site)], 5.0, "the security event")
+    before = trail_of(site)
     site.interrupt("a kill of the hub")
-    assert read_security_events(messages)[: len(before)] == before
+    assert [each for each in trail_of(site) if each in before] == before
     with RegistryDb(site.hub.home / "registry.db", read_only=True) as registry:
         assert [each.name for each in registry.devices()] == ["sink", "source"]
         events = [each.event for each in registry.audit()]

@@ -14,7 +14,9 @@ from lockgate.identity.scram import make_verifier
 from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.model.permission import Effect, Operation, Rule
 from lockgate.model.principal import Principal
+from lockgate.model.refusal import Refusal
 from lockgate.pki.certificates import spki_thumbprint
+from lockgate.registry.refusals import RefusalLog
 
 NOW = 1_800_000_000.0
 CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -147,3 +149,8 @@ def counting(function: Callable[..., _T], calls: list[tuple[object, ...]]) -> Ca
         return function(*arguments)
 
     return wrapped
+
+
+def recent(log: RefusalLog) -> list[Refusal]:
+    """Give what a log of refusals remembers, newest first."""
+    return [entry.refusal for entry in reversed(log._entries.values())]

@@ -25,7 +25,7 @@ from lockgate.store.messages_db import MessagesDb
 from lockgate.store.registry_db import ChangeKind, RegistryDb
 from lockgate.store.traces import read_outcomes
 from tests.support.fakes import FakeOutlet
-from tests.support.registry import NOW, OTHER_EC_KEY, es256
+from tests.support.registry import NOW, OTHER_EC_KEY, es256, recent
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_a_new_server_certificate_is_taken_up_and_a_broken_one_is_not(gate: Gate
 
 def test_a_will_that_nobody_waits_for_is_told_to_the_journal(gate: Gate) -> None:
     gate._report(LockgateError("no", reason="not authorized: x"), Principal("sensor", "sensor/1", "x509"))
-    (refusal,) = gate._journal._refusals.recent
+    (refusal,) = recent(gate._journal._refusals)
     assert (refusal.device, refusal.client_id, refusal.is_verified) == ("sensor", "sensor/1", True)
 
 

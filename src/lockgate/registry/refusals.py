@@ -134,11 +134,6 @@ class RefusalLog:
         self._changed.clear()
         return changed
 
-    @property
-    def recent(self) -> list[Refusal]:
-        """Give what is remembered, newest first."""
-        return [entry.refusal for entry in reversed(self._entries.values())]
-
     def _find_run(self, source: _Source, claim: _Claim, now: float) -> tuple[_Claim, Refusal | None]:
         """Give the claim under which a refusal is counted, and the latest of the run that it belongs to."""
         runs = self._runs.get(source, {})

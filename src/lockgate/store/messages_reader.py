@@ -21,7 +21,6 @@ from lockgate.model.message import Message, MessageProperties
 from lockgate.model.refusal import Refusal
 from lockgate.model.session import Delivery, SessionRecord, StoredSession, Subscription
 from lockgate.model.topic import TopicName
-from lockgate.store import chain
 from lockgate.store.batch import DELIVERY_COLUMNS, MESSAGE_COLUMNS, TAG_BITS, row_checksum
 from lockgate.store.sqlite import open_database, restore, translated
 
@@ -134,12 +133,6 @@ def read_seen(path: Path, device: str | None = None) -> dict[str, dict[str, Seen
             for name, kind, at, text in connection.execute(query, (device,)):
                 found[name][kind] = Seen(kind, at, text)
     return dict(found)
-
-
-def read_security_events(path: Path, since: float = 0.0) -> list[chain.Record]:
-    """Give the security events from the unix second `since` on, oldest first."""
-    with reading(path) as connection:
-        return [] if connection is None else list(chain.records(connection, chain.SECURITY, since))
 
 
 def read_rehashed(path: Path) -> dict[int, str]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lockgate.errors import AuthenticationFailed, NotAuthorized, Step
 from lockgate.model.refusal import Refusal
 from lockgate.registry.refusals import MAX_TEXT, RUNS_PER_SOURCE, RefusalLog, as_reference, new_reference
+from tests.support.registry import recent
 
 WRONG = AuthenticationFailed("wrong password", reason="wrong", fix="use the right one", evidence={"user": "d"})
 
@@ -36,7 +37,7 @@ def test_a_refusal_is_remembered_with_all_that_is_known() -> None:
     reference = log.note(
         WRONG, door="mqtt", address="::1", now=5.0, device="d", client_id="c", is_verified=True, evidence={"more": "x"}
     )
-    (one,) = log.recent
+    (one,) = recent(log)
     assert (one.reference, one.at, one.step, one.reason) == (reference, 5.0, Step.CREDENTIAL, "wrong")
     assert (one.message, one.fix, one.door, one.address) == ("wrong password", "use the right one", "mqtt", "::1")
     assert (one.device, one.client_id, one.is_verified, one.count) == ("d", "c", True, 1)
@@ -46,14 +47,14 @@ def test_a_refusal_is_remembered_with_all_that_is_known() -> None:
 def test_like_refusals_in_a_run_share_a_reference_and_are_counted() -> None:
     log = RefusalLog(window_seconds=60)
     assert note(log, 0.0) == note(log, 50.0) == note(log, 110.0)
-    assert [(one.count, one.at) for one in log.recent] == [(3, 110.0)]
+    assert [(one.count, one.at) for one in recent(log)] == [(3, 110.0)]
 
 
 def test_after_the_window_a_new_run_begins_and_the_old_one_stays() -> None:
     log = RefusalLog(window_seconds=60)
     first, second = note(log, 0.0), note(log, 60.5)
     assert first != second
-    assert [one.reference for one in log.recent] == [second, first]
+    assert [one.reference for one in recent(log)] == [second, first]
     assert [one.reference for one in log.drain()] == [first, second]
 
 
@@ -82,8 +83,8 @@ def test_an_address_that_claims_ever_new_names_soon_shares_one_reference() -> No
     for number in range(1000):
         note(log, device=f"d{number}")
     assert len(log) == RUNS_PER_SOURCE + 1
-    assert log.recent[0].count == 1000 - RUNS_PER_SOURCE
-    assert log.recent[0].device == "d999"
+    assert recent(log)[0].count == 1000 - RUNS_PER_SOURCE
+    assert recent(log)[0].device == "d999"
 
 
 def test_names_claimed_long_ago_make_room_for_new_ones() -> None:
@@ -108,16 +109,16 @@ def test_a_flood_from_random_addresses_stays_within_the_bound() -> None:
     log = RefusalLog(max_refusals=100)
     for number in range(5000):
         note(log, now=float(number), address=f"2001:db8::{number:x}")
-    assert len(log) == len(log.recent) == len(log.drain()) == 100
+    assert len(log) == len(recent(log)) == len(log.drain()) == 100
     assert log.overwritten == 4900
     assert len(log._runs) == 100
-    assert log.recent[0].at == 4999.0
+    assert recent(log)[0].at == 4999.0
 
 
 def test_long_claims_are_cut() -> None:
     log = RefusalLog()
     note(log, device="x" * 100_000)
-    assert len(log.recent[0].device) == MAX_TEXT
+    assert len(recent(log)[0].device) == MAX_TEXT
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12), st.integers(0, 40)), max_size=80))
@@ -128,7 +129,7 @@ def test_whatever_comes_every_refusal_is_counted_once_and_memory_is_bounded(
     for address, device, pause in steps:
         now += pause
         reference = note(log, now, str(address), f"d{device}")
-        assert log.recent[0].reference == reference
+        assert recent(log)[0].reference == reference
         stored.update({one.reference: one for one in log.drain()})
         assert len(log) <= 5
         assert sum(len(runs) for runs in log._runs.values()) <= 5
@@ -140,6 +141,6 @@ def test_text_that_has_no_utf_8_can_be_stored_all_the_same() -> None:
     log = RefusalLog()
     odd = AuthenticationFailed("a\udcff", reason="wrong", fix="b\ud800", evidence={"path": "c\udcfe"})
     log.note(odd, door="mqtt", address="::1", now=0.0, device="d\udcff", client_id="e\udcff")
-    (one,) = log.recent
+    (one,) = recent(log)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(one), type=Refusal) == one
     assert (one.message, one.evidence) == ("a\\udcff", {"path": "c\\udcfe"})

@@ -15,12 +15,12 @@ from lockgate.model.principal import Principal
 from lockgate.model.refusal import Refusal
 from lockgate.model.session import SessionRecord, Subscription
 from lockgate.model.topic import TopicFilter, TopicName
+from lockgate.store import chain
 from lockgate.store.messages_db import MessagesDb
 from lockgate.store.messages_reader import (
     read_refusals,
     read_rehashed,
     read_retained,
-    read_security_events,
     read_seen,
 )
 
@@ -41,7 +41,7 @@ def refusal(reference: str, at: float, device: str = "d", count: int = 1) -> Ref
 
 def test_there_is_nothing_where_there_is_no_file_yet(tmp_path: Path) -> None:
     path = tmp_path / "messages.db"
-    assert (read_refusals(path), read_seen(path), read_security_events(path), read_retained(path)) == ([], {}, [], [])
+    assert (read_refusals(path), read_seen(path), read_retained(path)) == ([], {}, [])
     assert not path.exists()
 
 
@@ -82,11 +82,11 @@ def test_security_events_are_kept_in_order_and_cannot_be_changed(gate: MessagesD
     path = tmp_path / "messages.db"
     gate.save_audit([(1.0, "client.refused", "d", {"reason": "no"}), (2.0, "client.refused", "e", {})])
     gate.flush()
-    first, second = read_security_events(path)
-    assert (first.at, first.event, first.subject, first.details) == (1.0, "client.refused", "d", {"reason": "no"})
-    assert read_security_events(path, since=2.0) == [second]
-    assert second.previous == first.hash
     other = sqlite3.connect(path)
+    first, second = chain.records(other, chain.SECURITY)
+    assert (first.at, first.event, first.subject, first.details) == (1.0, "client.refused", "d", {"reason": "no"})
+    assert list(chain.records(other, chain.SECURITY, since=2.0)) == [second]
+    assert second.previous == first.hash
     for attempt in ("DELETE FROM security_event", "UPDATE security_event SET at = 0"):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             other.execute(attempt)
