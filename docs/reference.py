@@ -331,7 +331,7 @@ def _logged() -> dict[str, tuple[set[str], list[str]]]:
     return found
 
 
-AUDITING = ("append", "note_audit", "note_device", "_own_row", "_anchor")
+AUDITING = ("append", "note_audit", "note_device", "_own_row", "_anchor", "save_audit")
 """Calls that put an event into the audit trail."""
 
 

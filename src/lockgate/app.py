@@ -204,6 +204,7 @@ class Gate:
             self._listeners.append(lab)
             doors += [DoorFacts("mqtt", a.host, a.port, "none") for a in lab.addresses]
             log.warning(Event.LAB_DOOR_OPENED, port=lab.port, warning="plaintext, for this machine only")
+            self._store.save_audit([(time.time(), Event.LAB_DOOR_OPENED, "hub", {"port": str(lab.port)})])
         self.doors = tuple(doors)
         self._write_doors()
         log.info(Event.HUB_STARTED, devices=len(self._registry), sessions=len(self._hub.sessions))

@@ -40,6 +40,7 @@ DROP_FIXES = {
     "no longer allowed to receive it": "a rule was changed since it subscribed: lockgate policy list",
 }
 """What mends that messages are dropped, by the hub's own words for why."""
+MAX_AUDITED_TEXT = 256
 MAX_REASONS = 200
 """Reasons are our own words; should one ever hold a name, the counters stay bounded all the same."""
 
@@ -281,7 +282,20 @@ class Journal:
             )  # fmt: skip
         if is_verified:
             self._see(device, "error", f"{error.reason} ({reference})")
+        if event is Event.CLIENT_REFUSED:
+            self._audit_refusal(self._refusals.refusal(reference))
         return reference
+
+    def _audit_refusal(self, refusal: Refusal) -> None:
+        """Put a refusal into the audit trail when its reason has come 1, 2, 4, 8 ... times: a flood fills no trail."""
+        total = self.refused_by_reason[refusal.reason]
+        if not total or total & (total - 1) or len(self._events) >= MAX_WAITING_EVENTS:
+            return
+        details = {
+            "reason": refusal.reason, "times": str(total), "reference": refusal.reference, "address": refusal.address,
+            "client_id": refusal.client_id[:MAX_AUDITED_TEXT], "is_verified": "yes" if refusal.is_verified else "no",
+        }  # fmt: skip
+        self._events.append((self._clock(), Event.CLIENT_REFUSED, refusal.device[:MAX_AUDITED_TEXT], details))
 
     def _repeat(self, error: LockgateError, repeats: _Repeats) -> None:
         refusal = self._refusals.repeat(repeats.reference, repeats.count, self._clock())

@@ -88,7 +88,7 @@ def test_a_refusal_is_kept_with_who_what_and_how_to_mend_it(journal: Journal) ->
 def test_what_was_written_is_not_written_again_and_nothing_writes_nothing(journal: Journal) -> None:
     journal.refused(WRONG, PEER, "sensor", is_verified=True)
     journal.connected(SENSOR, PEER)
-    assert written(journal).writes == 2
+    assert written(journal).writes == 3  # the refusal, when it was seen, the security event
     assert written(journal).writes == 0
 
 
@@ -265,3 +265,28 @@ def test_repeats_of_what_is_forgotten_are_counted_by_their_reason_alone() -> Non
     journal.write(store)
     assert [refusal.reason for refusal in store.refusals] == ["token expired"]
     assert journal.refused_by_reason["not authorized"] == 2
+
+
+def from_host(number: int) -> Peer:
+    return Peer("mqtt", Address(f"192.0.2.{number}", 1), "c" * 999)
+
+
+def test_of_refusals_each_reasons_first_second_fourth_are_security_events(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        journal.refused(LockgateError("no", reason="wrong"), from_host(number), "d", False)
+    journal.refused(LockgateError("no", reason="other"), PEER, "sensor", True)
+    events = written(journal).audit
+    assert [(event, device, details["reason"], details["times"]) for _, event, device, details in events] == [
+        (Event.CLIENT_REFUSED, "d", "wrong", "1"),
+        (Event.CLIENT_REFUSED, "d", "wrong", "2"),
+        (Event.CLIENT_REFUSED, "d", "wrong", "4"),
+        (Event.CLIENT_REFUSED, "d", "wrong", "8"),
+        (Event.CLIENT_REFUSED, "sensor", "other", "1"),
+    ]
+    details = events[0][3]
+    assert (details["address"], len(details["client_id"]), details["is_verified"]) == ("192.0.2.0", 256, "no")
+    monkeypatch.setattr(room, "MAX_WAITING_EVENTS", 0)
+    journal.refused(LockgateError("no", reason="new"), PEER, "sensor", True)
+    assert written(journal).audit == []
