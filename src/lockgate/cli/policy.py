@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from lockgate.cli.output import actor, console, home_option, json_option, print_json, safe, table
+from lockgate.cli.policy_files import check_policy, export_policy, import_policy
+from lockgate.cli.policy_reach import reach
 from lockgate.cli.policy_role import role
 from lockgate.errors import NotFound
 from lockgate.home import Home
@@ -28,7 +30,8 @@ def policy() -> None:
     """Look at the rules, change them, and ask why they decide as they do."""
 
 
-policy.add_command(role)
+for command in (role, export_policy, import_policy, check_policy, reach):
+    policy.add_command(command)
 
 
 @policy.command()

@@ -161,14 +161,14 @@ class PolicyEngine:
 
     def _decide(self, request: Request) -> Grant | Denied:
         principal, operation = request.principal, request.operation
-        ready = self._rules(principal)
+        ready = self.rules_of(principal)
         if isinstance(ready, str):
             return _refuse(request, ready, None, _standing_fix(principal.device, ready))
         levels = request.topic.split("/")
         matches = covers if request.is_filter else takes_in
         denying, holder = ready.denying(operation), principal.device
         if levels[0] == "devices" and len(levels) > 1 and levels[1] != holder:
-            represented = self._represented(holder, levels[1])
+            represented = self.represented(holder, levels[1])
             if isinstance(represented, str):
                 reason = f"{levels[1]}, for which it would speak: {represented}"
                 return _refuse(request, reason, None, _standing_fix(levels[1], represented))
@@ -186,14 +186,14 @@ class PolicyEngine:
             return _grant(request, max(granting, key=_breadth), holder, matching)
         return _no(request, holder, matching)
 
-    def _represented(self, gateway: str, device: str) -> ReadyRules | str | None:
+    def represented(self, gateway: str, device: str) -> ReadyRules | str | None:
         """Give the rules of a device for which the gateway may speak, or why nobody may; None when it may not."""
         found = self._source.device(device)
         if found is None or gateway not in found.gateways:
             return None
-        return self._rules(Principal(device, device, "gateway", BY_GATEWAY))
+        return self.rules_of(Principal(device, device, "gateway", BY_GATEWAY))
 
-    def _rules(self, principal: Principal) -> ReadyRules | str:
+    def rules_of(self, principal: Principal) -> ReadyRules | str:
         """Give the principal's rules, or the reason why it has none (blocked, revoked, unknown)."""
         if self._epoch != self._source.epoch or len(self._of_devices) >= MAX_REMEMBERED_PRINCIPALS:
             self._of_devices.clear()
