@@ -95,3 +95,30 @@ def test_who_leaves_in_order_is_told_nothing() -> None:
     assert client.wire.is_closed
     assert client.wire.parting == ""
     assert hub.refusals() == []
+
+
+def test_who_finishes_tls_and_leaves_without_a_word_is_noted_once() -> None:
+    hub = Playbook()
+    hub.link(V5).ends()
+    (told,) = hub.refusals()
+    assert (told.reason, told.step) == ("client left before CONNECT", Step.TLS)
+    assert "ca.pem" in told.fix
+    hub.link(V5).is_cut()
+    (told,) = hub.refusals()
+    assert told.count == 2
+    hub.link(V5).sends_bytes(b"\x10").ends()
+    hub.client("sensor").sends_bytes(b"\xe0\x00").ends()
+    hub.link(V5)
+    hub.stops()
+    assert hub.refusals() == []
+
+
+def test_http_on_the_port_of_mqtt_is_named_as_such() -> None:
+    hub = Playbook()
+    client = hub.link(V5).sends_bytes(
+        b"GET / HTTP/1.1\r\nHost: hub.example\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n"
+    )
+    assert client.wire.is_closed
+    (told,) = hub.refusals()
+    assert (told.reason, told.step) == ("not MQTT", Step.PROTOCOL)
+    assert "8884" in told.fix

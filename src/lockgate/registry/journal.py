@@ -152,6 +152,17 @@ class Journal:
         )
         self._refuse(Event.CLIENT_NAME_UNKNOWN, error, peer, "", False)
 
+    def left_unheard(self, peer: Peer) -> None:
+        """Note a client that left after the handshake, without a CONNECT."""
+        error = LockgateError(
+            "the client finished the TLS handshake and left without a CONNECT: a port check, or it does not trust the "
+            "hub's certificate and says so to its user alone (as node and browsers do)",
+            reason="client left before CONNECT",
+            fix="give the client this hub's ca.pem as its CA file, and connect by a name that the certificate holds",
+            step=Step.TLS,
+        )
+        self._refuse(Event.CLIENT_REFUSED, error, peer, "", False)
+
     def slowed(self, error: LockgateError, peer: Peer, device: str) -> None:
         """Note that a device sends faster than it may, and is read more slowly; nothing is lost, and nobody told."""
         self._refuse(Event.CLIENT_SLOWED, error, peer, device, True)

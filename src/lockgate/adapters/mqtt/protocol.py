@@ -90,6 +90,18 @@ class Exchange(IntEnum):
     CLIENT = 2
 
 
+HTTP_WORDS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"OPTIONS ", b"DELETE ", b"CONNECT ", b"PRI ")
+
+
+def _no_mqtt() -> MqttError:
+    return MqttError(
+        ReasonCode.MALFORMED_PACKET,
+        "an HTTP request came to the port of MQTT",
+        reason="not MQTT",
+        fix="give the client the port of MQTT over WebSocket (8884 by default), or the address of the page it wants",
+    )
+
+
 class MqttProtocol:
     """One connection's protocol.
 
@@ -172,7 +184,7 @@ class MqttProtocol:
                     if isinstance(packet, Disconnect):  # nothing follows it [MQTT-3.14.4-1]
                         break
         except MqttError as error:
-            self.fail(error)
+            self.fail(_no_mqtt() if self.state is State.AWAITING_CONNECT and data.startswith(HTTP_WORDS) else error)
         if self.state is not State.CLOSED and position < len(data):
             self._gathered += data[position:]
             if position or not is_begun:

@@ -134,7 +134,7 @@ class MqttDoor:
             if connection.session is not None:
                 self.hub.disconnect(connection.session, stopping, now)
             else:
-                connection.link.abort()
+                connection.abort()
 
     def _replay(self) -> None:
         self._is_replaying = False
@@ -197,6 +197,7 @@ class MqttConnection:
 
     def eof_received(self) -> None:
         """The client has nothing more to say."""
+        self._note_unheard()
         self._protocol.receive_eof()
         self.link.close()
 
@@ -204,6 +205,8 @@ class MqttConnection:
         """The connection is gone; the session rests, or ends."""
         door = self._door
         door.connections.discard(self)
+        if not isinstance(error, LockgateError):
+            self._note_unheard()
         self._is_over = True
         self._intake.end()
         session, self.session = self.session, None
@@ -213,6 +216,18 @@ class MqttConnection:
             door.journal.disconnected(self._principal, self._peer(), is_clean=not self._send_will, error=error)
             sends_will = self._send_will and self._joining is None  # who was not let in has none to send
             self._hub.close_session(session, self, sends_will, door.wall_clock())
+
+    def _note_unheard(self) -> None:
+        """Note who finished TLS and then left: some clients look at the certificate only now, and say nothing."""
+        protocol = self._protocol
+        is_first = protocol.state is State.AWAITING_CONNECT and not protocol.partial_bytes
+        if is_first and not self._is_over and self.link.protection is not None:
+            self._door.journal.left_unheard(self._peer())
+
+    def abort(self) -> None:
+        """End a connection that has no session."""
+        self._is_over = True
+        self.link.abort()
 
     def pause_writing(self) -> None:
         """The client does not read: let its deliveries queue in the hub, where they are bounded."""
