@@ -27,7 +27,7 @@ from lockgate.scan.checks import ALL_CHECKS
 from lockgate.scan.finding import Severity
 from lockgate.settings import Settings
 from tests.conformance import report
-from tests.interop import features
+from tests.interop import faults, features
 
 FOLDER = Path(__file__).parent / "reference"
 SOURCE = Path(settings.__file__).parent
@@ -75,6 +75,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "events.md": NOTE + events_page(),
         FOLDER / "scan.md": NOTE + scan_page(),
         FOLDER / "interop.md": NOTE + features.page(),
+        FOLDER / "why.md": NOTE + faults.page(),
         FOLDER / "mqtt-conformance.md": NOTE + report.page(),
     }
 

@@ -208,6 +208,8 @@ class WebSocketLink:
         protocol.receive_data(data[:room])
         events = protocol.events_received()
         try:
+            if not self._first_bytes.isalpha():  # no method of HTTP begins so: the library would wait for a line's end
+                raise upgrade.no_http(self._first_bytes)
             if events:
                 # RFC 6455 section 4.1: nothing may follow the request before it is answered.
                 if len(events) > 1 or protocol.eof_sent or len(data) > room:
