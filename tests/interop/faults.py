@@ -99,6 +99,8 @@ FAULTS = (
     Fault("a certificate for servers, shown by a client", _PAHO, "tls", "wrong purpose", _ISSUE),
     Fault("a client certificate with RSA 1024", _PAHO, "tls", "key too weak", _ISSUE),
     Fault("a chain that lacks its intermediate", _PAHO, "tls", "unknown issuer", _ISSUE),
+    Fault("a revoked certificate", _PUB, "tls", "certificate revoked", "lockgate device rotate NAME --out DIR"),
+    Fault("a removed device's certificate", _PUB, "tls", "certificate revoked", "if it was removed, add it again"),
     # Protocol
     Fault("TLS, and then no CONNECT", _OPENSSL, "protocol", "no CONNECT in time", "check that the client speaks MQTT"),
     Fault("HTTPS to the port of MQTT", _CURL, "protocol", "not MQTT", "the port of MQTT over WebSocket"),
@@ -169,7 +171,6 @@ FAULTS = (
         "device not registered",
         "lockgate device add",
     ),
-    Fault("a removed device's certificate", _PUB, "credential", "device not registered", "lockgate device add"),
     Fault(
         "our certificate that names another device",
         _PAHO,
@@ -177,7 +178,8 @@ FAULTS = (
         "certificate does not match the device",
         "the certificate that was made for it",
     ),
-    Fault("a revoked credential", _PAHO, "credential", "credential revoked", "lockgate device rotate"),
+    Fault("a revoked key", _PAHO, "credential", "credential revoked", "lockgate device rotate"),
+    Fault("a key whose overlap is over", _PAHO, "credential", "credential expired", "lockgate device rotate"),
     Fault("revoked while connected", _PAHO, "credential", "credential revoked", "lockgate device rotate"),
     Fault("a token that ends during the session", _PAHO, "credential", "token expired", "a fresh token"),
     # Client id
@@ -193,6 +195,7 @@ FAULTS = (
     ),
     # Policy
     Fault("a blocked device", _PUB, "policy", "device blocked", "lockgate device unblock"),
+    Fault("a device of a blocked group", _PAHO, "policy", "group blocked", "lockgate group unblock matrix-group"),
     Fault("blocked while connected", _PAHO, "policy", "device blocked", "lockgate device unblock"),
     Fault("publish: no rule", _PUB, "policy", _NO_RULE, "lockgate policy allow"),
     Fault("publish: no rule (3.1.1)", _PAHO, "policy", _NO_RULE, "lockgate policy allow"),

@@ -32,7 +32,8 @@ class Credentials(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Show who, never the secret."""
-        return f"Credentials(client_id={self.client_id!r}, user_name={self.user_name!r}, host={self.host!r})"
+        user_name = self.user_name and self.user_name[:SHOWN_CHARACTERS]
+        return f"Credentials(client_id={self.client_id!r}, user_name={user_name!r}, host={self.host!r})"
 
 
 class DeviceSource(Protocol):

@@ -40,6 +40,11 @@ class Credential(msgspec.Struct, frozen=True):
     expires_at: float | None = None
     is_revoked: bool = False
 
+    def __repr__(self) -> str:
+        """Show which it is, and not what it is checked by: of a password that is its hash."""
+        which = f"id={self.id}, device={self.device!r}, kind={self.kind.value!r}"
+        return f"Credential({which}, thumbprint={self.thumbprint!r}, is_revoked={self.is_revoked})"
+
 
 class Device(msgspec.Struct, frozen=True):
     """One device of the registry, with everything that decides who it is and what it belongs to.

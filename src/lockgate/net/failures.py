@@ -219,7 +219,6 @@ def _certificate_advice(reason: TlsReason, whose: str, verdict: CertificateVerdi
     if reason is TlsReason.CERTIFICATE_NOT_YET_VALID and certificate:
         return _clock_advice(whose, "becomes valid", "from now", certificate.not_valid_before_utc)
     sentences = {
-        TlsReason.CERTIFICATE_REVOKED: (f"{whose} was revoked, or its key is registered to nobody", _ISSUE_ANOTHER),
         TlsReason.UNKNOWN_ISSUER: (f"{whose} was issued by {issuer}, which this hub does not trust", _ISSUE_ANOTHER),
         TlsReason.SELF_SIGNED: (f"{whose} is signed by itself, not by a CA that this hub trusts", _ISSUE_ANOTHER),
         TlsReason.WRONG_PURPOSE: (
@@ -228,8 +227,8 @@ def _certificate_advice(reason: TlsReason, whose: str, verdict: CertificateVerdi
         ),
         TlsReason.BAD_SIGNATURE: (f"{whose} names {issuer} as its issuer, but that CA did not sign it", _ISSUE_ANOTHER),
         TlsReason.CERTIFICATE_REVOKED: (
-            f"{whose} was revoked: the revocation list of {issuer} names it",
-            _ISSUE_ANOTHER,
+            f"{whose} was revoked: the revocation list of {issuer} names it, or its key is registered to nobody",
+            "Give the device a new key: lockgate device rotate NAME --out DIR; if it was removed, add it again.",
         ),
         TlsReason.KEY_TOO_WEAK: (f"{whose} has a key or signature that is too weak", _ISSUE_ANOTHER),
     }

@@ -60,6 +60,10 @@ class NewCredential(msgspec.Struct, frozen=True):
     expires_at: float | None = None
     thumbprint: str = ""
 
+    def __repr__(self) -> str:
+        """Show which it is, and not what it is checked by."""
+        return f"NewCredential(kind={self.kind.value!r}, thumbprint={self.thumbprint!r})"
+
 
 class Issuer(Protocol):
     """Whoever issues certificates for devices: `lockgate.ca`'s desk."""

@@ -237,21 +237,35 @@ def unregistered(stage: Stage) -> Made:
     return Made(made.who, mend, made.hub, made.reference)
 
 
+def shut_out_by_tls(stage: Stage, shown: Login) -> dict[str, str]:
+    """Knock until TLS refuses a certificate; give who that was."""
+    who = {"device": shown.client_id, "step": "tls"}
+    wait_for(lambda: mosquitto_says(shown).returncode != 0 and stage.newest(stage.roomy, who), "the revocation list")
+    return who
+
+
 @act("a removed device's certificate")
 def removed(stage: Stage) -> Made:
     shown = stage.device("x509")
-    stage.command("device", "remove", shown.client_id)
-    wait_for(lambda: connects(shown)[0] != 0, "the removal")
-    assert mosquitto_says(shown).returncode != 0
+    name = shown.client_id
+    stage.command("device", "remove", name)
+    who = shut_out_by_tls(stage, shown)
 
     def mend(told: Told) -> None:
-        out = stage.folder / f"{shown.client_id}-again"
-        words = told["fix"].removeprefix("lockgate ").replace("KIND", "x509").replace("DIR", str(out)).split()
-        stage.command(*words, "--hub", "localhost")
+        assert "if it was removed, add it again" in told["fix"]
+        out = stage.folder / f"{name}-again"
+        stage.command("device", "add", name, "--auth", "x509", "--out", str(out), "--hub", "localhost")
         again = login(out).but(port=stage.roomy.port)
         wait_for(lambda: connects(again)[0] == 0, "its admission")
 
-    return Made({"client_id": shown.client_id}, mend, stage.roomy)
+    return Made(who, mend, stage.roomy)
+
+
+@act("a revoked certificate")
+def revoked_certificate(stage: Stage) -> Made:
+    shown = stage.device("x509")
+    stage.command("device", "revoke", shown.client_id)
+    return Made(shut_out_by_tls(stage, shown), lambda told: anew(stage, told), stage.roomy)
 
 
 @act("our certificate that names another device")
@@ -264,19 +278,33 @@ def names_another(stage: Stage) -> Made:
 def anew(stage: Stage, told: Told) -> None:
     """Give a device a new key, as the fix says."""
     out = stage.folder / f"{told['reference']}-anew"
-    command = told["fix"].partition(" gives ")[0].removeprefix("lockgate ").replace("DIR", str(out))
-    stage.command(*command.split())
+    command = told["fix"].partition("lockgate ")[2].partition(" gives ")[0].partition(";")[0]
+    stage.command(*command.replace("DIR", str(out)).replace("NAME", told["device"]).split())
     shown = login(out).but(port=stage.roomy.port)
     wait_for(lambda: connects(shown)[0] == 0, "its admission")
 
 
-@act("a revoked credential")
+@act("a revoked key")
 def revoked(stage: Stage) -> Made:
-    shown = stage.device("x509")
+    shown = stage.device("jwt-es256")
     stage.command("device", "revoke", shown.client_id)
     wait_for(lambda: connects(shown)[0] != 0, "the revocation")
     reference = is_refused(shown)
     return Made({"client_id": shown.client_id}, lambda told: anew(stage, told), stage.roomy, reference)
+
+
+@act("a key whose overlap is over")
+def outlived_key(stage: Stage) -> Made:
+    shown = stage.device("jwt-es256")
+    out = stage.folder / f"{shown.client_id}-next"
+    stage.command("device", "rotate", shown.client_id, "--out", str(out), "--overlap", "1s", "--hub", "localhost")
+    wait_for(lambda: connects(shown)[0] != 0, "the end of the overlap")
+    reference = is_refused(shown)
+
+    def mend(_told: Told) -> None:
+        works(login(out).but(port=stage.roomy.port))
+
+    return Made({"client_id": shown.client_id}, mend, stage.roomy, reference)
 
 
 @act("revoked while connected")

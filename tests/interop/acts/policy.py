@@ -39,6 +39,15 @@ def blocked(stage: Stage) -> Made:
     return blocked_then_not(stage, shown, "")
 
 
+@act("a device of a blocked group")
+def blocked_group(stage: Stage) -> Made:
+    stage.command("group", "add", "matrix-group")
+    shown = stage.device("x509", "--group", "matrix-group")
+    stage.command("group", "block", "matrix-group")
+    wait_for(lambda: connects(shown)[0] != 0, "the block")
+    return blocked_then_not(stage, shown, connects(shown)[1])
+
+
 @act("blocked while connected")
 def blocked_while_connected(stage: Stage) -> Made:
     shown = stage.device("x509")

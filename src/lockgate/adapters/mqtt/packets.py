@@ -159,6 +159,15 @@ class Properties(msgspec.Struct, frozen=True, gc=False):
     subscription_identifier_available: int | None = None
     shared_subscription_available: int | None = None
 
+    def __repr__(self) -> str:
+        """Show what is there, and of a proof its length alone."""
+        said = [
+            f"{name}=<{len(value)} bytes>" if name == "authentication_data" else f"{name}={value!r}"
+            for name in self.__struct_fields__
+            if (value := getattr(self, name)) not in (None, ())
+        ]
+        return f"Properties({', '.join(said)})"
+
 
 NO_PROPERTIES = Properties()
 
@@ -171,6 +180,9 @@ class WillPacket(msgspec.Struct, frozen=True):
     qos: int = 0
     retain: bool = False
     properties: Properties = NO_PROPERTIES
+
+
+SHOWN_CHARACTERS = 12
 
 
 class Connect(msgspec.Struct, frozen=True):
@@ -187,7 +199,8 @@ class Connect(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Show who and how, never the password."""
-        return f"Connect(version={self.version}, client_id={self.client_id!r}, user_name={self.user_name!r})"
+        user_name = self.user_name and self.user_name[:SHOWN_CHARACTERS]  # a password may be in the wrong field
+        return f"Connect(version={self.version}, client_id={self.client_id!r}, user_name={user_name!r})"
 
 
 class Connack(msgspec.Struct, frozen=True):
