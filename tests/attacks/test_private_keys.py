@@ -29,6 +29,7 @@ from tests.support.peers import WAIT_SECONDS, program
 from tests.support.watch import OpenedFiles, ProcessList
 
 pytestmark = pytest.mark.process
+PASSPHRASE = "a passphrase that only this test knows 27182818284590"
 KINDS = tuple(kind.value for kind in CredentialKind)
 
 
@@ -48,17 +49,24 @@ def secrets_in(folder: Path) -> set[bytes]:
     if (folder / PASSWORD_FILE).exists():
         found.update(spellings((folder / PASSWORD_FILE).read_bytes()))
     if (folder / KEY_FILE).exists():
-        pem = (folder / KEY_FILE).read_bytes()
-        key = load_pem_private_key(pem, None)
-        # The body's first line is the same for all keys of a kind, and an EC key's last is its public half.
-        found.add(pem.split(b"\n")[2])
-        if isinstance(key, ec.EllipticCurvePrivateKey):
-            found.update(spellings(key.private_numbers().private_value.to_bytes(32, "big")))
-        else:
-            assert isinstance(key, rsa.RSAPrivateKey)
-            numbers = key.private_numbers()
-            for number in (numbers.d, numbers.p, numbers.q):
-                found.update(spellings(number.to_bytes((number.bit_length() + 7) // 8, "big")))
+        found |= secrets_of(folder / KEY_FILE)
+    return found
+
+
+def secrets_of(path: Path) -> set[bytes]:
+    """Give what must be nowhere but in the file of a private key."""
+    found: set[bytes] = set()
+    pem = path.read_bytes()
+    key = load_pem_private_key(pem, None)
+    # The body's first line is the same for all keys of a kind, and an EC key's last is its public half.
+    found.add(pem.split(b"\n")[2])
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        found.update(spellings(key.private_numbers().private_value.to_bytes(32, "big")))
+    else:
+        assert isinstance(key, rsa.RSAPrivateKey)
+        numbers = key.private_numbers()
+        for number in (numbers.d, numbers.p, numbers.q):
+            found.update(spellings(number.to_bytes((number.bit_length() + 7) // 8, "big")))
     return found
 
 
@@ -147,6 +155,8 @@ def test_no_secret_of_a_device_is_anywhere_but_in_its_folder(tmp_path: Path) -> 
             assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
         hub.wait_for_refusal("not authorized: no rule allows it")
         names = [f"some-{kind}" for kind in KINDS]
+        passphrase = tmp_path / "passphrase"
+        passphrase.write_text(PASSPHRASE)
         commands = [
             *(("device", "show", name, *json) for name in names for json in ((), ("--json",))),
             *(("device", "list", *json) for json in ((), ("--json",))),
@@ -159,10 +169,24 @@ def test_no_secret_of_a_device_is_anywhere_but_in_its_folder(tmp_path: Path) -> 
             ("device", "revoke", names[1]),
             ("device", "remove", names[2], "--json"),
             ("server-cert", "show"),
+            ("server-cert", "renew", "--json"),
+            ("ca", "show"),
+            ("ca", "show", "--json"),
+            ("credential", "list", "--all"),
+            ("credential", "list", "--json"),
+            ("group", "add", "some-group"),
+            ("group", "join", "some-group", names[0]),
+            ("group", "show", "some-group", "--json"),
+            ("device", "rotate", names[0], "--out", str(tmp_path / "rotated"), "--hub", "localhost", "--json"),
+            ("audit", "verify", "--json"),
+            ("audit", "export"),
+            ("backup", str(tmp_path / "backup"), "--passphrase-file", str(passphrase), "--json"),
         ]
         for command in commands:
             done = hub.lockgate(*command, check=False)
             outputs += [done.stdout.encode(), done.stderr.encode()]
+        secrets |= secrets_in(tmp_path / "rotated") | {PASSPHRASE.encode()}
+        secrets |= {secret for path in hub.home.rglob("*.key") for secret in secrets_of(path)}
         spoilt = tmp_path / "spoilt"
         spoilt.mkdir(0o700)
         for file in (tmp_path / names[0]).iterdir():
@@ -174,10 +198,13 @@ def test_no_secret_of_a_device_is_anywhere_but_in_its_folder(tmp_path: Path) -> 
         places = {path.name: path.read_bytes() for path in hub.home.rglob("*") if path.is_file()}
         assert {"registry.db", "messages.db", "messages.db-wal"} <= set(places), "read while the hub runs"
     places |= {f"{path.name} at the end": path.read_bytes() for path in hub.home.rglob("*") if path.is_file()}
+    places = {name: content for name, content in places.items() if not name.partition(" ")[0].endswith(".key")}
     places["the log"] = hub.log_path.read_bytes()
+    places["the backup"] = (tmp_path / "backup").read_bytes()
     places["the outputs"] = b"\n".join(outputs)
     places["the process list"] = b"\n".join(processes.seen)
     assert b"some-password" in places["the outputs"]
+    assert b"some-group" in places["the backup"], "what is stored without keys is readable: it can be searched"
     assert b"client.connected" in places["the log"]
     assert b"lockgate\0device\0add" in places["the process list"]
     leaks = {(place, secret[:12]) for place, content in places.items() for secret in secrets if secret in content}
