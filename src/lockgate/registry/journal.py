@@ -30,6 +30,7 @@ SeenKind = str
 """What a device was seen doing: "connect", "message", "error", or `CREDENTIAL_SEEN` and the number of a credential."""
 CREDENTIAL_SEEN = "credential "
 MAX_WAITING_EVENTS = 10_000
+REPORT_IT = "this is an error of lockgate's own: report it with the lines that the hub logged under this reference"
 DROP_FIXES = {
     "its queue was full": "have the client connect and read, or raise hub.max_queued_messages and hub.max_queued_bytes",
     "the queues of all sessions together were full": (
@@ -118,6 +119,14 @@ class Journal:
         if isinstance(error, NotAuthorized) and len(self._told) < MAX_WAITING_EVENTS:
             self._told[error] = _Repeats(reference)
         return reference
+
+    def refused_client(self, error: LockgateError, peer: Peer, user_name: str, principal: Principal | None) -> str:
+        """Note that a client of a door was refused, whoever it is as far as is known; give the reference."""
+        # Identity says NotAuthorized only of somebody who has proven who it is: its evidence names the device.
+        proven = error.evidence.get("device", "") if isinstance(error, NotAuthorized) else ""
+        device = principal.device if principal is not None else proven
+        claimed = user_name or peer.client_id.partition("/")[0]
+        return self.refused(error, peer, device or claimed, is_verified=bool(device))
 
     def tls_refused(self, door: str, address: Address, failure: TlsFailure) -> None:
         """Note a peer that did not get through TLS. What its certificate says about itself is unverified."""

@@ -36,14 +36,14 @@ from lockgate.adapters.mqtt.packets import (
 )
 from lockgate.adapters.mqtt.protocol import MqttProtocol, State
 from lockgate.adapters.mqtt.subscribing import Subscribing
-from lockgate.errors import LockgateError, NotAuthorized, RateExceeded, ShutOut, Unavailable
+from lockgate.errors import LockgateError, RateExceeded, ShutOut, Unavailable
 from lockgate.events import Event
 from lockgate.hub import Hub, Opened, Receipt, Session, SessionStore
 from lockgate.identity import Authenticator
 from lockgate.model.principal import Principal
 from lockgate.net.link import Link
 from lockgate.net.partials import Partials
-from lockgate.registry.journal import Journal, Peer, cited
+from lockgate.registry.journal import REPORT_IT, Journal, Peer, cited
 from lockgate.settings import Settings
 
 log = structlog.get_logger()
@@ -52,7 +52,6 @@ P = ParamSpec("P")
 DELIVERIES_PER_WRITE = 512
 BYTES_PER_WRITE = 65_536
 """What waits for a client is written in pieces: whether it reads is seen after each of them."""
-REPORT_IT = "this is an error of lockgate's own: report it with the lines that the hub logged under this reference"
 MAX_LAST_BYTES = 16_384
 """Who is shut out while more than this waits to be written to it hears no goodbye: it would come after all that."""
 
@@ -129,10 +128,9 @@ class MqttDoor:
     def close(self) -> None:
         """Tell every client that the hub stops; their sessions wait."""
         stopping = Unavailable("the hub is stopping", reason="server shutting down", fix="connect again soon")
-        now = self.wall_clock()
         for connection in list(self.connections):
             if connection.session is not None:
-                self.hub.disconnect(connection.session, stopping, now)
+                self.hub.disconnect(connection.session, stopping, self.wall_clock())
             else:
                 connection.abort()
 
@@ -205,8 +203,7 @@ class MqttConnection:
         """The connection is gone; the session rests, or ends."""
         door = self._door
         door.connections.discard(self)
-        if not isinstance(error, LockgateError):
-            self._note_unheard()
+        self._note_unheard(error)
         self._is_over = True
         self._intake.end()
         session, self.session = self.session, None
@@ -217,11 +214,12 @@ class MqttConnection:
             sends_will = self._send_will and self._joining is None  # who was not let in has none to send
             self._hub.close_session(session, self, sends_will, door.wall_clock())
 
-    def _note_unheard(self) -> None:
+    def _note_unheard(self, error: Exception | None = None) -> None:
         """Note who finished TLS and then left: some clients look at the certificate only now, and say nothing."""
         protocol = self._protocol
         is_first = protocol.state is State.AWAITING_CONNECT and not protocol.partial_bytes
-        if is_first and not self._is_over and self.link.protection is not None:
+        is_noted = self._is_over or isinstance(error, LockgateError)
+        if is_first and not is_noted and self.link.protection is not None:
             self._door.journal.left_unheard(self._peer())
 
     def abort(self) -> None:
@@ -266,8 +264,7 @@ class MqttConnection:
         if protocol.state is State.AWAITING_VERDICT:
             protocol.refuse(*mapping.refusal(error, protocol.version, text, settings))
         if isinstance(error, ShutOut) and self.link.write_buffer_bytes() > MAX_LAST_BYTES:
-            self._is_over = True
-            self.link.abort()  # it would go on hearing what still waits to be sent
+            self.abort()  # it would go on hearing what still waits to be sent
             return
         protocol.disconnect(*mapping.goodbye(error, text, settings))
         self._finish(text)
@@ -336,7 +333,7 @@ class MqttConnection:
             return  # its silence does not count
         self._protocol.handle_timer(now)
         if self._protocol.failure is not None and not self._is_over:
-            self._failed()
+            self._finish(self._parting)
 
     def _flush(self) -> None:
         data = self._protocol.data_to_send()
@@ -354,7 +351,7 @@ class MqttConnection:
                 return
             self._handle(packet)
         if protocol.failure is not None and not self._is_over:
-            self._failed()
+            self._finish(self._parting)
             return
         self._flush()
         if self.session is not None and self.session.queue:
@@ -476,7 +473,7 @@ class MqttConnection:
             keep_alive,
         )
         if self._protocol.failure is not None:
-            self._failed()
+            self._finish(self._parting)
             return
         now = door.wall_clock()
         self._hub.review(session, with_unsettled=True)
@@ -552,7 +549,7 @@ class MqttConnection:
                 subscribing.unsubscribe(session, packet, self._protocol, self._noted)
         except MqttError as error:
             self._protocol.fail(error)
-            self._failed()
+            self._finish(self._parting)
 
     def _on_disconnect(self, disconnect: Disconnect) -> None:
         session, interval = self.session, disconnect.properties.session_expiry_interval
@@ -581,13 +578,9 @@ class MqttConnection:
         self._parting = cited(error, reference)
         return f"{error} (reference {reference})"
 
-    def _failed(self) -> None:
-        """The client broke the protocol; its goodbye is already made."""
-        self._finish(self._parting)
-
     def _unexpected(self) -> None:
         """Something that should not happen: log it with a reference, tell the client no more than that, close."""
-        error = LockgateError("an unexpected error", reason="unspecified error", fix=REPORT_IT)
+        error = LockgateError("an unexpected error", fix=REPORT_IT)
         reference = self._note(error, principal=self._principal)
         log.exception(Event.UNEXPECTED_ERROR, reference=reference, client_id=self._client_id)
         properties = Properties(reason_string=cited(error, reference))
@@ -598,11 +591,7 @@ class MqttConnection:
             self._finish(cited(error, reference))
 
     def _note(self, error: LockgateError, user_name: str = "", principal: Principal | None = None) -> str:
-        # Identity says NotAuthorized only of somebody who has proven who it is: its evidence names the device.
-        proven = error.evidence.get("device", "") if isinstance(error, NotAuthorized) else ""
-        device = principal.device if principal is not None else proven
-        claimed = user_name or self._client_id.partition("/")[0]
-        return self._door.journal.refused(error, self._peer(), device or claimed, is_verified=bool(device))
+        return self._door.journal.refused_client(error, self._peer(), user_name, principal)
 
     def _noted(self, error: LockgateError, user_name: str = "", principal: Principal | None = None) -> str:
         return cited(error, self._note(error, user_name, principal or self._principal))
