@@ -32,7 +32,7 @@ CANARY = "Kanarienvogel-gelb-3141592653589793238462643383279"
 def rooms_objects() -> Iterator[object]:
     """Give every object of a class of ours that lives now."""
     for each in gc.get_objects():
-        if type(each).__module__.startswith("lockgate.") and not isinstance(each, type):
+        if str(type(each).__module__).startswith("lockgate.") and not isinstance(each, type):
             yield each
 
 
@@ -40,7 +40,7 @@ def leaks(*secrets: str) -> list[str]:
     """Give the classes whose objects, printed, show one of the secrets."""
     found = []
     for each in rooms_objects():
-        with suppress(AttributeError, ReferenceError):  # half-made ones have no fields yet
+        with suppress(Exception):  # half-made ones have no fields yet
             text = repr(each)
             if any(secret in text for secret in secrets):
                 found.append(type(each).__qualname__)
