@@ -36,6 +36,7 @@ class Event(StrEnum):
     DEVICE_REVOKED = "device.revoked"
     DEVICE_REMOVED = "device.removed"
     DEVICE_DESCRIBED = "device.described"
+    REVOCATION_BEGUN = "revocation.begun"
     CREDENTIAL_ADDED = "credential.added"
     CREDENTIAL_REHASHED = "credential.rehashed"
     CREDENTIAL_EXPIRES = "credential.expires"

@@ -27,6 +27,7 @@ COMMANDS = {
     "office": "lockgate.cli.office:office",
     "policy": "lockgate.cli.policy:policy",
     "restore": "lockgate.cli.backup:restore",
+    "revoke": "lockgate.cli.revoke:revoke",
     "scan": "lockgate.cli.scan:scan",
     "server-cert": "lockgate.cli.server_cert:server_cert",
     "service": "lockgate.cli.service:service",

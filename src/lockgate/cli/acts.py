@@ -14,6 +14,7 @@ from lockgate.cli.output import actor, console, home_option, json_option, print_
 from lockgate.errors import LockgateError
 from lockgate.home import Home
 from lockgate.registry.registrar import Registrar
+from lockgate.revocation import settle_without_hub
 
 
 @contextmanager
@@ -29,9 +30,13 @@ def registrar_of(home: Path) -> Iterator[Registrar]:
 
 
 def add_act(
-    group: click.Group, noun: str, name: str, help_text: str, done: str, act: Callable[[Registrar, str], object]
-) -> None:
-    """Give a group of commands one that does the same to each of the names it is given."""
+    group: click.Group, noun: str, name: str, help_text: str, done: str, act: Callable[[Registrar, str], object],
+    is_final: bool = False,
+) -> None:  # fmt: skip
+    """Give a group of commands one that does the same to each of the names it is given.
+
+    What is final leaves nothing behind, also where no hub runs that would see to it.
+    """
 
     @group.command(name=name, help=help_text)
     @click.argument("names", metavar=f"{'NAME' if noun == 'device' else noun.upper()}...", nargs=-1, required=True)
@@ -43,6 +48,8 @@ def add_act(
                 act(registrar, each)
                 if not as_json:
                     console().print(f"[green]{done}[/] {safe(each)}")
+        if is_final:
+            settle_without_hub(Home.open(home))
         if as_json:
             print_json([{noun: each, "done": done} for each in names])
 

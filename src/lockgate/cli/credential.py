@@ -14,6 +14,7 @@ from lockgate.home import Home
 from lockgate.model.device import Credential
 from lockgate.registry.journal import CREDENTIAL_SEEN
 from lockgate.registry.keys import algorithm_of
+from lockgate.revocation import settle_without_hub
 from lockgate.store.messages_reader import Seen, read_seen
 
 
@@ -34,6 +35,7 @@ def revoke(numbers: tuple[int, ...], home: Path, as_json: bool) -> None:
             owners.append(registrar.revoke_credential(number))
             if not as_json:
                 console().print(f"[green]revoked[/] {number} of {safe(owners[-1])}")
+    settle_without_hub(Home.open(home))
     if as_json:
         print_json([{"credential": n, "device": d, "done": "revoked"} for n, d in zip(numbers, owners, strict=True)])
 

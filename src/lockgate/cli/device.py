@@ -219,6 +219,7 @@ add_act(
     "Make all credentials of a device worthless, for good. Its live sessions and what waits for it end at once.",
     "revoked",
     lambda registrar, name: registrar.revoke(name),
+    is_final=True,
 )
 add_act(
     device,
@@ -227,6 +228,7 @@ add_act(
     "Forget a device: its credentials, rules, sessions. Its folder stays where it is, and is worthless.",
     "removed",
     lambda registrar, name: registrar.remove(name),
+    is_final=True,
 )
 
 

@@ -85,6 +85,7 @@ add_act(
     group, "group", "revoke",
     "Make all credentials of all devices of a group worthless, for good. Live sessions and what waits end at once.",
     "revoked", lambda registrar, name: registrar.revoke_group(name),
+    is_final=True,
 )  # fmt: skip
 add_act(
     group, "group", "remove", "Forget a group and its rules. Its devices stay registered.", "removed",
