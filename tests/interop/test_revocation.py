@@ -111,6 +111,30 @@ def test_a_group_is_revoked_at_once_and_nobody_else(hub: RunningHub, tmp_path: P
         assert {answer and answer.code for answer in again.values()} <= {REFUSED, None}
 
 
+@pytest.mark.parametrize("act", ["revoke", "device block"])
+def test_nobody_speaks_or_hears_for_a_device_that_is_shut_out(hub: RunningHub, act: str) -> None:
+    name = f"valve-{act.split()[-1]}"
+    gateway = f"gateway-of-{name}"
+    hub.add_device(name, "x509")
+    folder = hub.add_device(gateway, "x509")
+    hub.lockgate("gateway", "bind", gateway, name)
+    source = hub.add_device(f"master-of-{name}", "x509", "--publish", f"devices/{name}/#")
+    with PahoPeer(folder, hub.port) as speaker, PahoPeer(source, hub.port) as master:
+        speaker.gives_up = True
+        eventually(lambda: speaker.publish(f"devices/{name}/state", "open") != REFUSED, NOTICE_SECONDS, "the right")
+        assert speaker.subscribe(f"devices/{name}/set", 1) == 1
+        assert speaker.subscribe(f"devices/{gateway}/#", 1) == 1
+        master.publish(f"devices/{name}/set", "shut")
+        speaker.wait_for(1)
+        hub.lockgate(*act.split(), name)
+        eventually(lambda: speaker.publish(f"devices/{name}/state", "open") == REFUSED, NOTICE_SECONDS, "the refusal")
+        master.publish(f"devices/{name}/set", "unheard")
+        speaker.publish(f"devices/{gateway}/x", "mine")
+        speaker.wait_for(2)
+        assert speaker.payloads() == [b"shut", b"mine"]
+        assert not speaker.ends, "the gateway itself is as good as before"
+
+
 # TLS
 
 
