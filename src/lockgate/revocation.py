@@ -33,7 +33,7 @@ ANSWER_SECONDS = 10.0
 LOOK_SECONDS = 0.005
 
 
-class Target(msgspec.Struct, frozen=True):
+class Subject(msgspec.Struct, frozen=True):
     """Whom a revocation is about: one of the three is given."""
 
     device: str = ""
@@ -93,7 +93,7 @@ class Report(msgspec.Struct, frozen=True):
 
 def revoke(
     home: Home,
-    target: Target,
+    subject: Subject,
     actor: str,
     *,
     reason: str = "",
@@ -105,7 +105,7 @@ def revoke(
 
     Args:
         home: the hub's folder; the hub may run or not.
-        target: whom.
+        subject: whom.
         actor: who does it, for the audit trail.
         reason: why, for the audit trail.
         retained: what becomes of retained messages, where it shall not be as the settings say.
@@ -117,17 +117,17 @@ def revoke(
         Unavailable: the hub runs and does not answer.
     """
     with home.registry() as registry:
-        names = _devices_of(registry, target)
+        names = _devices_of(registry, subject)
         before = registry.last_sequence
         commanded_at = time.time()
-        _note_begin(registry, target, names, actor, reason, retained, commanded_at)
+        _note_begin(registry, subject, names, actor, reason, retained, commanded_at)
         registrar = Registrar(registry, actor)
-        if target.device:
-            registrar.revoke(target.device)
-        elif target.credential:
-            registrar.revoke_credential(target.credential)
+        if subject.device:
+            registrar.revoke(subject.device)
+        elif subject.credential:
+            registrar.revoke_credential(subject.credential)
         else:
-            registrar.revoke_group(target.group)
+            registrar.revoke_group(subject.group)
         changed = {
             change.name: change.sequence
             for change in registry.changes_since(before)
@@ -193,25 +193,25 @@ def _publishers(store: MessagesDb) -> set[str]:
     return {message.publisher for message in store.retained()}
 
 
-def _devices_of(registry: RegistryDb, target: Target) -> list[str]:
-    if target.device:
-        if registry.device(target.device) is None:
-            raise NotFound(f"there is no device {target.device}", fix="lockgate device list shows the devices")
-        return [target.device]
-    if target.credential:
-        query, value = "SELECT device FROM credential WHERE id = ?", str(target.credential)
+def _devices_of(registry: RegistryDb, subject: Subject) -> list[str]:
+    if subject.device:
+        if registry.device(subject.device) is None:
+            raise NotFound(f"there is no device {subject.device}", fix="lockgate device list shows the devices")
+        return [subject.device]
+    if subject.credential:
+        query, value = "SELECT device FROM credential WHERE id = ?", str(subject.credential)
     else:
-        query, value = "SELECT device FROM membership WHERE group_name = ? ORDER BY device", target.group
+        query, value = "SELECT device FROM membership WHERE group_name = ? ORDER BY device", subject.group
     names = [str(name) for (name,) in registry.query(query, (value,))]
-    if target.credential and not names:
+    if subject.credential and not names:
         raise NotFound(
-            f"there is no credential {target.credential}", fix="lockgate credential list shows them with their numbers"
+            f"there is no credential {subject.credential}", fix="lockgate credential list shows them with their numbers"
         )
     return names
 
 
 def _note_begin(
-    registry: RegistryDb, target: Target, names: Sequence[str], actor: str, reason: str,
+    registry: RegistryDb, subject: Subject, names: Sequence[str], actor: str, reason: str,
     retained: Retained | None, now: float,
 ) -> None:  # fmt: skip
     """Tell the gate the choice before the act, and the audit trail the reason."""
@@ -223,7 +223,7 @@ def _note_begin(
             write.note_change(kind, name)
         details = {"reason": reason, "retained": retained or ""}
         told = {name: text for name, text in details.items() if text}
-        write.note_audit(Event.REVOCATION_BEGUN, str(target), actor, now, told)
+        write.note_audit(Event.REVOCATION_BEGUN, str(subject), actor, now, told)
 
 
 def _await(

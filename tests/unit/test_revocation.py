@@ -21,7 +21,7 @@ from lockgate.model.principal import Principal
 from lockgate.model.session import SessionRecord, Subscription
 from lockgate.model.topic import TopicFilter, TopicName
 from lockgate.registry.registrar import Registrar
-from lockgate.revocation import Report, Rights, Target, revoke
+from lockgate.revocation import Report, Rights, Subject, revoke
 from lockgate.store.messages_db import MessagesDb
 from lockgate.store.messages_reader import read_retained
 from lockgate.store.registry_db import ChangeKind
@@ -63,7 +63,7 @@ def running(home: Home) -> Iterator[MessagesDb]:
 
 
 def test_without_a_hub_nothing_of_the_device_stays_in_the_databases(home: Home) -> None:
-    (report,) = revoke(home, Target("sensor"), "anna")
+    (report,) = revoke(home, Subject("sensor"), "anna")
     assert (report.found, report.ended, report.remaining) == (LEFT, LEFT, Traces())
     assert report.is_silent
     assert report.silence_ms is None
@@ -75,7 +75,7 @@ def test_without_a_hub_nothing_of_the_device_stays_in_the_databases(home: Home) 
 
 def test_the_members_of_a_group_are_reported_one_by_one(home: Home) -> None:
     done: list[int] = []
-    reports = revoke(home, Target(group="floor"), "anna", on_device=done.append)
+    reports = revoke(home, Subject(group="floor"), "anna", on_device=done.append)
     assert [(each.device, each.found, each.is_silent) for each in reports] == [
         ("lamp", LEFT, True),
         ("sensor", LEFT, True),
@@ -91,7 +91,7 @@ def test_one_credential_takes_its_own_sessions_along_and_leaves_the_device(home:
     store = MessagesDb(home.messages_path)
     store.save_session(SessionRecord(Principal("sensor", "sensor/2", "jwt-es256", second), 600.0, NOW))
     store.close()
-    (report,) = revoke(home, Target(credential=first), "anna")
+    (report,) = revoke(home, Subject(credential=first), "anna")
     assert report.ended == Traces(sessions=1, subscriptions=1, queued=1)
     assert not report.is_silent
     assert report.is_other_credential
@@ -106,19 +106,19 @@ def test_a_choice_for_retained_messages_is_stronger_than_the_setting(
 ) -> None:
     with home.settings_path.open("a") as file:
         file.write(f'\n[hub]\nretained_of_revoked = "{setting}"\n')
-    (report,) = revoke(home, Target("sensor"), "anna", retained=choice)
+    (report,) = revoke(home, Subject("sensor"), "anna", retained=choice)
     is_kept = (choice or setting) == "keep"
     assert ("words/sensor" in {str(each.topic) for each in read_retained(home.messages_path)}) is is_kept
     assert report.found.retained == int(not is_kept)
     assert report.keeps_retained is (choice == "keep")
     assert report.is_silent is (not is_kept or choice == "keep")
     assert (read_kept_publishers(home.messages_path) == {"sensor"}) is (choice == "keep")
-    revoke(home, Target("lamp"), "anna", retained="clear")
+    revoke(home, Subject("lamp"), "anna", retained="clear")
     assert ("words/sensor" in {str(each.topic) for each in read_retained(home.messages_path)}) is is_kept
 
 
 def test_the_choice_is_told_before_the_act_and_the_reason_is_in_the_trail(home: Home) -> None:
-    revoke(home, Target("sensor"), "anna", reason="stolen", retained="keep")
+    revoke(home, Subject("sensor"), "anna", reason="stolen", retained="keep")
     with home.registry(read_only=True) as db:
         kinds = [change.kind for change in db.changes_since(0) if change.name == "sensor"]
         told = [(each.actor, each.subject, each.details) for each in db.audit() if each.event == Event.REVOCATION_BEGUN]
@@ -126,10 +126,10 @@ def test_the_choice_is_told_before_the_act_and_the_reason_is_in_the_trail(home: 
     assert told == [("anna", "sensor", {"reason": "stolen", "retained": "keep"})]
 
 
-@pytest.mark.parametrize("target", [Target("nobody"), Target(credential=99), Target(group="nobody")])
-def test_who_does_not_exist_is_not_revoked(home: Home, target: Target) -> None:
+@pytest.mark.parametrize("subject", [Subject("nobody"), Subject(credential=99), Subject(group="nobody")])
+def test_who_does_not_exist_is_not_revoked(home: Home, subject: Subject) -> None:
     with pytest.raises(NotFound):
-        revoke(home, target, "anna")
+        revoke(home, subject, "anna")
 
 
 def test_a_running_hub_is_waited_for_and_believed_only_about_itself(home: Home, running: MessagesDb) -> None:
@@ -146,7 +146,7 @@ def test_a_running_hub_is_waited_for_and_believed_only_about_itself(home: Home, 
 
     gate = threading.Thread(target=answer)
     gate.start()
-    (report,) = revoke(home, Target("sensor"), "anna")
+    (report,) = revoke(home, Subject("sensor"), "anna")
     gate.join()
     assert report.ended == LEFT
     assert report.silence_ms is not None
@@ -158,26 +158,26 @@ def test_a_running_hub_is_waited_for_and_believed_only_about_itself(home: Home, 
 def test_a_hub_that_starts_meanwhile_answers_for_all(home: Home, running: MessagesDb) -> None:
     running.save_outcomes([Outcome(10_000, "", time.time() + 60, "", LEFT)])
     running.flush()
-    reports = revoke(home, Target(group="floor"), "anna")
+    reports = revoke(home, Subject(group="floor"), "anna")
     assert [each.device for each in reports] == ["lamp", "sensor"]
 
 
 def test_a_hub_that_does_not_answer_is_named(home: Home, running: MessagesDb, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revocation, "ANSWER_SECONDS", 0.0)
     with pytest.raises(Unavailable, match="it is revoked, but"):
-        revoke(home, Target("sensor"), "anna")
-    (report,) = revoke(home, Target("sensor"), "anna", waits=False)
+        revoke(home, Subject("sensor"), "anna")
+    (report,) = revoke(home, Subject("sensor"), "anna", waits=False)
     assert report.silence_ms is None
 
 
 def test_where_no_hub_ever_ran_there_is_nothing_to_drop(home: Home) -> None:
     home.messages_path.unlink()
-    (report,) = revoke(home, Target("sensor"), "anna")
+    (report,) = revoke(home, Subject("sensor"), "anna")
     assert report.is_silent
 
 
 def test_a_target_says_whom_it_means() -> None:
-    assert [str(each) for each in (Target("a"), Target(credential=7), Target(group="g"))] == [
+    assert [str(each) for each in (Subject("a"), Subject(credential=7), Subject(group="g"))] == [
         "a",
         "the credential 7",
         "the group g",

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from lockgate.cli.output import actor, console, home_option, json_option, print_json, safe, table
 from lockgate.home import Home
 from lockgate.model.outcome import Traces
-from lockgate.revocation import Report, Retained, Target
+from lockgate.revocation import Report, Retained, Subject
 from lockgate.revocation import revoke as revoke_now
 
 MANY = 20
@@ -57,7 +57,7 @@ def revoke(
     """
     if sum(each is not None for each in (device, credential, group)) != 1:
         raise click.UsageError("Name a device, or --credential NUMBER, or --group G: one of them.")
-    target = Target(device or "", credential or 0, group or "")
+    subject = Subject(device or "", credential or 0, group or "")
     opened = Home.open(home)
     waits = report or as_json
     options: dict[str, Any] = {"reason": reason, "retained": retained, "waits": waits}
@@ -65,16 +65,16 @@ def revoke(
         with Progress(TextColumn("silencing"), BarColumn(), MofNCompleteColumn(), transient=True) as bar:
             task = bar.add_task("", total=None)
             reports = revoke_now(
-                opened, target, actor(), **options, on_device=lambda count: bar.update(task, completed=count)
+                opened, subject, actor(), **options, on_device=lambda count: bar.update(task, completed=count)
             )
     else:
-        reports = revoke_now(opened, target, actor(), **options)
+        reports = revoke_now(opened, subject, actor(), **options)
     if as_json:
         print_json([_facts(each) for each in reports])
     elif report:
-        _print(target, reports)
+        _print(subject, reports)
     else:
-        console().print(f"[green]revoked[/] {safe(target)}" + ("" if device else f": {len(reports)} devices"))
+        console().print(f"[green]revoked[/] {safe(subject)}" + ("" if device else f": {len(reports)} devices"))
 
 
 def _facts(report: Report) -> dict[str, object]:
@@ -85,9 +85,9 @@ def _facts(report: Report) -> dict[str, object]:
     }
 
 
-def _print(target: Target, reports: list[Report]) -> None:
+def _print(subject: Subject, reports: list[Report]) -> None:
     out = console()
-    out.print(f"[bold]{safe(target)}[/] is revoked" + ("" if target.device else f": {len(reports)} devices"))
+    out.print(f"[bold]{safe(subject)}[/] is revoked" + ("" if subject.device else f": {len(reports)} devices"))
     made = table("", "found", "ended", "remains", "on the disk")
     found, remaining = _sum(r.found for r in reports), _sum(r.remaining for r in reports)
     stored = _sum(r.stored.traces for r in reports)

@@ -1,4 +1,4 @@
-"""`lockgate revoke`: one target, a report that counts, and the same as `device revoke` beneath."""
+"""`lockgate revoke`: one subject, a report that counts, and the same as `device revoke` beneath."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lockgate.model.outcome import Traces
 from lockgate.model.principal import Principal
 from lockgate.model.session import SessionRecord
 from lockgate.model.topic import TopicName
-from lockgate.revocation import Report, Rights, Target
+from lockgate.revocation import Report, Rights, Subject
 from lockgate.store.messages_db import MessagesDb
 from lockgate.store.traces import Stored, stored_traces
 from tests.support.cli import CommandLine
@@ -79,11 +79,11 @@ def test_wrong_use_gets_one_sentence(lockgate: CommandLine) -> None:
 
 def test_what_is_left_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     left = Report("sensor", Traces(sessions=2), Traces(sessions=1), Stored(Traces(sessions=1), 3), Rights(), 12.0)
-    room._print(Target("sensor"), [left, Report("b", Traces(), Traces(), Stored(), Rights(), 30.0)])
+    room._print(Subject("sensor"), [left, Report("b", Traces(), Traces(), Stored(), Rights(), 30.0)])
     told = capsys.readouterr().out
     assert "something remains: sensor" in told
     assert "30 ms, the slowest 30 ms" in told
     assert "wait for others: 3" in told
     other = Report("sensor", Traces(), Traces(), Stored(Traces(sessions=1)), Rights(True, False, 1), 12.0)
-    room._print(Target("sensor"), [other])
+    room._print(Subject("sensor"), [other])
     assert "belongs to other credentials" in capsys.readouterr().out
