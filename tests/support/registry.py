@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 from argon2 import PasswordHasher
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from lockgate.identity.scram import make_verifier
 from lockgate.model.device import Credential, CredentialKind, Device
@@ -26,7 +26,9 @@ EC_KEY = ec.generate_private_key(ec.SECP256R1())
 OTHER_EC_KEY = ec.generate_private_key(ec.SECP256R1())
 RSA_KEY = rsa.generate_private_key(65_537, 2048)
 
-SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+ED_KEY = ed25519.Ed25519PrivateKey.generate()
+
+SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 _T = TypeVar("_T")
 
 
@@ -118,6 +120,11 @@ def es256(key: ec.EllipticCurvePrivateKey = EC_KEY) -> Credential:
 def rs256(key: rsa.RSAPrivateKey = RSA_KEY) -> Credential:
     """Give the credential of a device that signs tokens with an RSA key."""
     return Credential(0, "", CredentialKind.JWT_RS256, public_pem(key).decode(), spki_thumbprint(key.public_key()))
+
+
+def eddsa(key: ed25519.Ed25519PrivateKey = ED_KEY) -> Credential:
+    """Give the credential of a device that signs tokens with an Ed25519 key."""
+    return Credential(0, "", CredentialKind.JWT_EDDSA, public_pem(key).decode(), spki_thumbprint(key.public_key()))
 
 
 def x509_key(key: ec.EllipticCurvePrivateKey, expires_at: float | None = None) -> Credential:

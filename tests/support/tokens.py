@@ -12,7 +12,7 @@ from base64 import urlsafe_b64encode
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from tests.support.registry import NOW, SigningKey
@@ -29,6 +29,8 @@ def claims(**changes: Any) -> dict[str, Any]:
 def token(key: SigningKey, payload: dict[str, Any] | bytes | None = None, **header: Any) -> bytes:
     """Sign claims with a key; the header says its algorithm unless it is told to lie."""
     algorithm = "ES256" if isinstance(key, ec.EllipticCurvePrivateKey) else "RS256"
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        algorithm = "EdDSA"
     signed = unsigned({"alg": algorithm, "typ": "JWT", **header}, claims() if payload is None else payload)
     return signed + b"." + encoded(signature(key, signed))
 
@@ -52,7 +54,9 @@ def encoded(part: bytes) -> bytes:
 
 
 def signature(key: SigningKey, signed: bytes) -> bytes:
-    """Sign as ES256 or RS256 does, whatever the header says."""
+    """Sign as the key's algorithm does, whatever the header says."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign(signed)
     if isinstance(key, rsa.RSAPrivateKey):
         return key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
     r, s = decode_dss_signature(key.sign(signed, ec.ECDSA(hashes.SHA256())))

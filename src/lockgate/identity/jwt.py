@@ -6,14 +6,15 @@ fail here. Source: RFC 7519, RFC 8725 (best practice), and the rules of Google's
 
 from __future__ import annotations
 
+import warnings
 from base64 import urlsafe_b64decode
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.errors import JoseError, SecurityWarning
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from lockgate.errors import AuthenticationFailed
 from lockgate.identity.credentials import DeviceSource
@@ -33,11 +34,19 @@ ZONE_TOLERANCE_SECONDS = 120.0
 CLOCK_SHIFT = "clock shift, if the token is fresh"
 """The name in the evidence of how far a device's clock is ahead (+) or behind (-), in seconds."""
 
-_ALGORITHMS = {CredentialKind.JWT_ES256: "ES256", CredentialKind.JWT_RS256: "RS256"}
-_KEYS: dict[CredentialKind, type[ECKey] | type[RSAKey]] = {
+_ALGORITHMS = {
+    CredentialKind.JWT_ES256: ("ES256",),
+    CredentialKind.JWT_RS256: ("RS256",),
+    # RFC 8037 section 3.1 names the family, RFC 9864 section 2.2 the curve; by a registered Ed25519 key both are one.
+    CredentialKind.JWT_EDDSA: ("EdDSA", "Ed25519"),
+}
+_KEYS: dict[CredentialKind, type[ECKey] | type[OKPKey] | type[RSAKey]] = {
     CredentialKind.JWT_ES256: ECKey,
     CredentialKind.JWT_RS256: RSAKey,
+    CredentialKind.JWT_EDDSA: OKPKey,
 }
+# Devices that were made before RFC 9864 say EdDSA, and go on saying it.
+warnings.filterwarnings("ignore", "EdDSA is deprecated", SecurityWarning)
 
 
 def looks_like_token(secret: bytes) -> bool:
@@ -51,7 +60,7 @@ class TokenVerifier:
     def __init__(self, devices: DeviceSource, settings: IdentitySettings) -> None:
         self._devices = devices
         self._settings = settings
-        self._keys: dict[str, ECKey | RSAKey] = {}
+        self._keys: dict[str, ECKey | OKPKey | RSAKey] = {}
 
     def verify(self, client_id: str, token: bytes, now: float) -> tuple[Credential, float]:
         """Give the credential whose key signed the token, and the unix second at which the session must end.
@@ -73,9 +82,9 @@ class TokenVerifier:
                 f"no device {name!r} with a key for tokens is registered",
                 fix="use the device's name as the client id; lockgate device list shows the names and their keys",
             )
-        fitting = [c for c in keys if _ALGORITHMS[c.kind] == algorithm]
+        fitting = [c for c in keys if algorithm in _ALGORITHMS[c.kind]]
         if not fitting:
-            wanted = " or ".join(sorted({_ALGORITHMS[c.kind] for c in keys}))
+            wanted = " or ".join(sorted({_ALGORITHMS[c.kind][0] for c in keys}))
             raise _refused(
                 "token algorithm not allowed",
                 f"the key of {name} is for {wanted}, the token says {algorithm!r}",
@@ -88,7 +97,7 @@ class TokenVerifier:
         # A live key is tried before a revoked one, so that an old key's refusal never hides a new key's proof.
         for credential in sorted(keys, key=lambda c: c.is_revoked):
             try:
-                decoded = jwt.decode(token, self._key(credential), algorithms=[_ALGORITHMS[credential.kind]])
+                decoded = jwt.decode(token, self._key(credential), algorithms=list(_ALGORITHMS[credential.kind]))
             except (JoseError, ValueError, TypeError, RecursionError):
                 continue
             return credential, dict(decoded.claims)
@@ -98,7 +107,7 @@ class TokenVerifier:
             fix=f"sign it with the private key in {name}'s folder: lockgate device token DIR",
         )
 
-    def _key(self, credential: Credential) -> ECKey | RSAKey:
+    def _key(self, credential: Credential) -> ECKey | OKPKey | RSAKey:
         key = self._keys.get(credential.thumbprint)
         if key is None:
             if len(self._keys) >= MAX_REMEMBERED_KEYS:

@@ -18,6 +18,7 @@ class CredentialKind(StrEnum):
 
     JWT_ES256 = "jwt-es256"
     JWT_RS256 = "jwt-rs256"
+    JWT_EDDSA = "jwt-eddsa"
     X509 = "x509"
     PASSWORD = "password"  # noqa: S105  (a kind, not a password)
     SCRAM_SHA_256 = "scram-sha-256"

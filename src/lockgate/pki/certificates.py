@@ -30,14 +30,17 @@ RSA_BITS = 3072
 MIN_RSA_BITS = 2048
 MIN_RSA_EXPONENT = 65_537
 
+_MAX_WORDS = 80
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 
-def generate_key(kind: Literal["ec", "rsa"]) -> PrivateKey:
-    """Give a new private key: P-256 for "ec", RSA with 3072 bits for "rsa"."""
+def generate_key(kind: Literal["ec", "rsa", "ed25519"]) -> PrivateKey:
+    """Give a new private key: P-256 for "ec", RSA with 3072 bits for "rsa", Ed25519 for "ed25519"."""
     if kind == "rsa":
         return rsa.generate_private_key(public_exponent=MIN_RSA_EXPONENT, key_size=RSA_BITS)
+    if kind == "ed25519":
+        return ed25519.Ed25519PrivateKey.generate()
     return ec.generate_private_key(ec.SECP256R1())
 
 
@@ -111,6 +114,17 @@ def public_key_from_pem(pem: bytes) -> PublicKey:
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
+        if re.search(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----", pem):
+            raise InvalidSettings(
+                "this is a private key; the hub takes the public half alone",
+                fix="keep it on the device, and hand in: openssl pkey -in FILE -pubout",
+            ) from error
+        if re.search(rb"-----BEGIN [A-Z ]*PUBLIC KEY-----", pem):
+            words = str(error).rstrip(".")
+            raise InvalidSettings(
+                f"the public key cannot be used ({words if len(words) < _MAX_WORDS else 'damaged'}): its exponent or "
+                "modulus is out of range, or it is no point of its curve"
+            ) from error
         raise InvalidSettings("expected a public key in PEM form, found something else") from error
     return check_public_key(key)
 

@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 from argon2 import PasswordHasher, Type
@@ -49,6 +49,10 @@ from lockgate.provision.folder import (
 from lockgate.provision.guide import readme, scram_program
 
 PASSWORD_BYTES = 24
+_KEYS: dict[CredentialKind, Literal["rsa", "ed25519"]] = {
+    CredentialKind.JWT_RS256: "rsa",
+    CredentialKind.JWT_EDDSA: "ed25519",
+}
 HASHER = PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=4, hash_len=32, salt_len=16, type=Type.ID)
 
 
@@ -157,7 +161,7 @@ def _make_secret(
         password = secrets.token_hex(PASSWORD_BYTES)
         files = {PASSWORD_FILE: password.encode(), SCRAM_PROGRAM: scram_program()}
         return files, NewCredential(kind, make_verifier(password).to_text())
-    key = generate_key("rsa" if kind is CredentialKind.JWT_RS256 else "ec")
+    key = generate_key(_KEYS.get(kind, "ec"))
     files = {KEY_FILE: private_key_to_pem(key)}
     thumbprint = spki_thumbprint(key.public_key())
     if kind is not CredentialKind.X509:

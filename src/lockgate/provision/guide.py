@@ -10,7 +10,7 @@ import msgspec
 from lockgate.model.device import CredentialKind
 from lockgate.provision.folder import CA_FILE, DEVICE_FILE, SCRAM_PROGRAM, DeviceFile
 
-_TOKEN_KINDS = (CredentialKind.JWT_ES256, CredentialKind.JWT_RS256)
+_TOKEN_KINDS = (CredentialKind.JWT_ES256, CredentialKind.JWT_RS256, CredentialKind.JWT_EDDSA)
 
 _FILES = {
     "device.key": "the device's private key; whoever has it is the device",
@@ -102,6 +102,7 @@ _BY_JWT = (
 _HOW = {
     CredentialKind.JWT_ES256: _BY_JWT.format(algorithm="ES256"),
     CredentialKind.JWT_RS256: _BY_JWT.format(algorithm="RS256"),
+    CredentialKind.JWT_EDDSA: _BY_JWT.format(algorithm="EdDSA"),
     CredentialKind.X509: (
         "It proves itself with its certificate, in the TLS handshake; no user name or password is needed."
     ),

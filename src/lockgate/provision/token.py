@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 import time
+import warnings
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from joserfc import jwt
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.errors import SecurityWarning
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from lockgate.errors import InvalidSettings
 from lockgate.model.device import CredentialKind
@@ -21,6 +23,13 @@ from lockgate.provision.folder import DeviceFile, read_file, read_folder
 DEFAULT_LIFETIME_SECONDS = 3600
 MAX_LIFETIME_SECONDS = 86_400
 
+_WANTED = {
+    CredentialKind.JWT_ES256: "a P-256",
+    CredentialKind.JWT_RS256: "an RSA",
+    CredentialKind.JWT_EDDSA: "an Ed25519",
+}
+# The name that every library knows; RFC 9864's is newer.
+warnings.filterwarnings("ignore", "EdDSA is deprecated", SecurityWarning)
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -49,6 +58,9 @@ def make_token(folder: Path, lifetime_seconds: float = DEFAULT_LIFETIME_SECONDS,
     pem = private_key_to_pem(key)
     if device.auth is CredentialKind.JWT_ES256:
         return jwt.encode({"alg": "ES256", "typ": "JWT"}, claims, ECKey.import_key(pem))
+    if device.auth is CredentialKind.JWT_EDDSA:
+        header = {"alg": "EdDSA", "typ": "JWT"}
+        return jwt.encode(header, claims, OKPKey.import_key(pem), algorithms=["EdDSA"])
     return jwt.encode({"alg": "RS256", "typ": "JWT"}, claims, RSAKey.import_key(pem))
 
 
@@ -76,7 +88,7 @@ def _check_lifetime(lifetime_seconds: float) -> None:
 
 
 def _read_key(device: DeviceFile, folder: Path) -> PrivateKey:
-    if device.auth not in (CredentialKind.JWT_ES256, CredentialKind.JWT_RS256) or device.key_file is None:
+    if device.auth not in _WANTED or device.key_file is None:
         raise InvalidSettings(
             f"{device.name} proves itself by {device.auth.value}, not by tokens",
             fix="README.md in its folder has the command line that fits",
@@ -88,12 +100,13 @@ def _read_key(device: DeviceFile, folder: Path) -> PrivateKey:
     except InvalidSettings as error:
         raise InvalidSettings(f"{path}: {error}", fix=error.fix) from error
     if not _fits(key, device.auth):
-        wanted = "a P-256" if device.auth is CredentialKind.JWT_ES256 else "an RSA"
-        raise InvalidSettings(f"{path} does not fit {device.auth.value}: it must hold {wanted} key")
+        raise InvalidSettings(f"{path} does not fit {device.auth.value}: it must hold {_WANTED[device.auth]} key")
     return key
 
 
 def _fits(key: PrivateKey, kind: CredentialKind) -> bool:
     if kind is CredentialKind.JWT_ES256:
         return isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1)
+    if kind is CredentialKind.JWT_EDDSA:
+        return isinstance(key, ed25519.Ed25519PrivateKey)
     return isinstance(key, rsa.RSAPrivateKey)

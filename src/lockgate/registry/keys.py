@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from lockgate.errors import InvalidSettings
 from lockgate.model.device import Credential, CredentialKind
@@ -24,10 +25,12 @@ from lockgate.pki.certificates import (
     public_key_to_pem,
     spki_thumbprint,
 )
+from lockgate.registry.weaknesses import NEW_KEY, check_weaknesses
 
 _PASSWORDS = {CredentialKind.PASSWORD: "argon2id", CredentialKind.SCRAM_SHA_256: "SCRAM-SHA-256"}
 _CURVE_NAMES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
-NEW_KEY = "make a new key: lockgate device add makes a good one by itself"
+CLOCK_TOLERANCE_SECONDS = 300
+"""How far ahead the clock of a machine that makes certificates may be."""
 
 
 class Offered(Protocol):
@@ -40,7 +43,10 @@ class Offered(Protocol):
 
     @property
     def public(self) -> str:
-        """A public key or a certificate in PEM form, an argon2id hash, or a SCRAM verifier."""
+        """A public key or a certificate in PEM form, an argon2id hash, or a SCRAM verifier.
+
+        A token's key may come in a certificate (RSA_X509_PEM, ES256_X509_PEM): then it ends with that.
+        """
         ...
 
     @property
@@ -55,7 +61,7 @@ def check_credential(device: str, offered: Offered, now: float) -> Credential:
     Raises:
         InvalidSettings: when it cannot be read, is of another kind, too weak, of another device, or has expired.
     """
-    public, thumbprint, expires_at = _READERS[offered.kind](device, offered.public)
+    public, thumbprint, expires_at = _READERS[offered.kind](device, offered.public, now)
     ends = [end for end in (offered.expires_at, expires_at) if end is not None]
     if ends and min(ends) <= now:
         when = datetime.fromtimestamp(min(ends), UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -69,50 +75,81 @@ def algorithm_of(credential: Credential) -> str:
         return "mosquitto's SHA-512"
     if credential.kind in _PASSWORDS:
         return _PASSWORDS[credential.kind]
+    key = registered_key(credential)
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return _CURVE_NAMES.get(key.curve.name, key.curve.name)
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"RSA-{key.key_size}"
+    return "Ed25519" if isinstance(key, ed25519.Ed25519PublicKey) else "unreadable"
+
+
+def registered_key(credential: Credential) -> object:
+    """Give the public key of a registered credential; None when it is none that can be read."""
     pem = credential.public.encode()
     try:
         if credential.kind is CredentialKind.X509:
-            key: object = certificates_from_pem(pem)[0].public_key()
-        else:
-            key = serialization.load_pem_public_key(pem)
+            return certificates_from_pem(pem)[0].public_key()
+        return serialization.load_pem_public_key(pem)
     except (InvalidSettings, ValueError, UnsupportedAlgorithm):
-        return "unreadable"
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return _CURVE_NAMES.get(key.curve.name, key.curve.name)
-    return f"RSA-{key.key_size}" if isinstance(key, rsa.RSAPublicKey) else "Ed25519"
+        return None
 
 
-def _read_es256(device: str, public: str) -> tuple[str, str, None]:
-    key = _read_key(public)
+def _read_es256(device: str, public: str, now: float) -> tuple[str, str, float | None]:
+    key, end = _read_key(public, now)
     # RFC 7518 section 3.4: ES256 is ECDSA on P-256.
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise InvalidSettings(f"jwt-es256 needs a key on P-256; {device} came with {_describe(key)}", fix=NEW_KEY)
-    return public_key_to_pem(key).decode(), spki_thumbprint(key), None
+    return _checked(key, end)
 
 
-def _read_rs256(device: str, public: str) -> tuple[str, str, None]:
-    key = _read_key(public)
+def _read_rs256(device: str, public: str, now: float) -> tuple[str, str, float | None]:
+    key, end = _read_key(public, now)
     if not isinstance(key, rsa.RSAPublicKey):
         raise InvalidSettings(f"jwt-rs256 needs an RSA key; {device} came with {_describe(key)}", fix=NEW_KEY)
-    return public_key_to_pem(key).decode(), spki_thumbprint(key), None
+    return _checked(key, end)
 
 
-def _read_certificate(device: str, public: str) -> tuple[str, str, float]:
+def _read_eddsa(device: str, public: str, now: float) -> tuple[str, str, float | None]:
+    key, end = _read_key(public, now)
+    if not isinstance(key, ed25519.Ed25519PublicKey):
+        raise InvalidSettings(f"jwt-eddsa needs an Ed25519 key; {device} came with {_describe(key)}", fix=NEW_KEY)
+    return _checked(key, end)
+
+
+def _checked(key: PublicKey, end: float | None) -> tuple[str, str, float | None]:
+    thumbprint = spki_thumbprint(key)
+    check_weaknesses(key, thumbprint)
+    return public_key_to_pem(key).decode(), thumbprint, end
+
+
+def _read_certificate(device: str, public: str, now: float) -> tuple[str, str, float]:
     try:
         certificate = certificates_from_pem(public.encode())[0]
-        thumbprint = spki_thumbprint(certificate_key(certificate))
+        key = certificate_key(certificate)
     except InvalidSettings as error:
         error.fix = error.fix or NEW_KEY
         raise
+    _check_begun(certificate, now)
     named = device_name_of(certificate)
     if named is not None and named != device:
         raise InvalidSettings(
             f"the certificate names the device {named}, not {device}", fix=f"register it as {named}, or make a new one"
         )
+    thumbprint = spki_thumbprint(key)
+    check_weaknesses(key, thumbprint)
     return certificates_to_pem(certificate).decode(), thumbprint, certificate.not_valid_after_utc.timestamp()
 
 
-def _read_password(device: str, public: str) -> tuple[str, str, None]:
+def _check_begun(certificate: x509.Certificate, now: float) -> None:
+    begin = certificate.not_valid_before_utc
+    if begin.timestamp() > now + CLOCK_TOLERANCE_SECONDS:
+        raise InvalidSettings(
+            f"the certificate is not valid before {begin:%Y-%m-%d %H:%M UTC}",
+            fix="check the clocks of this machine and of the one that made it, or come back then",
+        )
+
+
+def _read_password(device: str, public: str, _now: float) -> tuple[str, str, None]:
     # The text itself may be a password by mistake: it is never repeated.
     if is_mosquitto_hash(public):
         return MosquittoHash.from_text(public).text, "", None
@@ -124,7 +161,7 @@ def _read_password(device: str, public: str) -> tuple[str, str, None]:
     return public, "", None
 
 
-def _read_scram(device: str, public: str) -> tuple[str, str, None]:
+def _read_scram(device: str, public: str, _now: float) -> tuple[str, str, None]:
     try:
         return ScramVerifier.from_text(public).to_text(), "", None
     except InvalidSettings as error:
@@ -134,21 +171,29 @@ def _read_scram(device: str, public: str) -> tuple[str, str, None]:
         ) from error
 
 
-_READERS: Mapping[CredentialKind, Callable[[str, str], tuple[str, str, float | None]]] = {
+_READERS: Mapping[CredentialKind, Callable[[str, str, float], tuple[str, str, float | None]]] = {
     CredentialKind.JWT_ES256: _read_es256,
     CredentialKind.JWT_RS256: _read_rs256,
+    CredentialKind.JWT_EDDSA: _read_eddsa,
     CredentialKind.X509: _read_certificate,
     CredentialKind.PASSWORD: _read_password,
     CredentialKind.SCRAM_SHA_256: _read_scram,
 }
 
 
-def _read_key(public: str) -> PublicKey:
+def _read_key(public: str, now: float) -> tuple[PublicKey, float | None]:
+    """Give the key of a PEM public key or certificate, and when it ends."""
+    pem = public.encode()
     try:
-        return public_key_from_pem(public.encode())
+        if "-----BEGIN CERTIFICATE-----" not in public:
+            return public_key_from_pem(pem), None
+        certificate = certificates_from_pem(pem)[0]
+        key = certificate_key(certificate)
     except InvalidSettings as error:
         error.fix = error.fix or NEW_KEY
         raise
+    _check_begun(certificate, now)
+    return key, certificate.not_valid_after_utc.timestamp()
 
 
 def _describe(key: PublicKey) -> str:

@@ -14,6 +14,7 @@ import msgspec
 from lockgate.errors import Conflict, InvalidSettings, NotFound, QuotaExceeded
 from lockgate.model.device import Credential, Device, check_name
 from lockgate.model.permission import Rule
+from lockgate.registry.fleet import Fleet
 from lockgate.registry.keys import Offered, check_credential
 from lockgate.registry.rules import check_rule, helpful
 from lockgate.settings import RegistrySettings
@@ -47,6 +48,7 @@ class Registrar:
         self._actor = actor
         self._clock = clock
         self._limits = limits
+        self._fleet = Fleet(database)
 
     def add_device(
         self,
@@ -83,7 +85,7 @@ class Registrar:
                 check_rule(rule)
             self._check_count(name, len(credentials))
             described = check_metadata(metadata or {}, self._limits)
-            checked = tuple(check_credential(name, offered, now) for offered in credentials)
+            checked = tuple(self._check(name, offered, now) for offered in credentials)
             device = Device(
                 name, created_at=now, groups=tuple(dict.fromkeys(groups)), credentials=checked, metadata=described
             )
@@ -111,7 +113,7 @@ class Registrar:
         now = self._clock()
         with helpful():
             self._check_count(name, self._count_live(name, now) + 1)
-            credential = check_credential(name, offered, now)
+            credential = self._check(name, offered, now)
             return self._database.add_credential(credential, actor=self._actor, now=now)
 
     def rotate(self, name: str, offered: Offered, overlap_seconds: float) -> tuple[Credential, int]:
@@ -123,7 +125,7 @@ class Registrar:
         now = self._clock()
         with helpful():
             self._check_count(name, self._count_live(name, now) + 1)
-            credential = check_credential(name, offered, now)
+            credential = self._check(name, offered, now)
             end_at = now + overlap_seconds
             return stored_credentials.rotate_credential(self._database, credential, end_at, actor=self._actor, now=now)
 
@@ -239,6 +241,12 @@ class Registrar:
         if device is None:
             raise NotFound(f"there is no device {name}", fix="lockgate device list shows the devices")
         return device
+
+    def _check(self, name: str, offered: Offered, now: float) -> Credential:
+        credential = check_credential(name, offered, now)
+        for problem in self._fleet.problems([credential]).values():
+            raise problem
+        return credential
 
     def _count_live(self, name: str, now: float) -> int:
         credentials = self._require_device(name).credentials

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from lockgate.errors import NotFound
 from lockgate.events import Event
-from lockgate.model.device import Credential
+from lockgate.model.device import Credential, CredentialKind
 from lockgate.model.mosquitto_hash import PREFIX, is_mosquitto_hash
 from lockgate.store.registry_db import RegistryDb, RegistryWrite
+from lockgate.store.sqlite import translated
 
 
 def revoke_credential(db: RegistryDb, number: int, *, actor: str, now: float) -> str:
@@ -84,3 +85,17 @@ def _device_of(write: RegistryWrite, number: int) -> str:
             f"there is no credential {number}", fix="lockgate credential list shows all of them with their numbers"
         )
     return str(row[0])
+
+
+def credentials_after(db: RegistryDb, number: int, kinds: Sequence[CredentialKind]) -> list[Credential]:
+    """Give the credentials of some kinds with higher numbers than one, in their order."""
+    query = (
+        "SELECT id, device, kind, public, thumbprint, created_at, expires_at, is_revoked FROM credential"
+        " WHERE id > ? AND kind IN (SELECT value FROM json_each(?)) ORDER BY id"
+    )
+    with translated(db.path):
+        rows = db.query(query, (number, msgspec.json.encode(kinds).decode()))
+        return [
+            Credential(one, device, CredentialKind(kind), public, thumbprint, created_at, expires_at, bool(is_revoked))
+            for one, device, kind, public, thumbprint, created_at, expires_at, is_revoked in rows
+        ]

@@ -11,7 +11,19 @@ from lockgate.errors import AuthenticationFailed
 from lockgate.identity import jwt as room
 from lockgate.identity.jwt import CLOCK_SHIFT, LAST_SECOND, MAX_TOKEN_BYTES, TokenVerifier, looks_like_token
 from lockgate.settings import IdentitySettings
-from tests.support.registry import EC_KEY, NOW, OTHER_EC_KEY, RSA_KEY, FakeRegistry, SigningKey, es256, password, rs256
+from tests.support.registry import (
+    EC_KEY,
+    ED_KEY,
+    NOW,
+    OTHER_EC_KEY,
+    RSA_KEY,
+    FakeRegistry,
+    SigningKey,
+    eddsa,
+    es256,
+    password,
+    rs256,
+)
 from tests.support.tokens import claims, token
 
 
@@ -201,3 +213,18 @@ def test_the_memory_of_keys_is_bounded(verifier: TokenVerifier, monkeypatch: pyt
     for client_id, key in keys:
         verifier.verify(client_id, token(key), NOW)
         assert len(verifier._keys) == 1
+
+
+@pytest.mark.parametrize("name", ["EdDSA", "Ed25519"])
+def test_an_ed25519_key_signs_under_both_its_names_and_under_no_other(registry: FakeRegistry, name: str) -> None:
+    registry.add("lamp", eddsa())
+    verifier = TokenVerifier(registry, IdentitySettings())
+    credential, _ = verifier.verify("lamp", token(ED_KEY, alg=name), NOW)
+    assert credential.device == "lamp"
+    for other in ("ES256", "none", "HS256", "RS256"):
+        with pytest.raises(AuthenticationFailed) as caught:
+            verifier.verify("lamp", token(ED_KEY, alg=other), NOW)
+        assert caught.value.reason == "token algorithm not allowed"
+        assert "EdDSA" in caught.value.fix
+    with pytest.raises(AuthenticationFailed):
+        verifier.verify("sensor", token(ED_KEY, alg=name), NOW)

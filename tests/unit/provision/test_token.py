@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from lockgate.errors import InvalidSettings
 from lockgate.model.device import CredentialKind
@@ -29,10 +29,14 @@ def make(kind: CredentialKind, out: Path) -> NewCredential:
 
 @pytest.mark.parametrize(
     ("kind", "algorithm", "key_type"),
-    [(CredentialKind.JWT_ES256, "ES256", ECKey), (CredentialKind.JWT_RS256, "RS256", RSAKey)],
+    [
+        (CredentialKind.JWT_ES256, "ES256", ECKey),
+        (CredentialKind.JWT_RS256, "RS256", RSAKey),
+        (CredentialKind.JWT_EDDSA, "EdDSA", OKPKey),
+    ],
 )
 def test_a_token_verifies_with_the_registered_key_and_has_its_claims(
-    kind: CredentialKind, algorithm: str, key_type: type[ECKey] | type[RSAKey], tmp_path: Path
+    kind: CredentialKind, algorithm: str, key_type: type[ECKey] | type[RSAKey] | type[OKPKey], tmp_path: Path
 ) -> None:
     credential = make(kind, tmp_path / "out")
     token = make_token(tmp_path / "out", 1800, NOW)

@@ -6,9 +6,11 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from asn1crypto.keys import PublicKeyInfo, RSAPublicKey  # type: ignore[import-untyped]
+from asn1crypto.pem import armor  # type: ignore[import-untyped]
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes, PublicKeyTypes
 from cryptography.x509.oid import NameOID
 
@@ -113,6 +115,103 @@ def test_a_private_key_is_not_taken_for_a_public_one_and_not_repeated() -> None:
     with pytest.raises(InvalidSettings) as caught:
         check(CredentialKind.JWT_ES256, private)
     assert private.splitlines()[1] not in str(caught.value) + caught.value.fix
+
+
+def self_signed(key: CertificateIssuerPrivateKeyTypes, begin: datetime, until: datetime) -> str:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "unused")])
+    digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(begin)
+        .not_valid_after(until)
+        .sign(key, digest)
+    )
+    return made.public_bytes(serialization.Encoding.PEM).decode()
+
+
+ED25519 = ed25519.Ed25519PrivateKey.generate()
+DAY = timedelta(days=1)
+
+
+@pytest.mark.requirement("I5")
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        (CredentialKind.JWT_RS256, RSA_2048),
+        (CredentialKind.JWT_ES256, P256),
+        (CredentialKind.JWT_EDDSA, ED25519),
+    ],
+)
+def test_a_tokens_key_is_taken_alone_or_in_a_certificate_and_ends_with_it(
+    kind: CredentialKind, key: CertificateIssuerPrivateKeyTypes
+) -> None:
+    # RSA_PEM and RSA_X509_PEM, ES256_PEM and ES256_X509_PEM, and the same for Ed25519.
+    bare = check_credential("dev", Credential(0, "", kind, pem(key.public_key())), NOW.timestamp())
+    wrapped = check_credential("dev", Credential(0, "", kind, self_signed(key, NOW, NOW + DAY)), NOW.timestamp())
+    assert (bare.public, bare.thumbprint) == (wrapped.public, wrapped.thumbprint)
+    assert (bare.expires_at, wrapped.expires_at) == (None, (NOW + DAY).timestamp())
+    assert algorithm_of(bare) in ("RSA-2048", "P-256", "Ed25519")
+
+
+@pytest.mark.parametrize("kind", [CredentialKind.JWT_ES256, CredentialKind.X509])
+@pytest.mark.parametrize(
+    ("begin", "until", "why"),
+    [(NOW + DAY, NOW + 2 * DAY, "not valid before 2030-01-02"), (NOW - 2 * DAY, NOW - DAY, "expired on 2029-12-31")],
+)
+def test_a_certificate_before_or_after_its_time_is_refused(
+    kind: CredentialKind, begin: datetime, until: datetime, why: str
+) -> None:
+    with pytest.raises(InvalidSettings, match=why) as caught:
+        check_credential("dev", Credential(0, "", kind, self_signed(P256, begin, until)), NOW.timestamp())
+    assert caught.value.fix
+
+
+def test_a_weak_key_is_refused_in_every_form() -> None:
+    known = ec.derive_private_key(1, ec.SECP256R1())
+    for kind, text in (
+        (CredentialKind.JWT_ES256, pem(known.public_key())),
+        (CredentialKind.JWT_ES256, self_signed(known, NOW, NOW + DAY)),
+        (CredentialKind.X509, self_signed(known, NOW, NOW + DAY)),
+    ):
+        with pytest.raises(InvalidSettings, match="is published"):
+            check_credential("dev", Credential(0, "", kind, text), NOW.timestamp())
+
+
+def test_a_private_key_is_refused_and_never_repeated() -> None:
+    secret = P256.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    with pytest.raises(InvalidSettings, match="this is a private key") as caught:
+        check_credential("dev", Credential(0, "", CredentialKind.JWT_ES256, secret), NOW.timestamp())
+    assert secret.splitlines()[1] not in str(caught.value) + caught.value.fix
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3, 17, 65_536, 65_538])
+def test_an_rsa_key_with_a_small_or_even_exponent_is_refused(exponent: int) -> None:
+    inside = RSAPublicKey({"modulus": RSA_2048.public_key().public_numbers().n, "public_exponent": exponent})
+    text = armor("PUBLIC KEY", PublicKeyInfo.wrap(inside, "rsa").dump()).decode()
+    with pytest.raises(InvalidSettings, match="expon") as caught:
+        check_credential("dev", Credential(0, "", CredentialKind.JWT_RS256, text), NOW.timestamp())
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize("point", [b"\x00", b"\x04" + bytes(63) + b"\x01", b"\x04" + b"\xff" * 64])
+def test_what_is_no_point_of_the_curve_is_refused(point: bytes) -> None:
+    head = bytes.fromhex("301306072a8648ce3d020106082a8648ce3d030107")
+    inside = head + bytes([3, len(point) + 1, 0]) + point
+    text = armor("PUBLIC KEY", bytes([0x30, len(inside)]) + inside).decode()
+    with pytest.raises(InvalidSettings, match="no point of its curve") as caught:
+        check_credential("dev", Credential(0, "", CredentialKind.JWT_ES256, text), NOW.timestamp())
+    assert caught.value.fix
+
+
+def test_an_ed25519_kind_wants_an_ed25519_key() -> None:
+    with pytest.raises(InvalidSettings, match="jwt-eddsa needs an Ed25519 key; dev came with an RSA key"):
+        check_credential("dev", Credential(0, "", CredentialKind.JWT_EDDSA, pem(RSA_2048.public_key())), 0.0)
 
 
 def test_what_a_registered_credential_is_made_of() -> None:
