@@ -5,22 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import click
+from rich.console import Console
 
 from lockgate.ca.desk import Desk
 from lockgate.cli.acts import add_act, registrar_of
 from lockgate.cli.output import actor, console, home_option, json_option, moment, print_json, safe, table
-from lockgate.errors import NotFound
+from lockgate.cli.provision import add_table
+from lockgate.errors import InvalidSettings, NotFound
 from lockgate.home import Home
 from lockgate.model.device import Credential, CredentialKind, Device, check_name
 from lockgate.model.permission import EVERYONE, Operation, Rule
-from lockgate.provision.bundle import NewCredential, make_bundle
+from lockgate.provision.bundle import NOTHING, Given, NewCredential, make_bundle
 from lockgate.provision.folder import HubAddress, read_folder
 from lockgate.provision.guide import command_lines
 from lockgate.provision.token import make_token, parse_duration
 from lockgate.registry.journal import CREDENTIAL_SEEN
+from lockgate.registry.passwords import check_password
 from lockgate.store.messages_reader import read_seen
+
+MAX_FILE_BYTES = 65_536
+COUNTS_UP = (
+    "the name {name} counts up from another's: who knows one knows them all. A name proves nothing, so that is no "
+    "danger here; but never make a password or a key from it"
+)
 
 
 @click.group()
@@ -38,6 +48,20 @@ def device() -> None:
 @click.option("--group", "groups", multiple=True, metavar="G", help="A group it belongs to. Repeat it for more.")
 @click.option("--publish", multiple=True, metavar="FILTER", help="Topics it may publish on, beside its own tree.")
 @click.option("--receive", multiple=True, metavar="FILTER", help="Topics it may receive, beside its own tree.")
+@click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Something to remember about it.")
+@click.option(
+    "--public-key", "public_key", type=click.File("rb"), metavar="FILE",
+    help="A key that the device made itself: its public half, or a certificate over it (jwt-*).",
+)  # fmt: skip
+@click.option("--csr", type=click.File("rb"), metavar="FILE", help="A certificate request made on the device (x509).")
+@click.option(
+    "--password-file", type=click.File("rb"), metavar="FILE",
+    help="A password set elsewhere, - for standard input (password, scram-sha-256).",
+)  # fmt: skip
+@click.option(
+    "--format", "form", type=click.Choice(["pem", "nvs"]), default="pem", show_default=True,
+    help="nvs: with a CSV for ESP-IDF's nvs_partition_gen.py.",
+)  # fmt: skip
 @click.option("--hub", metavar="HOST_OR_IP", help="The name of the hub for this device, if not the first one.")
 @home_option
 @json_option
@@ -48,6 +72,11 @@ def add(
     groups: tuple[str, ...],
     publish: tuple[str, ...],
     receive: tuple[str, ...],
+    metadata: tuple[str, ...],
+    public_key: BinaryIO | None,
+    csr: BinaryIO | None,
+    password_file: BinaryIO | None,
+    form: str,
     hub: str | None,
     home: Path,
     as_json: bool,
@@ -64,16 +93,24 @@ def add(
     rules = [Rule(subject, Operation.PUBLISH, f) for f in publish] + [
         Rule(subject, Operation.RECEIVE, f) for f in receive
     ]
+    described = dict(_pair(each) for each in metadata)
+    given = Given(_text(public_key), _text(csr), _text(password_file).rstrip("\r\n"))
+    if given.password:
+        check_password(given.password, name, described.values())
     with registrar_of(home) as registrar:
         registrar.check_free(name)
         _make_folder(
-            opened, kind, name, out, hub,
-            register=lambda credential: registrar.add_device(name, [credential], groups, rules),
+            opened, kind, name, out, hub, given=given, with_nvs=form == "nvs",
+            register=lambda credential: registrar.add_device(name, [credential], groups, rules, described),
         )  # fmt: skip
+        warnings = [COUNTS_UP.format(name=name)] if registrar.counts_up(name) else []
     lines = command_lines(read_folder(out), out)
     if as_json:
-        print_json({"device": name, "auth": auth, "folder": str(out), **_fields(lines.subscribe, lines.publish)})
+        facts = {"device": name, "auth": auth, "folder": str(out), "warnings": warnings}
+        print_json({**facts, **_fields(lines.subscribe, lines.publish)})
         return
+    for warning in warnings:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[yellow]note:[/] {safe(warning)}")
     show = console()
     show.print(f"[green]added[/] {safe(name)}; its credentials are in {safe(out)}")
     show.print("listen in one terminal, speak in another:")
@@ -230,11 +267,12 @@ add_act(
     lambda registrar, name: registrar.remove(name),
     is_final=True,
 )
+device.add_command(add_table)
 
 
 def _make_folder(
     home: Home, kind: CredentialKind, name: str, out: Path, hub: str | None,
-    register: Callable[[NewCredential], object],
+    register: Callable[[NewCredential], object], given: Given = NOTHING, with_nvs: bool = False,
 ) -> None:  # fmt: skip
     address = home.hub_address()
     if hub is not None:
@@ -242,7 +280,29 @@ def _make_folder(
     audience = home.settings().identity.jwt_audience
     with home.registry() as registry:
         issuer = Desk(home, registry, actor()) if kind is CredentialKind.X509 else None
-        make_bundle(kind, name, out, address, issuer, home.root_pem(), audience, time.time(), register=register)
+        make_bundle(
+            kind, name, out, address, issuer, home.root_pem(), audience, time.time(),
+            register=register, given=given, with_nvs=with_nvs,
+        )  # fmt: skip
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidSettings(f"{text!r} is no KEY=VALUE", fix="write --metadata site=north")
+    return key, value
+
+
+def _text(file: BinaryIO | None) -> str:
+    if file is None:
+        return ""
+    content = file.read(MAX_FILE_BYTES + 1)
+    try:
+        if content and len(content) <= MAX_FILE_BYTES:
+            return content.decode()
+    except UnicodeDecodeError:
+        pass
+    raise InvalidSettings(f"{file.name} is empty, too large, or no text", fix="name a PEM file, or one with a password")
 
 
 def _covered(home: Home, name: str) -> str:

@@ -21,6 +21,7 @@ from typing import Literal, Protocol
 import msgspec
 from argon2 import PasswordHasher, Type
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from lockgate.errors import Conflict, InvalidSettings
 from lockgate.identity.scram import make_verifier
@@ -29,6 +30,7 @@ from lockgate.pki.authority import DEVICE_LIFE_SECONDS
 from lockgate.pki.certificates import (
     PublicKey,
     certificates_to_pem,
+    check_public_key,
     generate_key,
     private_key_to_pem,
     public_key_to_pem,
@@ -47,6 +49,7 @@ from lockgate.provision.folder import (
     HubAddress,
 )
 from lockgate.provision.guide import readme, scram_program
+from lockgate.provision.nvs import NVS_FILE, nvs_csv
 
 PASSWORD_BYTES = 24
 _KEYS: dict[CredentialKind, Literal["rsa", "ed25519"]] = {
@@ -67,6 +70,25 @@ class NewCredential(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         """Show which it is, and not what it is checked by."""
         return f"NewCredential(kind={self.kind.value!r}, thumbprint={self.thumbprint!r})"
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What the device or its maker brings, so that nothing secret is made here; "" for what is not brought.
+
+    `public` is a public key or a certificate over it in PEM form (token kinds), `request` a PKCS #10 certificate
+    request in PEM form (x509), `password` a password (password, scram-sha-256).
+    """
+
+    public: str = ""
+    request: str = ""
+    password: str = ""
+
+    def __repr__(self) -> str:
+        """Show which, never the password."""
+        return f"Given(public={self.public!r}, request={self.request!r}, has_password={bool(self.password)})"
+
+
+NOTHING = Given()
 
 
 class Issuer(Protocol):
@@ -95,6 +117,9 @@ def make_bundle(
     *,
     life_seconds: float = DEVICE_LIFE_SECONDS,
     register: Callable[[NewCredential], object] | None = None,
+    given: Given = NOTHING,
+    with_nvs: bool = False,
+    is_durable: bool = True,
 ) -> NewCredential:
     """Make the folder `out` for a new device and give what the registry is to remember of it.
 
@@ -109,6 +134,9 @@ def make_bundle(
         now: unix seconds.
         life_seconds: how long a certificate lives, at most.
         register: called with the result once the folder is there; if it raises, the folder is removed again.
+        given: what the device brings itself; its private key stays where it was made.
+        with_nvs: write `nvs.csv` for an ESP32 as well.
+        is_durable: wait for the disk; whoever makes many waits once, for all.
 
     Raises:
         Conflict: `out` exists and is not an empty folder.
@@ -117,7 +145,9 @@ def make_bundle(
     check_name(name)
     target = out.resolve()
     _check_free(target, out)
-    secret_files, credential = _make_secret(kind, name, authority, now, life_seconds)
+    _check_given(kind, given)
+    secret_files, credential = _make_secret(kind, name, authority, now, life_seconds, given)
+    brings_key = bool(given.public or given.request)
     device = DeviceFile(
         version=VERSION,
         name=name,
@@ -127,19 +157,19 @@ def make_bundle(
         audience=audience,
         client_id=name,
         ca_file=CA_FILE,
-        key_file=KEY_FILE if KEY_FILE in secret_files else None,
+        key_file=KEY_FILE if KEY_FILE in secret_files or brings_key else None,
         certificate_file=CERTIFICATE_FILE if CERTIFICATE_FILE in secret_files else None,
         password_file=PASSWORD_FILE if PASSWORD_FILE in secret_files else None,
     )
-    _write_folder(
-        target,
-        {
-            **secret_files,
-            CA_FILE: ca_pem,
-            DEVICE_FILE: msgspec.json.format(msgspec.json.encode(device)) + b"\n",
-            README_FILE: readme(device).encode(),
-        },
-    )
+    files = {
+        **secret_files,
+        CA_FILE: ca_pem,
+        DEVICE_FILE: msgspec.json.format(msgspec.json.encode(device)) + b"\n",
+        README_FILE: readme(device, brings_key).encode(),
+    }
+    if with_nvs:
+        files[NVS_FILE] = nvs_csv(device, target)
+    _write_folder(target, files, is_durable)
     if register is not None:
         try:
             register(credential)
@@ -150,29 +180,66 @@ def make_bundle(
 
 
 def _make_secret(
-    kind: CredentialKind, name: str, authority: Issuer | None, now: float, life_seconds: float
+    kind: CredentialKind, name: str, authority: Issuer | None, now: float, life_seconds: float, given: Given
 ) -> tuple[dict[str, bytes], NewCredential]:
     """Give the files that prove the device, and what the registry knows it by."""
     if kind is CredentialKind.PASSWORD:
         # Hexadecimal: needs no quoting anywhere, and never begins with a dash.
-        password = secrets.token_hex(PASSWORD_BYTES)
+        password = given.password or secrets.token_hex(PASSWORD_BYTES)
         return {PASSWORD_FILE: password.encode()}, NewCredential(kind, HASHER.hash(password))
     if kind is CredentialKind.SCRAM_SHA_256:
-        password = secrets.token_hex(PASSWORD_BYTES)
-        files = {PASSWORD_FILE: password.encode(), SCRAM_PROGRAM: scram_program()}
-        return files, NewCredential(kind, make_verifier(password).to_text())
-    key = generate_key(_KEYS.get(kind, "ec"))
-    files = {KEY_FILE: private_key_to_pem(key)}
-    thumbprint = spki_thumbprint(key.public_key())
+        password = given.password or secrets.token_hex(PASSWORD_BYTES)
+        folder = {PASSWORD_FILE: password.encode(), SCRAM_PROGRAM: scram_program()}
+        return folder, NewCredential(kind, make_verifier(password).to_text())
+    if given.public:  # checked, and brought into one form, by whoever registers it
+        return {}, NewCredential(kind, given.public)
+    files: dict[str, bytes] = {}
+    if given.request:
+        public_key = requested_key(given.request)
+    else:
+        key = generate_key(_KEYS.get(kind, "ec"))
+        files[KEY_FILE] = private_key_to_pem(key)
+        public_key = key.public_key()
+    thumbprint = spki_thumbprint(public_key)
     if kind is not CredentialKind.X509:
-        public = public_key_to_pem(key.public_key()).decode()
-        return files, NewCredential(kind, public, thumbprint=thumbprint)
+        return files, NewCredential(kind, public_key_to_pem(public_key).decode(), thumbprint=thumbprint)
     if authority is None:
         raise InvalidSettings("a device of kind x509 needs the certificate authority, and none was given")
-    leaf = authority.issue_device(name, key.public_key(), now=now, life_seconds=life_seconds)
+    leaf = authority.issue_device(name, public_key, now=now, life_seconds=life_seconds)
     files[CERTIFICATE_FILE] = authority.chain_pem(leaf)
     expires_at = leaf.not_valid_after_utc.timestamp()
     return files, NewCredential(kind, certificates_to_pem(leaf).decode(), expires_at, thumbprint)
+
+
+def requested_key(pem: str) -> PublicKey:
+    """Give the key that a certificate request (RFC 2986) asks a certificate for; nothing else of it counts.
+
+    Raises:
+        InvalidSettings: when it is none, or not signed by that key, or the key is weak.
+    """
+    fix = "make it on the device: openssl req -new -key device.key -subj /CN=NAME -out device.csr"
+    try:
+        request = x509.load_pem_x509_csr(pem.encode())
+        is_signed = request.is_signature_valid
+        key = request.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InvalidSettings("expected a certificate request in PEM form, found something else", fix=fix) from error
+    if not is_signed:
+        raise InvalidSettings("the certificate request is not signed by the key that it asks for", fix=fix)
+    return check_public_key(key)
+
+
+def _check_given(kind: CredentialKind, given: Given) -> None:
+    brought = {"a public key": given.public, "a certificate request": given.request, "a password": given.password}
+    fitting = {CredentialKind.X509: "a certificate request"}.get(
+        kind, "a password" if kind in (CredentialKind.PASSWORD, CredentialKind.SCRAM_SHA_256) else "a public key"
+    )
+    for what, value in brought.items():
+        if value and what != fitting:
+            raise InvalidSettings(
+                f"a device of kind {kind.value} brings {fitting}, not {what}",
+                fix="choose another --auth, or leave it out",
+            )
 
 
 def _check_free(target: Path, shown: Path) -> None:
@@ -191,7 +258,7 @@ def _check_free(target: Path, shown: Path) -> None:
         raise _unwritable(target, error) from error
 
 
-def _write_folder(target: Path, files: dict[str, bytes]) -> None:
+def _write_folder(target: Path, files: dict[str, bytes], is_durable: bool) -> None:
     """Make `target` with `files` in it, all or nothing; parents that were made for it go with it."""
     made = [parent for parent in target.parents if not parent.exists()]
     temporary: Path | None = None
@@ -199,9 +266,10 @@ def _write_folder(target: Path, files: dict[str, bytes]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))  # mode 0700
         for name, content in files.items():
-            _write_file(temporary / name, content)
+            _write_file(temporary / name, content, is_durable)
         temporary = temporary.rename(target)  # replaces an empty folder, refuses any other
-        _sync(target.parent)
+        if is_durable:
+            _sync(target.parent)
     except BaseException as error:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -211,12 +279,13 @@ def _write_folder(target: Path, files: dict[str, bytes]) -> None:
         raise
 
 
-def _write_file(path: Path, content: bytes) -> None:
+def _write_file(path: Path, content: bytes, is_durable: bool) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        if is_durable:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _sync(folder: Path) -> None:

@@ -49,8 +49,11 @@ def command_lines(device: DeviceFile, folder: Path | None = None) -> CommandLine
     )
 
 
-def readme(device: DeviceFile) -> str:
-    """Give the README of a device's folder: how to connect, what each file is, what to do when it is lost."""
+def readme(device: DeviceFile, brings_key: bool = False) -> str:
+    """Give the README of a device's folder: how to connect, what each file is, what to do when it is lost.
+
+    `brings_key` is true when the device made its key itself, and only its public half was ever here.
+    """
     lines = command_lines(device)
     by_scram = device.auth is CredentialKind.SCRAM_SHA_256
     kept = [device.key_file, device.certificate_file, device.password_file, SCRAM_PROGRAM if by_scram else None]
@@ -58,6 +61,7 @@ def readme(device: DeviceFile) -> str:
     return _README.format(
         name=device.name, host=device.host, port=device.port, files=files, how=_HOW[device.auth].format(device=device),
         subscribe=lines.subscribe, publish=lines.publish,
+        own_key=_OWN_KEY if brings_key else "",
         python="" if by_scram else _PYTHON.format(name=device.name),
     )  # fmt: skip
 
@@ -128,13 +132,18 @@ with Device.open(".") as device:
 ```
 """
 
+_OWN_KEY = """
+The device made its key itself: only the public half was ever here. Put this folder beside it on the device, with the
+key as `device.key`.
+"""
+
 _README = """\
 # {name}
 
 This folder makes a machine the device **{name}** of the hub at `{host}`, port {port} (MQTT over TLS).
 {how}
 It may use the client ids `{name}` and `{name}/` with any suffix, and the topics under `devices/{name}/`.
-
+{own_key}
 ## Connect
 
 From inside this folder. Listen in one terminal:

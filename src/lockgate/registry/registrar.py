@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from lockgate.errors import Conflict, InvalidSettings, NotFound, QuotaExceeded
+from lockgate.errors import Conflict, InvalidSettings, LockgateError, NotFound, QuotaExceeded
 from lockgate.model.device import Credential, Device, check_name
 from lockgate.model.permission import Rule
 from lockgate.registry.fleet import Fleet
@@ -24,7 +24,18 @@ from lockgate.store.registry_db import RegistryDb
 
 DEFAULT_LIMITS = RegistrySettings()
 
+OWN_KEY = "make a key of its own for every device: one stolen device must harm only itself"
+_COUNTED = re.compile(r"(.*?)([0-9]{1,18})\Z")
 _KEY = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """One of many devices that are to be registered together; see `Registrar.add_device`."""
+
+    name: str
+    credentials: tuple[Offered, ...] = ()
+    groups: tuple[str, ...] = ()
+    metadata: dict[str, str] = {}
 
 
 class Registrar:
@@ -90,6 +101,79 @@ class Registrar:
                 name, created_at=now, groups=tuple(dict.fromkeys(groups)), credentials=checked, metadata=described
             )
             return self._database.add_device(device, rules, actor=self._actor, now=now)
+
+    def problems(self, drafts: Sequence[Draft]) -> dict[int, LockgateError]:
+        """Say, by its index, what is wrong with each of many new devices, as far as their credentials are known yet."""
+        found: dict[int, LockgateError] = {}
+        now = self._clock()
+        known = self.known([draft.name for draft in drafts])
+        thumbprints: set[str] = set()
+        credentials: list[Credential] = []
+        owners: list[int] = []
+        for index, draft in enumerate(drafts):
+            try:
+                check_name(draft.name)
+                for group in draft.groups:
+                    check_name(group, "group")
+                check_metadata(draft.metadata, self._limits)
+                if draft.name in known:
+                    raise Conflict(
+                        f"there is a device {draft.name} already", fix="choose another name, or leave it out"
+                    )
+                known.add(draft.name)
+                for offered in draft.credentials:
+                    credential = check_credential(draft.name, offered, now)
+                    if credential.thumbprint and credential.thumbprint in thumbprints:
+                        raise Conflict(f"the key of {draft.name} is another device's as well", fix=OWN_KEY)
+                    thumbprints.add(credential.thumbprint)
+                    credentials.append(credential)
+                    owners.append(index)
+            except LockgateError as error:
+                found[index] = error
+        taken = stored_credentials.taken_thumbprints(self._database, [c.thumbprint for c in credentials])
+        for place, credential in enumerate(credentials):
+            if credential.thumbprint in taken:
+                problem = Conflict(f"the key of {credential.device} is registered already", fix=OWN_KEY)
+                found.setdefault(owners[place], problem)
+        for place, shared in self._fleet.problems(credentials).items():
+            found.setdefault(owners[place], shared)
+        return found
+
+    def add_devices(self, drafts: Sequence[Draft]) -> None:
+        """Register many devices: all of them or none.
+
+        Raises:
+            LockgateError: the first problem of any of them; its evidence names the device.
+        """
+        for index, problem in sorted(self.problems(drafts).items()):
+            problem.evidence["device"] = drafts[index].name
+            raise problem
+        now = self._clock()
+        devices = [
+            Device(
+                draft.name,
+                created_at=now,
+                groups=tuple(dict.fromkeys(draft.groups)),
+                credentials=tuple(check_credential(draft.name, offered, now) for offered in draft.credentials),
+                metadata=draft.metadata,
+            )
+            for draft in drafts
+        ]
+        with helpful():
+            self._database.add_devices([(device, ()) for device in devices], actor=self._actor, now=now)
+
+    def known(self, names: Sequence[str]) -> set[str]:
+        """Give those of some names that are registered."""
+        return {device.name for device in self._database.devices(names)}
+
+    def counts_up(self, name: str) -> bool:
+        """Say whether a device's name is the number before or after another's: who knows one, guesses the others."""
+        match = _COUNTED.match(name)
+        if match is None:
+            return False
+        stem, digits = match[1], match[2]
+        near = [f"{stem}{int(digits) + step:0{len(digits)}}" for step in (-1, 1) if int(digits) + step >= 0]
+        return bool(self._database.devices(near))
 
     def check_free(self, name: str) -> None:
         """Come back when no device has this name, before anything is made for a new one.

@@ -99,3 +99,12 @@ def credentials_after(db: RegistryDb, number: int, kinds: Sequence[CredentialKin
             Credential(one, device, CredentialKind(kind), public, thumbprint, created_at, expires_at, bool(is_revoked))
             for one, device, kind, public, thumbprint, created_at, expires_at, is_revoked in rows
         ]
+
+
+def taken_thumbprints(db: RegistryDb, thumbprints: Sequence[str]) -> set[str]:
+    """Give those of some thumbprints that a registered credential has."""
+    query = (
+        "SELECT thumbprint FROM credential WHERE thumbprint <> '' AND thumbprint IN (SELECT value FROM json_each(?))"
+    )
+    with translated(db.path):
+        return {found for (found,) in db.query(query, (msgspec.json.encode(thumbprints).decode(),))}

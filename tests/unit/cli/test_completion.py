@@ -33,6 +33,7 @@ def test_commands_and_choices_are_completed() -> None:
     assert {item.value for item in shell.get_completions([], "")} == set(COMMANDS)
     assert {item.value for item in shell.get_completions(["device"], "")} >= {"add", "block", "list", "token"}
     assert {item.value for item in shell.get_completions(["device", "add", "--auth"], "jwt")} == {
+        "jwt-eddsa",
         "jwt-es256",
         "jwt-rs256",
     }

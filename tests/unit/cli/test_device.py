@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -303,3 +308,81 @@ def test_rotate_gives_a_revoked_device_a_way_in_again(lockgate: CommandLine) -> 
     assert "good" in lockgate.does("device", "list").out
     assert "no device" in lockgate.refuses("device", "rotate", "nobody", "--out", lockgate.folder / "x")
     assert not (lockgate.folder / "x").exists()
+
+
+@pytest.mark.requirement("F15", "I4")
+def test_a_device_may_bring_its_own_key_or_request_and_no_key_is_made_for_it(lockgate: CommandLine) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = lockgate.folder / "public.pem"
+    public.write_bytes(
+        key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    out = lockgate.adds("own", "jwt-es256", "--public-key", str(public))
+    assert not (out / "device.key").exists()
+    assert "made its key itself" in (out / "README.md").read_text()
+    again = lockgate.refuses(
+        "device", "add", "thief", "--auth", "jwt-es256", "--public-key", public, "--out", lockgate.folder / "thief"
+    )
+    assert "registered to another device" in again
+    assert not (lockgate.folder / "thief").exists()
+    other = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "anything")])
+    asked = lockgate.folder / "device.csr"
+    asked.write_bytes(
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(name)
+        .sign(other, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+    out = lockgate.adds("asked", "x509", "--csr", str(asked), "--format", "nvs")
+    issued = x509.load_pem_x509_certificate((out / "device.crt").read_bytes())
+    assert issued.public_key() == other.public_key()
+    assert "device:asked" in str(issued.extensions)
+    assert "key_pem,file,string" in (out / "nvs.csv").read_text()
+    for kind, option, path in (
+        ("x509", "--public-key", public),
+        ("jwt-es256", "--csr", asked),
+        ("password", "--csr", asked),
+    ):
+        told = lockgate.refuses("device", "add", "x", "--auth", kind, option, path, "--out", lockgate.folder / "x")
+        assert "brings" in told
+    broken = lockgate.folder / "broken.csr"
+    broken.write_text("no request")
+    lockgate.refuses("device", "add", "x", "--auth", "x509", "--csr", broken, "--out", lockgate.folder / "x")
+    broken.write_bytes(b"\xff")
+    lockgate.refuses("device", "add", "x", "--auth", "x509", "--csr", broken, "--out", lockgate.folder / "x")
+    lockgate.refuses("device", "add", "x", "--auth", "x509", "--metadata", "k", "--out", lockgate.folder / "x")
+
+
+@pytest.mark.requirement("I2")
+def test_a_guessable_password_is_refused_and_a_good_one_taken(lockgate: CommandLine) -> None:
+    chosen = lockgate.folder / "chosen"
+
+    def add(name: str, password: str) -> tuple[str | Path, ...]:
+        chosen.write_text(password + "\n")
+        out = lockgate.folder / f"out-{name}"
+        return (
+            "device", "add", name, "--auth", "password", "--password-file", chosen, "--metadata", "serial=SN4711",
+            "--out", out,
+        )  # fmt: skip
+
+    for password in ("admin", "kettle", "SN4711", "elttek1234567"):
+        told = lockgate.refuses(*add("kettle", password))
+        assert "SN4711" not in told
+    lockgate.does(*add("kettle", "vJ8#qLw2!zRt"))
+    assert (lockgate.folder / "out-kettle" / "password").read_text() == "vJ8#qLw2!zRt"
+    assert "vJ8#qLw2" not in lockgate.does("device", "show", "kettle").out
+    assert "serial: SN4711" in lockgate.does("device", "show", "kettle").out
+
+
+@pytest.mark.requirement("I2")
+def test_names_that_count_up_are_flagged(lockgate: CommandLine) -> None:
+    lockgate.adds("cam-009")
+    out = lockgate.folder / "next"
+    done = lockgate("device", "add", "cam-010", "--auth", "jwt-es256", "--out", out)
+    assert done.code == 0
+    assert "counts up" in done.err
+    facts = lockgate.does(
+        "device", "add", "other", "--auth", "jwt-es256", "--out", out.with_name("n3"), "--json"
+    ).json()
+    assert facts["warnings"] == []

@@ -179,10 +179,10 @@ def test_missing_parents_are_made(tmp_path: Path) -> None:
 def test_a_failing_write_leaves_nothing_behind(which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = bundle._write_file
 
-    def break_off(path: Path, content: bytes) -> None:
+    def break_off(path: Path, content: bytes, is_durable: bool) -> None:
         if path.name == which:
             raise OSError(28, "No space left on device")
-        whole(path, content)
+        whole(path, content, is_durable)
 
     monkeypatch.setattr(bundle, "_write_file", break_off)
     with pytest.raises(InvalidSettings, match="cannot be written: No space left on device"):
@@ -191,7 +191,7 @@ def test_a_failing_write_leaves_nothing_behind(which: str, tmp_path: Path, monke
 
 
 def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(path: Path, content: bytes) -> None:
+    def interrupt(path: Path, content: bytes, is_durable: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(bundle, "_write_file", interrupt)

@@ -236,3 +236,10 @@ def test_filters_that_may_stand_in_a_rule(text: str) -> None:
 def test_filters_that_may_not(text: str) -> None:
     with pytest.raises((TopicFilterInvalid, InvalidSettings)):
         check_rule_filter(text)
+
+
+def test_names_that_count_up_are_seen(registrar: Registrar) -> None:
+    for name in ("cam-009", "lamp1"):
+        registrar.add_device(name, [key()])
+    names = ("cam-010", "cam-008", "cam-011", "lamp0", "lamp", "cam-10", "0")
+    assert [name for name in names if registrar.counts_up(name)] == ["cam-010", "cam-008", "lamp0"]
