@@ -61,6 +61,8 @@ log = structlog.get_logger()
 POLL_SECONDS = 0.02
 TIMER_SECONDS = 0.25
 JOURNAL_SECONDS = 0.25
+SPOKE_SECONDS = 5.0
+"""How often it is written down who has published: a device's last message is known to within so many seconds."""
 SWEEP_SECONDS = 60.0
 ANCHOR_SECONDS = 3600.0
 # The store's thread must win the interpreter lock back from a busy loop a few times per commit. At Python's default
@@ -166,6 +168,7 @@ class Gate:
                     tasks.create_task(self._every(POLL_SECONDS, self._poll)),
                     tasks.create_task(self._every(TIMER_SECONDS, self._handle_timers)),
                     tasks.create_task(self._every(JOURNAL_SECONDS, self._write_journal)),
+                    tasks.create_task(self._every(SPOKE_SECONDS, self._note_speakers)),
                     tasks.create_task(self._every(SWEEP_SECONDS, lambda: self._hub.clear_expired(time.time()))),
                     tasks.create_task(self._every(ANCHOR_SECONDS, self._anchor)),
                     tasks.create_task(self._every(SWEEP_SECONDS, self._keeper.check)),
@@ -223,6 +226,7 @@ class Gate:
             listener.close()
         self._mqtt.close()
         await asyncio.sleep(0.05)  # one last word to each client
+        self._note_speakers()
         self._write_journal()
         self._anchor(Event.HUB_STOPPED)
         self._workers.shutdown(wait=False, cancel_futures=True)
@@ -254,6 +258,10 @@ class Gate:
     def _handle_timers(self) -> None:
         self._hub.handle_timer(time.time())
         self._mqtt.handle_timers()
+
+    def _note_speakers(self) -> None:
+        spoke, self._hub.spoke = self._hub.spoke, set()
+        self._journal.spoke(spoke)
 
     def _write_journal(self) -> None:
         self._journal.write(self._store)

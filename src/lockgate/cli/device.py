@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +24,7 @@ from lockgate.provision.guide import command_lines
 from lockgate.provision.token import make_token, parse_duration
 from lockgate.registry.journal import CREDENTIAL_SEEN
 from lockgate.registry.passwords import check_password
-from lockgate.store.messages_reader import read_seen
+from lockgate.store.messages_reader import Seen, read_seen
 
 MAX_FILE_BYTES = 65_536
 COUNTS_UP = (
@@ -172,21 +172,21 @@ def token(folder: Path, lifetime: str) -> None:
 @home_option
 @json_option
 def list_devices(home: Path, as_json: bool) -> None:
-    """List the devices: how each proves itself, whether it is shut out, when it last connected."""
+    """List the devices: how each proves itself, whether it is shut out, when it last connected and published."""
     opened = Home.open(home)
     with opened.registry(read_only=True) as registry:
         devices = registry.devices()
     seen = read_seen(opened.messages_path)
     if as_json:
-        print_json([_facts(each, _last_connect(seen.get(each.name, {}))) for each in devices])
+        print_json([_facts(each, seen.get(each.name, {})) for each in devices])
         return
     if not devices:
         console().print("no devices yet: lockgate device add NAME --auth x509 --out DIR")
         return
-    made = table("device", "auth", "groups", "state", "last connect")
+    made = table("device", "auth", "groups", "state", "last connect", "last message")
     for each in devices:
-        last = _last_connect(seen.get(each.name, {}))
-        made.add_row(each.name, _auths(each), ", ".join(each.groups), _state(each), moment(last))
+        last = [moment(_last(seen.get(each.name, {}), kind)) for kind in ("connect", "message")]
+        made.add_row(each.name, _auths(each), ", ".join(each.groups), _state(each), *last)
     console().print(made)
 
 
@@ -209,7 +209,7 @@ def show(name: str, home: Path, as_json: bool) -> None:
         if not kind.startswith(CREDENTIAL_SEEN)
     }
     if as_json:
-        facts = _facts(found, _last_connect(seen))
+        facts = _facts(found, seen)
         facts["rules"] = [str(rule) for rule in rules]
         facts["seen"] = {kind: {"at": each.at, "text": each.text} for kind, each in seen.items()}
         print_json(facts)
@@ -344,12 +344,11 @@ def _describe(credential: Credential) -> str:
     return ", ".join(words)
 
 
-def _last_connect(seen: object) -> float | None:
-    entry = seen.get("connect") if isinstance(seen, dict) else None
-    return float(entry.at) if entry is not None else None
+def _last(seen: Mapping[str, Seen], kind: str) -> float | None:
+    return seen[kind].at if kind in seen else None
 
 
-def _facts(device: Device, last_connect: float | None) -> dict[str, object]:
+def _facts(device: Device, seen: Mapping[str, Seen]) -> dict[str, object]:
     return {
         "name": device.name,
         "is_blocked": device.is_blocked,
@@ -358,7 +357,9 @@ def _facts(device: Device, last_connect: float | None) -> dict[str, object]:
         "blocked_groups": device.blocked_groups,
         "gateways": device.gateways,
         "metadata": device.metadata,
-        "last_connect": last_connect,
+        "last_connect": _last(seen, "connect"),
+        "last_message": _last(seen, "message"),
+        "last_error": _last(seen, "error"),
         "credentials": [_credential_facts(credential) for credential in device.credentials],
     }
 

@@ -122,6 +122,7 @@ class Hub:
         self._by_device: dict[str, dict[Session, None]] = {}
         self._last_forgotten: int = 0
         self.published: int = 0
+        self.spoke: set[str] = set()  # devices that have published; whoever writes that down empties it
         self.delivered: int = 0
 
     # The topic space
@@ -158,6 +159,7 @@ class Hub:
             except QuotaExceeded as error:
                 return error
         self.published += 1
+        self.spoke.add(principal.device)
         route = memory.route(topic)
         if size > route.max_payload_bytes:
             route = memory.fitting(route, topic, size)

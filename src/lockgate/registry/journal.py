@@ -203,6 +203,11 @@ class Journal:
             until=principal.expires_at, address=peer.address.host, door=peer.door,
         )  # fmt: skip
 
+    def spoke(self, devices: Iterable[str]) -> None:
+        """Note that devices have published since the last call."""
+        for device in devices:
+            self._see(device, "message", "")
+
     def disconnected(self, principal: Principal, peer: Peer, is_clean: bool, error: Exception | None) -> None:
         """Note that a connection with a session is gone."""
         log.info(

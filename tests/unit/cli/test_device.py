@@ -98,10 +98,17 @@ def test_list_and_show_tell_what_was_last_seen(lockgate: CommandLine) -> None:
     assert "never" in lockgate.does("device", "list").out
     store = MessagesDb(Home(lockgate.home).messages_path)
     store.save_seen(
-        [("sensor", "connect", 1_800_000_000.0, "by jwt"), ("sensor", "error", 1_800_000_001.0, "[/]\x1b[2J")]
+        [
+            ("sensor", "message", 1_800_000_060.0, ""),
+            ("sensor", "connect", 1_800_000_000.0, "by jwt"),
+            ("sensor", "error", 1_800_000_001.0, "[/]\x1b[2J"),
+        ]
     )
     store.close()
     assert "2027-01-15 08:00:00 UTC" in lockgate.does("device", "list").out
+    assert "2027-01-15 08:01:00 UTC" in lockgate.does("device", "list").out
+    (facts,) = lockgate.does("device", "list", "--json").json()
+    assert (facts["last_message"], facts["last_error"]) == (1_800_000_060.0, 1_800_000_001.0)
     shown = lockgate.does("device", "show", "sensor").out
     assert "last connect: 2027-01-15 08:00:00 UTC  by jwt" in shown
     assert "last error: 2027-01-15 08:00:01 UTC  [/]\\x1b[2J" in shown

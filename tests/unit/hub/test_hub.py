@@ -83,6 +83,7 @@ def test_a_publish_without_grant_reaches_nobody_and_is_not_retained() -> None:
         assert isinstance(outcome, NotAuthorized)
     assert heard(office) == []
     assert world.store.retained == {}
+    assert world.hub.spoke == set()
 
 
 def test_each_delivery_is_authorized_for_its_receiver() -> None:
@@ -91,6 +92,7 @@ def test_each_delivery_is_authorized_for_its_receiver() -> None:
     assert world.hub.publish(SENSOR, message("secret/x")) == Receipt(1)
     assert world.hub.publish(SENSOR, message("open")) == Receipt(2)
     assert (heard(office), heard(spy)) == (["secret/x", "open"], ["open"])
+    assert world.hub.spoke == {SENSOR.device}
 
 
 def test_a_change_of_the_policy_counts_from_the_next_message_on() -> None:

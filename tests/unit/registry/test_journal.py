@@ -183,6 +183,12 @@ def test_an_ended_session_is_a_security_event_and_the_list_of_them_is_bounded(
     assert len(written(journal).audit) == 1
 
 
+def test_who_has_published_was_seen_with_a_message(journal: Journal) -> None:
+    journal.spoke(["sensor"])
+    assert written(journal).seen == [("sensor", "message", NOW, "")]
+    assert written(journal).seen == []
+
+
 def test_what_was_last_seen_is_bounded(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "MAX_WAITING_EVENTS", 2)
     for number in range(5):
