@@ -240,8 +240,10 @@ def serve(hub: RunningHub, folders: dict[str, Path]) -> None:
 
 def test_the_gate_never_opens_a_key_of_the_ca(stopped: tuple[RunningHub, dict[str, Path]]) -> None:
     hub, folders = stopped
-    with OpenedFiles(hub.home / "ca") as opened:
+    hub.lockgate("ca", "rotate")  # so that there is an older one, too
+    with OpenedFiles(hub.home / "ca") as opened, OpenedFiles(hub.home / "ca" / "old") as older:
         serve(hub, folders)
+        assert older.names() == set()
         assert "bundle.crt" in opened.names(), "the watch sees what is opened"
         assert {name for name in opened.names() if name.endswith(".key")} == set()
         hub.start()
@@ -253,4 +255,6 @@ def test_the_gate_serves_without_the_keys_of_the_ca(stopped: tuple[RunningHub, d
     hub, folders = stopped
     for name in ("issuing.key", "root.key"):
         (hub.home / "ca" / name).rename(hub.folder / name)
+    (hub.home / "ca" / "old").mkdir(mode=0o700)
+    (hub.home / "ca" / "old" / "0123456789abcdef.crt").write_bytes((hub.home / "ca" / "issuing.crt").read_bytes())
     serve(hub, folders)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -41,7 +42,7 @@ from lockgate.store.certificates import (
     record,
     revoked_by,
 )
-from lockgate.store.registry_db import ChangeKind, RegistryDb
+from lockgate.store.registry_db import ChangeKind, RegistryDb, RegistryWrite
 
 RENEW_AT = 2 / 3
 """The part of a certificate's life after which it is renewed."""
@@ -76,11 +77,20 @@ class Desk:
     # Issuing
 
     def issue_device(
-        self, name: str, public_key: PublicKey, *, now: float, life_seconds: float = DEVICE_LIFE_SECONDS
+        self,
+        name: str,
+        public_key: PublicKey,
+        *,
+        now: float,
+        life_seconds: float = DEVICE_LIFE_SECONDS,
+        write: RegistryWrite | None = None,
     ) -> x509.Certificate:
-        """Give a client certificate that speaks for the device `name`; see `Authority.issue_device`."""
+        """Give a client certificate that speaks for the device `name`; see `Authority.issue_device`.
+
+        `write` is the caller's open transaction, in which it is recorded: for many at once, or none of them.
+        """
         leaf = self.issuing.issue_device(name, public_key, now=now, life_seconds=life_seconds)
-        return self._recorded(leaf, f"device:{name}", now)
+        return self._recorded(leaf, f"device:{name}", now, write)
 
     def issue_device_for_request(
         self,
@@ -104,11 +114,13 @@ class Desk:
         self.write_staple(now)
         return covered
 
-    def _recorded(self, leaf: x509.Certificate, subject: str, now: float) -> x509.Certificate:
-        with self.registry.write() as write:
-            record(write, issued(leaf, self.issuing.certificate, subject, now))
+    def _recorded(
+        self, leaf: x509.Certificate, subject: str, now: float, write: RegistryWrite | None = None
+    ) -> x509.Certificate:
+        with nullcontext(write) if write is not None else self.registry.write() as opened:
+            record(opened, issued(leaf, self.issuing.certificate, subject, now))
             details = {"serial": f"{leaf.serial_number:x}"}
-            write.note_audit(Event.CERTIFICATE_ISSUED, subject, self.actor, now, details)
+            opened.note_audit(Event.CERTIFICATE_ISSUED, subject, self.actor, now, details)
         return leaf
 
     # What is told to others

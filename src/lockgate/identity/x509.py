@@ -31,7 +31,7 @@ def verify_certificate(devices: DeviceSource, certificate: x509.Certificate) -> 
     evidence = {"certificate names": name or "nobody", "key": thumbprint}
     if credential is None or credential.kind is not CredentialKind.X509:
         raise AuthenticationFailed(
-            f"the certificate for {name or 'nobody'} is ours, but its key is registered to no device",
+            f"the certificate for {name or 'nobody'} is of a trusted CA, but its key is registered to no device",
             reason="device not registered",
             fix=f"lockgate device add {name or 'NAME'} --auth x509 --out DIR",
             evidence=evidence,

@@ -23,10 +23,10 @@ _LIST_PROBLEMS = frozenset({3, 11, 12, 33, 44})
 
 
 def load_crls(path: Path | None, authorities: list[x509.Certificate]) -> list[x509.CertificateRevocationList]:
-    """Read the revocation lists of a PEM file; none where there is no file.
+    """Read those revocation lists of a PEM file that are about `authorities`; none where there is no file.
 
     Raises:
-        InvalidSettings: the file cannot be read, or one of its lists was signed by none of `authorities`.
+        InvalidSettings: the file cannot be read, or a list bears the name of an authority that did not sign it.
     """
     if path is None:
         return []
@@ -38,10 +38,13 @@ def load_crls(path: Path | None, authorities: list[x509.Certificate]) -> list[x5
         raise InvalidSettings(f"the revocation list {path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InvalidSettings(f"{path} holds no revocation list that can be read: {error}", fix=_REMAKE) from error
+    # A list of a CA that is no longer believed refuses nobody who could come in.
+    known = {each.subject for each in authorities}
+    lists = [each for each in lists if each.issuer in known]
     for each in lists:
         if not any(_has_signed(authority, each) for authority in authorities):
             name = each.issuer.rfc4514_string()
-            raise InvalidSettings(f"a revocation list in {path} is not signed by {name}, or not ours", fix=_REMAKE)
+            raise InvalidSettings(f"a revocation list in {path} is not signed by {name}", fix=_REMAKE)
     return lists
 
 
@@ -85,11 +88,8 @@ def _keep_verdict(
 
 
 def _has_signed(authority: x509.Certificate, crl: x509.CertificateRevocationList) -> bool:
-    if authority.subject != crl.issuer:
-        return False
-    key = authority.public_key()
     try:
-        return crl.is_signature_valid(key)  # type: ignore[arg-type]  # a key of another kind raises
+        return crl.is_signature_valid(authority.public_key())  # type: ignore[arg-type]  # a key of another kind raises
     except TypeError:
         return False
 

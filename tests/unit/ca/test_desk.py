@@ -60,6 +60,21 @@ def test_what_is_issued_for_a_device_is_on_record_with_its_audit(desk: Desk, reg
     assert events == [("certificate.issued", "device:sensor"), ("certificate.issued", "device:other")]
 
 
+def test_many_certificates_are_recorded_in_one_transaction_or_none_of_them(desk: Desk, registry: RegistryDb) -> None:
+    def issue_some(count: int) -> None:
+        with registry.write() as write:
+            for number in range(count):
+                desk.issue_device(f"device-{number}", KEY, now=NOW, write=write)
+            if count == 2:
+                raise InvalidSettings("the third cannot be")
+
+    with pytest.raises(InvalidSettings, match="the third"):
+        issue_some(2)
+    assert not [each for each in certificates(registry) if each.subject.startswith("device:")]
+    issue_some(3)
+    assert len([each for each in certificates(registry) if each.subject.startswith("device:")]) == 3
+
+
 def test_a_revoked_device_is_in_the_next_list_and_the_gate_hears_of_it(
     home: Home, desk: Desk, registry: RegistryDb
 ) -> None:

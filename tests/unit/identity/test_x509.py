@@ -30,7 +30,7 @@ def test_the_key_finds_the_credential_and_the_certificate_its_end(registry: Fake
 
 def test_a_certificate_of_ours_for_a_key_that_nobody_registered_is_refused(registry: FakeRegistry) -> None:
     leaf = ISSUING.issue_device("office", OTHER_EC_KEY.public_key(), now=NOW)
-    with pytest.raises(AuthenticationFailed, match="certificate for office is ours") as caught:
+    with pytest.raises(AuthenticationFailed, match="certificate for office is of a trusted CA") as caught:
         verify_certificate(registry, leaf)
     assert caught.value.reason == "device not registered"
     assert caught.value.evidence["certificate names"] == "office"

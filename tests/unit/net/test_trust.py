@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ssl
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
 
 from lockgate.errors import InvalidSettings
 from lockgate.net.context import TlsContext, load_context
@@ -111,8 +115,24 @@ def test_what_is_no_list_is_refused_and_named(tmp_path: Path, content: bytes) ->
 def test_a_list_that_only_bears_our_name_is_refused(tmp_path: Path) -> None:
     imitation = Authority.create_root("Root A", now=NOW).create_issuing("Issuing A", now=NOW)
     (tmp_path / "crl.pem").write_bytes(crls_to_pem([build_crl(imitation, [], 1, NOW)]))
-    with pytest.raises(InvalidSettings, match="not signed by CN=Issuing A, or not ours"):
+    with pytest.raises(InvalidSettings, match="not signed by CN=Issuing A"):
         load_crls(tmp_path / "crl.pem", [ISSUING.certificate, OLDER.certificate])
+
+
+def test_a_list_of_a_ca_that_is_no_longer_believed_is_passed_over(tmp_path: Path) -> None:
+    lists = [build_crl(ISSUING, [], 1, NOW), build_crl(OLDER, [], 1, NOW)]
+    (tmp_path / "crl.pem").write_bytes(crls_to_pem(lists))
+    assert load_crls(tmp_path / "crl.pem", [ISSUING.certificate]) == lists[:1]
+    rsa_key = generate_key("rsa")
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Issuing A")])
+    namesake = (
+        x509.CertificateBuilder()
+        .subject_name(name).issuer_name(name).public_key(rsa_key.public_key()).serial_number(1)
+        .not_valid_before(datetime.now(UTC)).not_valid_after(datetime.now(UTC) + timedelta(days=1))
+        .sign(rsa_key, hashes.SHA256())
+    )  # fmt: skip
+    with pytest.raises(InvalidSettings, match="not signed by"):
+        load_crls(tmp_path / "crl.pem", [namesake])
 
 
 def test_a_list_that_cannot_be_read_is_named_and_an_empty_file_holds_none(tmp_path: Path) -> None:
