@@ -116,9 +116,6 @@ IMPOSTORS = {
         lambda cast: cast.forger.ours(cast.login("x509").but(client_id="stranger"), "stranger"),
         "device not registered",
     ),
-    "certificate of ours for a removed device": Impostor(
-        lambda cast: cast.login("removed-x509"), "device not registered"
-    ),
     "certificate of ours for another key's device": Impostor(
         lambda cast: cast.forger.ours(cast.login("x509"), "spy", cast.folders["x509"] / "device.key"),
         "certificate does not match the device",
@@ -129,7 +126,6 @@ IMPOSTORS = {
     "blocked device with its password": Impostor(
         lambda cast: cast.login("blocked-password"), "device blocked", NOT_AUTHORIZED, "policy"
     ),
-    "revoked certificate": Impostor(lambda cast: cast.login("revoked-x509"), "credential revoked", NOT_AUTHORIZED),
     "revoked password": Impostor(lambda cast: cast.login("revoked-password"), "credential revoked", NOT_AUTHORIZED),
     "token by a revoked key": Impostor(lambda cast: cast.login("revoked-jwt"), "credential revoked", NOT_AUTHORIZED),
     "wrong password": Impostor(
@@ -248,6 +244,19 @@ def test_client_certificate_is_refused_in_the_handshake(cast: Cast, name: str) -
     assert PahoClient(shown).fails_to_connect()
     with NodeClient(shown) as client:
         assert case.alert in client.next("error")["code"]
+
+
+@pytest.mark.parametrize("name", ["revoked-x509", "removed-x509"])
+def test_a_certificate_that_the_revocation_list_names_is_refused_in_the_handshake(cast: Cast, name: str) -> None:
+    shown = cast.login(name)
+    said = mosquitto.publish(shown, "anything", "hello")
+    assert said.returncode != 0
+    assert "received CONNACK" not in said.stdout
+    told = explained(cast.hub, "certificate revoked", "tls", device=name)
+    assert told["is_verified"] is False
+    assert PahoClient(shown).fails_to_connect()
+    with NodeClient(shown) as client:
+        assert "ALERT_CERTIFICATE_REVOKED" in client.next("error")["code"]
 
 
 # TLS itself
