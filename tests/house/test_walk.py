@@ -151,7 +151,7 @@ def test_a_decision_is_no_yes_and_a_grant_cannot_be_widened() -> None:
     decision = Decision(True, principal("sensor"), Operation.PUBLISH, "a", "x")
     with pytest.raises(TypeError):
         bool(decision)
-    grant = Grant(decision, 1, False, 0b11, 9, 0.0, "sensor", True)
+    grant = Grant(decision, 1, False, 0b11, 9, 0.0, "sensor", True, True)
     with pytest.raises(AttributeError):
         grant.max_qos = 2  # type: ignore[misc]
     assert isinstance(grant, msgspec.Struct)

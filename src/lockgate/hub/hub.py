@@ -148,7 +148,7 @@ class Hub:
             if not isinstance(answer, Grant):
                 return answer
             grant = answer
-        if grant.messages_per_second:
+        if grant.is_limited and grant.messages_per_second:
             excess = self._rule_rates.take(grant, now)
             if excess is not None:
                 return excess

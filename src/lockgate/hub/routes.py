@@ -149,12 +149,9 @@ class Memory:
         if grants is None or grants.principal is not principal:
             return None
         grant = grants.by_topic.get(topic)
-        if (
-            grant is None
-            or not grant.qos_bits >> qos & 1
-            or (retain and not grant.may_retain)
-            or size > grant.max_payload_bytes
-        ):
+        if grant is None or not grant.is_limited:
+            return grant
+        if not grant.qos_bits >> qos & 1 or (retain and not grant.may_retain) or size > grant.max_payload_bytes:
             return None
         return grant
 

@@ -16,7 +16,7 @@ import msgspec
 
 from lockgate.errors import NotAuthorized
 from lockgate.model.device import Device
-from lockgate.model.permission import Operation, Rule, levels_in_words
+from lockgate.model.permission import QOS_LEVELS, Operation, Rule, levels_in_words
 from lockgate.model.principal import Principal
 from lockgate.policy.matching import (
     CLIENT_ID,
@@ -106,6 +106,8 @@ class Grant(msgspec.Struct, frozen=True):
     messages_per_second: float
     holder: str
     lasts: bool
+    is_limited: bool
+    """Whether there is any limit to look at: most grants have none."""
 
 
 class Denied(NotAuthorized):
@@ -277,6 +279,10 @@ def _grant(request: Request, rule: Rule, holder: str, matching: list[Rule]) -> G
         rule.messages_per_second or 0.0,
         holder,
         len(matching) == 1 or all(each.messages_per_second is None for each in matching),
+        rule.qos != QOS_LEVELS
+        or not rule.retain
+        or rule.max_payload_bytes is not None
+        or rule.messages_per_second is not None,
     )
 
 
