@@ -100,7 +100,7 @@ def test_a_token_renewed_by_auth_prolongs_the_session_until_the_second_ends(hub:
         assert client.publish(topic, "still here")["event"] == "published"
         assert client.message()["payload"] == "still here"
         goodbye = client.next("disconnect")
-        assert goodbye["code"] == 0x87
+        assert goodbye["code"] == 0xA0
         assert goodbye["properties"]["reasonString"].startswith("token expired (reference ")
     connected = [event for event in hub.events("client.connected") if event["device"] == "sensor"]
     assert len(connected) == 1, "it never connected anew"

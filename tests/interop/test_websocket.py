@@ -210,7 +210,7 @@ def test_a_person_with_a_browser_is_told_what_this_is(
     answer = connection.getresponse()
     text = answer.read().decode()
     connection.close()
-    assert (answer.status, text.count("\n")) == (status, 1)
+    assert (answer.status, text.count("\n")) == (status, 2)
     assert words in text
 
 

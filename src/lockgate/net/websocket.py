@@ -127,7 +127,7 @@ class WebSocketLink:
 
     def close(self, text: str = "") -> None:
         """Say goodbye with a close frame, then end the link below in order."""
-        self._close(CloseCode.POLICY_VIOLATION if text else CloseCode.NORMAL_CLOSURE, text)
+        self._close(CloseCode.NORMAL_CLOSURE, text)
 
     def abort(self) -> None:
         """End at once."""
