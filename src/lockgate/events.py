@@ -53,6 +53,7 @@ class Event(StrEnum):
     CLAIM_REVOKED = "claim.revoked"
     CLAIM_USED = "claim.used"
     DEVICE_ENROLLED = "device.enrolled"
+    CERTIFICATES_REFRESHED = "certificates.refreshed"
     GROUP_ADDED = "group.added"
     GROUP_BLOCKED = "group.blocked"
     GROUP_UNBLOCKED = "group.unblocked"

@@ -7,7 +7,9 @@
     server.crt, .key     the hub's own certificate, with the issuing CA's behind it
     run/                 doors.json, office.json and the lock of the hub that runs
 
-It belongs to one user: 0700, its files 0600.
+It belongs to one user: 0700, its files 0600. Or to two, who share it through a group: the office's user owns it, the
+gate's may read and write what it needs, and neither read nor replace the keys of the CA (`lockgate service install`
+lays it out).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import secrets
 import shlex
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -160,10 +163,15 @@ class Home:
         home = cls(path)
         if not home.settings_path.is_file():
             raise InvalidSettings(f"there is no home at {path}", fix=f"lockgate init --home {path}")
+        is_shared = is_shared_folder(path)
         for each in (path, *home._secrets()):
-            if each.exists() and each.stat().st_mode & 0o077:
+            forbidden = 0o007 if is_shared and not is_authority_key(each) else 0o077
+            if each.exists() and each.stat().st_mode & forbidden:
                 raise InvalidSettings(
-                    f"{each} can be read by other users: it holds secrets", fix=f"chmod -R go= {shlex.quote(str(path))}"
+                    f"{each} can be read by other users: it holds secrets",
+                    fix=f"chmod {'go=' if is_authority_key(each) else 'o='} {shlex.quote(str(each))}"
+                    if is_shared
+                    else f"chmod -R go= {shlex.quote(str(path))}",
                 )
         return home
 
@@ -295,11 +303,25 @@ def _port_beside(port: int) -> int:
     return port + 1 if 0 < port < 65_535 else 0
 
 
+def is_shared_folder(path: Path) -> bool:
+    """Say whether a home is laid out for two users: its group may do all, and what is made in it is the group's."""
+    mode = path.stat().st_mode
+    return bool(mode & stat.S_ISGID) and mode & 0o070 == 0o070
+
+
+def is_authority_key(path: Path) -> bool:
+    """Say whether a file of a home holds a key of the CA: nobody but its owner may ever read that."""
+    return path.suffix == ".key" and "ca" in (path.parent.name, path.parent.parent.name)
+
+
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
+    """Write a file that only its owner may read (and the group of a shared folder), whole or not at all."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
     with os.fdopen(descriptor, "wb") as file:
+        folder = path.parent.stat().st_mode
+        if folder & stat.S_ISGID and not is_authority_key(path):
+            os.fchmod(file.fileno(), 0o600 | (folder & 0o060))
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -15,7 +15,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import structlog
@@ -24,7 +23,8 @@ from cryptography import x509
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from lockgate.api import answers, basics, est
+from lockgate.api import answers, basics, est, revocation
+from lockgate.clerk import Clerk
 from lockgate.errors import LockgateError
 from lockgate.events import Event
 from lockgate.home import DoorFacts, Home, RunFacts, write_private
@@ -49,6 +49,7 @@ DOOR = "office"
 POLL_SECONDS = 0.02
 JOURNAL_SECONDS = 0.25
 REHASH_SECONDS = 2.0
+REFRESH_SECONDS = 5.0
 NICENESS = 5
 """Where the processor is busy, devices that are connected come before those that enrol."""
 
@@ -72,10 +73,8 @@ class Office:
         self._registry_db = home.registry(read_only=True)
         self._registry = Registry(self._registry_db)
         self._journal = Journal(settings.log.max_remembered_refusals)
-        # One thread writes: SQLite has one writer at a time anyway, and two uses of a claim then come one by one.
-        self._clerk = ThreadPoolExecutor(1, thread_name_prefix="lockgate-clerk")
-        self._desk = home.registry()
-        self._store = _JournalStore(self._desk, settings.log.max_remembered_refusals)
+        self._clerk = Clerk(home, settings, self._registry, self._poll)
+        self._store = _JournalStore(self._clerk.database, settings.log.max_remembered_refusals)
         self._authorities = self._read_authorities()
         self._server = HttpServer(
             Starlette(routes=self._routes(), exception_handlers=answers.handlers(self._refused)),
@@ -89,7 +88,8 @@ class Office:
         """Give all that is answered here."""
         return [
             *basics.routes(),
-            *est.routes(lambda: self._authorities),
+            *est.routes(lambda: self._authorities, self._clerk, self._mqtt_port),
+            *revocation.routes(self._clerk),
         ]
 
     async def run(self, stop: asyncio.Event, on_open: Callable[[tuple[DoorFacts, ...]], None]) -> None:
@@ -101,11 +101,13 @@ class Office:
         try:
             await self._open()
             on_open(self.doors)
+            self._clerk.refresh_soon()
             async with asyncio.TaskGroup() as tasks:
                 running = [
                     tasks.create_task(self._every(POLL_SECONDS, self._poll)),
                     tasks.create_task(self._every(REHASH_SECONDS, self._submit_rehash)),
                     tasks.create_task(self._every(JOURNAL_SECONDS, self._write_journal)),
+                    tasks.create_task(self._every(REFRESH_SECONDS, self._clerk.refresh_soon)),
                 ]
                 await stop.wait()
                 for task in running:
@@ -130,8 +132,7 @@ class Office:
             self._server.close()
             self._home.office_path.unlink(missing_ok=True)
         self._write_journal()
-        self._clerk.shutdown(wait=True, cancel_futures=False)
-        self._desk.close()
+        self._clerk.close()
         self._registry_db.close()
         log.info(Event.OFFICE_STOPPED)
 
@@ -147,8 +148,11 @@ class Office:
                 log.exception(Event.UNEXPECTED_ERROR, action=getattr(action, "__name__", "action"))
 
     def _poll(self) -> None:
-        for change in self._registry.poll():
+        changes = self._registry.poll()
+        for change in changes:
             self._apply(change)
+        if any(change.kind == ChangeKind.DEVICE for change in changes):
+            self._clerk.refresh_soon()  # somebody may have been revoked
 
     def _apply(self, change: Change) -> None:
         """Take up what others have changed."""
@@ -163,24 +167,30 @@ class Office:
     def _write_journal(self) -> None:
         self._journal.write(self._store)
         if self._store.is_waiting:
-            self._clerk.submit(self._store.flush)
+            self._clerk.do(self._store.flush)
 
     def _submit_rehash(self) -> None:
-        self._clerk.submit(self._rehash)
+        self._clerk.do(self._rehash)
 
     def _rehash(self) -> None:
         """Put the better hashes of passwords that the gate has made into the registry, where old ones still stand."""
         try:
             found = read_rehashed(self._home.messages_path)
-            if found and (old := mosquitto_credentials(self._desk, found)):
+            if found and (old := mosquitto_credentials(self._clerk.database, found)):
                 pending = {number: found[number] for number in old}
-                replace_hashes(self._desk, pending, actor="office", now=time.time())
+                replace_hashes(self._clerk.database, pending, actor="office", now=time.time())
         except LockgateError as error:
             log.error(Event.STORE_FAILED, error=str(error), fix=error.fix)
 
     def _read_authorities(self) -> tuple[x509.Certificate, ...]:
         # Not the bundle of those whom clients may use: foreign CAs may be among them, and the root is not.
         return certificates_from_pem(self._home.root_pem() + self._home.issuing_path.read_bytes())
+
+    def _mqtt_port(self) -> int | None:
+        try:
+            return self._home.hub_address().port
+        except LockgateError:
+            return None  # nobody knows it yet
 
     def _refused(self, link: Link, error: LockgateError) -> str:
         """Note whom a request was refused; give the reference."""

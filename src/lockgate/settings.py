@@ -213,10 +213,6 @@ class OfficeSettings(_Section, frozen=True):
     """How long its answer may take, until it is given up."""
     keep_alive_seconds: Seconds = 5.0
     """How long a connection is held for the next request."""
-    wrong_claims_before_lockout: Count = 10
-    """Wrong claim tokens from one address until it is locked out for `identity.lockout_seconds`."""
-    max_credentials_per_device: Count = 8
-    """How many credentials that are still good a device may gather by renewing its certificate."""
 
 
 class LogSettings(_Section, frozen=True):

@@ -82,6 +82,44 @@ def test_a_home_is_not_made_over_another_or_over_something_else(home: Home, tmp_
     assert Home.create(tmp_path / "empty", ["hub.example"], NOW, "anna").settings_path.exists()
 
 
+def shared(home: Home) -> Home:
+    """Lay a home out for a group, as `lockgate service install --office-user` does."""
+    for path in (home.path, *home.path.rglob("*")):
+        in_ca = "ca" in path.relative_to(home.path).parts
+        if path.is_dir():
+            path.chmod(0o3770 if path == home.path else 0o2750 if in_ca else 0o2770)
+        else:
+            path.chmod(0o600 if room.is_authority_key(path) else 0o640 if in_ca else 0o660)
+    return home
+
+
+def test_a_home_of_two_users_is_theirs_and_the_cas_keys_are_of_one(home: Home) -> None:
+    shared(home)
+    Home.open(home.path)
+    home.issuing_key_path.chmod(0o640)
+    with pytest.raises(InvalidSettings, match=r"issuing\.key can be read by other users") as caught:
+        Home.open(home.path)
+    assert caught.value.fix == f"chmod go= {home.issuing_key_path}"
+    home.issuing_key_path.chmod(0o600)
+    home.server_key_path.chmod(0o664)
+    with pytest.raises(InvalidSettings, match=r"server\.key can be read by other users") as caught:
+        Home.open(home.path)
+    assert caught.value.fix == f"chmod o= {home.server_key_path}"
+
+
+def test_what_is_written_there_is_the_groups_but_for_the_cas_keys(home: Home) -> None:
+    shared(home)
+    for path, mode in (
+        (home.server_key_path, 0o660),
+        (home.crl_path, 0o640),
+        (home.issuing_path, 0o640),
+        (home.issuing_key_path, 0o600),
+        (home.old_authorities_path / "a.key", 0o600),
+    ):
+        write_private(path, b"x")
+        assert stat.S_IMODE(path.stat().st_mode) == mode, path
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o601])
 def test_a_secret_that_others_could_use_is_refused(home: Home, mode: int) -> None:
     for path in (

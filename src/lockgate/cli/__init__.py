@@ -15,6 +15,7 @@ COMMANDS = {
     "audit": "lockgate.cli.audit:audit",
     "backup": "lockgate.cli.backup:backup",
     "ca": "lockgate.cli.ca:ca",
+    "claim": "lockgate.cli.claim:claim",
     "completion": "lockgate.cli.completion:completion",
     "credential": "lockgate.cli.credential:credential",
     "demo": "lockgate.cli.demo:demo",

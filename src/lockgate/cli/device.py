@@ -12,6 +12,7 @@ from rich.console import Console
 
 from lockgate.ca.desk import Desk
 from lockgate.cli.acts import add_act, registrar_of
+from lockgate.cli.enrol import enrol, renew
 from lockgate.cli.output import actor, console, home_option, json_option, moment, print_json, safe, table
 from lockgate.cli.provision import add_table
 from lockgate.errors import InvalidSettings, NotFound
@@ -36,6 +37,10 @@ COUNTS_UP = (
 @click.group()
 def device() -> None:
     """Add devices, look at them, shut them out."""
+
+
+device.add_command(enrol)
+device.add_command(renew)
 
 
 @device.command()

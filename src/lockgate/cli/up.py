@@ -15,6 +15,10 @@ from lockgate.cli.scan import existing_home, refuse_unfit
 from lockgate.home import DoorFacts, Home
 from lockgate.net.addresses import machine_addresses
 
+ONE_USER = (
+    "      hub and office run as one user, who can read the CA's keys; as two: lockgate service install --office-user"
+)
+
 
 @click.command(short_help="Run the hub.")
 @home_option
@@ -54,6 +58,7 @@ def up(home: Path, lab_port: int | None, production: bool, as_json: bool, no_off
             return
         for line in map(_describe_office, doors):
             console().print(line)
+        console().print(ONE_USER)
 
     run_gate(opened, lab_port, announce, until_eof, None if no_office else announce_office)
 

@@ -24,24 +24,58 @@ def tls_context(folder: Path, device: DeviceFile) -> ssl.SSLContext:
     Raises:
         InvalidSettings: when a file is missing or is not what it should be.
     """
+    ca_path = folder / device.ca_file
+    context = hub_context(read_file(ca_path, "a whole device folder"), str(ca_path))
+    if device.certificate_file is not None and device.key_file is not None:
+        show_certificate(context, folder / device.certificate_file, folder / device.key_file)
+    return context
+
+
+def hub_context(ca_pem: bytes, what: str = "the CA's file") -> ssl.SSLContext:
+    """Give a TLS context that trusts the roots in `ca_pem` alone and checks the hub's name; errors say `what` it was.
+
+    Raises:
+        InvalidSettings: when it holds no certificate.
+    """
+    context = _context()
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    try:
+        context.load_verify_locations(cadata=ca_pem.decode("ascii"))
+    except (ssl.SSLError, ValueError) as error:  # no PEM, no ASCII, or nothing at all
+        raise InvalidSettings(f"{what} holds no certificate that can be trusted") from error
+    return context
+
+
+def show_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Have a context show the device's certificate.
+
+    Raises:
+        InvalidSettings: when a file is missing, or the key is another's.
+    """
+    read_file(certificate, "a whole device folder")
+    read_file(key, "a whole device folder")
+    try:
+        context.load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise InvalidSettings(f"{key} is not the private key of the certificate in {certificate}") from error
+
+
+def bootstrap_context() -> ssl.SSLContext:
+    """Give a TLS context that knows nobody yet: to fetch a root that is believed by its fingerprint, and for no secret.
+
+    Source: RFC 7030 section 4.1.1.
+    """
+    context = _context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # CERT_REQUIRED and check_hostname from the start
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_TLS12_CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION
-    context.verify_flags |= ssl.VERIFY_X509_STRICT
-    ca = read_file(folder / device.ca_file, "a whole device folder")
-    try:
-        context.load_verify_locations(cadata=ca.decode("ascii"))
-    except (ssl.SSLError, ValueError) as error:  # no PEM, no ASCII, or nothing at all
-        raise InvalidSettings(f"{folder / device.ca_file} holds no certificate that can be trusted") from error
-    if device.certificate_file is not None and device.key_file is not None:
-        certificate, key = folder / device.certificate_file, folder / device.key_file
-        read_file(certificate, "a whole device folder")
-        read_file(key, "a whole device folder")
-        try:
-            context.load_cert_chain(certificate, key)
-        except ssl.SSLError as error:
-            raise InvalidSettings(f"{key} is not the private key of the certificate in {certificate}") from error
     return context
 
 

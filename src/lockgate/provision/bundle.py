@@ -56,6 +56,7 @@ _KEYS: dict[CredentialKind, Literal["rsa", "ed25519"]] = {
     CredentialKind.JWT_RS256: "rsa",
     CredentialKind.JWT_EDDSA: "ed25519",
 }
+DEFAULT_AUDIENCE = "lockgate"
 HASHER = PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=4, hash_len=32, salt_len=16, type=Type.ID)
 
 
@@ -177,6 +178,61 @@ def make_bundle(
             shutil.rmtree(target, ignore_errors=True)
             raise
     return credential
+
+
+def make_enrolled_bundle(
+    name: str, out: Path, hub: HubAddress, ca_pem: bytes, key_pem: bytes, chain_pem: bytes, office: str
+) -> None:
+    """Make the folder `out` of a device that has enrolled by itself, as `make_bundle` makes it for one of kind x509.
+
+    Args:
+        name: the device's name.
+        out: the folder to make; may exist if it is empty.
+        hub: where the device reaches the hub.
+        ca_pem: the root certificate, for the device to check the hub by.
+        key_pem: the device's private key.
+        chain_pem: its certificate, followed by the CA's that issued it.
+        office: the address at which it enrolled, and renews.
+
+    Raises:
+        Conflict: `out` exists and is not an empty folder.
+        InvalidSettings: the folder cannot be written.
+    """
+    check_free(out)
+    device = DeviceFile(
+        version=VERSION,
+        name=name,
+        auth=CredentialKind.X509,
+        host=hub.host,
+        port=hub.port,
+        audience=DEFAULT_AUDIENCE,
+        client_id=name,
+        ca_file=CA_FILE,
+        key_file=KEY_FILE,
+        certificate_file=CERTIFICATE_FILE,
+        office=office,
+    )
+    _write_folder(
+        out.resolve(),
+        {
+            KEY_FILE: key_pem,
+            CERTIFICATE_FILE: chain_pem,
+            CA_FILE: ca_pem,
+            DEVICE_FILE: msgspec.json.format(msgspec.json.encode(device)) + b"\n",
+            README_FILE: readme(device).encode(),
+        },
+        is_durable=True,
+    )
+
+
+def check_free(out: Path) -> None:
+    """Come back when `out` may become a device's folder.
+
+    Raises:
+        Conflict: it exists and is not an empty folder.
+        InvalidSettings: it cannot be looked at.
+    """
+    _check_free(out.resolve(), out)
 
 
 def _make_secret(

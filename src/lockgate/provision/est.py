@@ -13,10 +13,13 @@ from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.x509.oid import NameOID
 
 from lockgate.errors import InvalidSettings
-from lockgate.pki.certificates import PublicKey, check_public_key
+from lockgate.pki.certificates import PrivateKey, PublicKey, check_public_key
 
 CERTIFICATES_TYPE = "application/pkcs7-mime"
 CERTS_ONLY_TYPE = "application/pkcs7-mime; smime-type=certs-only"
@@ -46,6 +49,13 @@ def decode_certificates(body: bytes) -> list[x509.Certificate]:
     except (ValueError, UnsupportedAlgorithm) as error:
         raise InvalidSettings("the hub's answer holds no certificates in PKCS #7 form") from error
     return list(found)
+
+
+def make_request(name: str, key: PrivateKey) -> x509.CertificateSigningRequest:
+    """Give a certificate request for the device `name`, signed by its own key."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, algorithm)
 
 
 def encode_request(request: x509.CertificateSigningRequest) -> bytes:

@@ -40,7 +40,10 @@ class HubAddress(msgspec.Struct, frozen=True):
 
 
 class DeviceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What `device.json` holds. File names are relative to the folder; those that the kind does not use are None."""
+    """What `device.json` holds. File names are relative to the folder; those that the kind does not use are None.
+
+    `office` is where the device enrolled, and renews its certificate; "" for one that was added by the operator.
+    """
 
     version: int
     name: str
@@ -53,6 +56,7 @@ class DeviceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     key_file: str | None = None
     certificate_file: str | None = None
     password_file: str | None = None
+    office: str = ""
 
 
 class _Versioned(msgspec.Struct):

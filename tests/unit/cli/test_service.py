@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import grp
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -130,3 +132,29 @@ def test_a_path_that_a_unit_cannot_hold_is_refused(lockgate: CommandLine, folder
     lockgate.home.rename(lockgate.folder / folder)
     error = lockgate.refuses("service", "install", "--print", "--home", lockgate.folder / folder)
     assert "a character that a unit cannot" in error
+
+
+def test_two_users_have_two_units_and_a_home_laid_out_for_both(
+    lockgate: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owners: dict[str, tuple[int, int]] = {}
+    monkeypatch.setattr("os.chown", lambda path, user, group, **_: owners.update({Path(path).name: (user, group)}))
+    options = ("--user", "daemon", "--office-user", "bin", "--unit-dir", lockgate.folder)
+    out = lockgate.does("service", "install", "--no-start", *options).out
+    assert "systemctl enable --now lockgate lockgate-office" in out
+    hub = dict(lines((lockgate.folder / "lockgate.service").read_text()))
+    office = dict(lines((lockgate.folder / "lockgate-office.service").read_text()))
+    assert hub["ExecStart"].endswith(f" up --no-office --home {lockgate.home}")
+    assert office["ExecStart"].endswith(f" office --home {lockgate.home}")
+    assert (hub["User"], office["User"]) == ("daemon", "bin")
+    gate, office_id = pwd.getpwnam("daemon").pw_uid, pwd.getpwnam("bin").pw_uid
+    assert [owners[name][0] for name in ("messages.db", "issuing.key", "registry.db")] == [gate, office_id, office_id]
+    assert {group for _, group in owners.values()} == {grp.getgrnam("daemon").gr_gid}
+    modes = {path.name: path.stat().st_mode & 0o7777 for path in (lockgate.home, *lockgate.home.rglob("*"))}
+    assert (modes["home"], modes["ca"], modes["run"]) == (0o3770, 0o2750, 0o2770)
+    assert (modes["issuing.key"], modes["issuing.crt"], modes["registry.db"]) == (0o600, 0o640, 0o660)
+    lockgate.does("device", "list")
+
+
+def test_a_user_that_does_not_exist_is_said(lockgate: CommandLine) -> None:
+    lockgate.refuses("service", "install", "--office-user", "no-such-user", "--unit-dir", lockgate.folder)

@@ -24,6 +24,16 @@ CREATE TABLE claim_use (
 );
 CREATE INDEX claim_use_claim ON claim_use (claim);
 
+-- Who holds a revoked or removed device may hold a token for it as well: a new device under its name needs a new one.
+CREATE TRIGGER claim_of_revoked_device AFTER UPDATE OF is_revoked ON credential WHEN NEW.is_revoked AND NOT OLD.is_revoked
+BEGIN
+    UPDATE claim SET is_revoked = 1 WHERE pattern = OLD.device;
+END;
+CREATE TRIGGER claim_of_removed_device AFTER DELETE ON device
+BEGIN
+    UPDATE claim SET is_revoked = 1 WHERE pattern = OLD.name;
+END;
+
 -- Whom the office turned away, as `lockgate why` shows it; the gate keeps its own in messages.db.
 CREATE TABLE office_refusal (
     reference TEXT PRIMARY KEY,

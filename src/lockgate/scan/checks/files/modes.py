@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePath
 
 from lockgate.scan.finding import Check, Problem, Severity
-from lockgate.scan.subject import Subject
+from lockgate.scan.subject import FileFacts, Subject
 from lockgate.scan.words import named, quoted
 
 
 def look(subject: Subject) -> Iterator[Problem]:
-    """Find what anybody but the owner may read, write or enter."""
-    found = [f for f in subject.need(subject.files, "files") if not f.is_link and f.mode & 0o077]
+    """Find what anybody but the owner may read, write or enter: or, in a home of two users, but their group."""
+    files = subject.need(subject.files, "files")
+    is_shared = bool(files) and files[0].mode & 0o2070 == 0o2070
+    found = [f for f in files if not f.is_link and f.mode & (0o007 if is_shared and not _is_ca_key(f) else 0o077)]
     if found:
         text = f"open to other users: {named(f'{f.path} ({f.mode:04o})' for f in found)}"
         yield Problem(text, f"chmod -R go= {quoted(subject.target)}", found[0].path)
+
+
+def _is_ca_key(file: FileFacts) -> bool:
+    path = PurePath(file.path)
+    return path.suffix == ".key" and "ca" in path.parts[-3:-1]
 
 
 CHECK = Check(

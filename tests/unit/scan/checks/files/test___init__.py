@@ -78,3 +78,16 @@ def test_a_gate_that_can_read_the_issuing_key_is_seen(home: Examined) -> None:
     assert found.severity is Severity.HIGH
     assert found.fix == f"chown {owner + 1} {home.path}/ca/issuing.key"
     assert home.find("LG-CA-002", hub_user=owner + 1, office_user=owner) == []
+
+
+def test_a_home_laid_out_for_two_users_is_fine_but_for_a_key_that_the_group_reads(home: Examined) -> None:
+    for path in (home.path, *home.path.rglob("*")):
+        in_ca = "ca" in path.relative_to(home.path).parts
+        if path.is_dir():
+            path.chmod(0o3770 if path == home.path else 0o2750 if in_ca else 0o2770)
+        else:
+            path.chmod(0o600 if in_ca and path.suffix == ".key" else 0o640 if in_ca else 0o660)
+    assert not home.find("LG-FILE-001")
+    assert not home.find("LG-FILE-002")
+    (home.path / "ca" / "issuing.key").chmod(0o640)
+    assert "issuing.key" in home.find("LG-FILE-001")[0].text
