@@ -17,7 +17,9 @@ from typing import TypeVar
 
 from cryptography.hazmat.backends.openssl import backend
 
+from lockgate.ca.desk import read_crls
 from lockgate.errors import LockgateError
+from lockgate.events import Event
 from lockgate.home import Home, RunFacts
 from lockgate.hub import hub as hot_room
 from lockgate.model.device import Device
@@ -29,6 +31,7 @@ from lockgate.scan.prober import DoorProber
 from lockgate.scan.subject import Door, FileFacts, Identity, Machine, Seen, Subject
 from lockgate.scan.vulnerabilities import VULNERABILITIES
 from lockgate.store.messages_reader import read_seen
+from lockgate.store.rules import held_roles, roles
 
 _T = TypeVar("_T")
 
@@ -67,6 +70,10 @@ def gather(home: Home, now: float) -> Subject:
         rules=rules,
         seen=facts.learn("seen", lambda: _read_seen(home)),
         machine=facts.learn("machine", lambda: _machine(home.path)),
+        roles=facts.learn("registry", lambda: _roles(home)),
+        revocation_lists=facts.learn("revocation lists", lambda: tuple(read_crls(home.crl_path))),
+        foreign=facts.learn("foreign authorities", lambda: _foreign(home)),
+        backed_up_at=facts.learn("registry", lambda: _backed_up_at(home)),
         verify_audit=lambda: _verify(home),
         doors=doors,
         hub_user=_user(running),
@@ -112,6 +119,24 @@ def _read_registry(home: Home) -> tuple[tuple[Device, ...], tuple[Rule, ...]]:
     with home.registry(read_only=True) as registry:
         snapshot = registry.snapshot()
     return tuple(snapshot.devices), tuple(snapshot.rules)
+
+
+def _roles(home: Home) -> dict[str, tuple[str, ...]]:
+    with home.registry(read_only=True) as registry:
+        holders: dict[str, tuple[str, ...]] = dict.fromkeys(roles(registry), ())
+        for each in held_roles(registry):
+            holders[each.role] = (*holders.get(each.role, ()), each.holder)
+    return holders
+
+
+def _foreign(home: Home) -> tuple[Identity, ...]:
+    return tuple(_identity(path) for path in sorted(home.trusted_path.glob("*.crt")))
+
+
+def _backed_up_at(home: Home) -> float:
+    with home.registry(read_only=True) as registry:
+        rows = registry.query("SELECT coalesce(max(at), 0.0) FROM audit WHERE event = ?", (str(Event.HOME_BACKED_UP),))
+        return max(float(at) for (at,) in rows)
 
 
 def _verify(home: Home) -> tuple[str, ...]:

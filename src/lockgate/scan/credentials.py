@@ -8,7 +8,7 @@ from lockgate.model.device import Credential, CredentialKind
 from lockgate.pki.certificates import PublicKey, certificate_key, certificates_from_pem, public_key_from_pem
 from lockgate.scan.subject import Subject
 
-RENEW = "lockgate device show {device} # and give it a new credential before that"
+RENEW = "lockgate device rotate {device} --out DIR # and bring it the new one before that"
 
 
 def live(subject: Subject) -> Iterator[Credential]:

@@ -140,8 +140,9 @@ class Prober(Protocol):
 
 class Subject(msgspec.Struct, frozen=True):
     """All facts about one hub. `now` is in unix seconds; `hub_user` and `office_user` are user ids of processes;
-    `parents` are the folders above the home; `verify_audit` reads the whole audit trail and
-    gives what is wrong with it.
+    `parents` are the folders above the home; `roles` are names with who holds each; `foreign` are authorities of others
+    that are trusted; `backed_up_at` is 0.0 for never; `verify_audit` reads the whole audit trail and gives what is
+    wrong with it.
     """
 
     now: float
@@ -157,6 +158,10 @@ class Subject(msgspec.Struct, frozen=True):
     rules: tuple[Rule, ...] | None = None
     seen: Mapping[str, Seen] | None = None
     machine: Machine | None = None
+    roles: Mapping[str, tuple[str, ...]] | None = None
+    revocation_lists: tuple[x509.CertificateRevocationList, ...] | None = None
+    foreign: tuple[Identity, ...] | None = None
+    backed_up_at: float | None = None
     verify_audit: Callable[[], Sequence[str]] | None = None
     doors: tuple[Door, ...] | None = None
     hub_user: int | None = None

@@ -13,8 +13,13 @@ from lockgate.settings import Settings
 DAY_SECONDS = 86_400.0
 SOON_DAYS = 30
 MAX_NAMED = 5
-NEW_AUTHORITY = "make a new home with lockgate init, and give the devices new credentials and its root"
 UPGRADE = "install lockgate anew: its own doors never do that; see who else listens there: ss -ltnp"
+
+
+def mend_authority(is_root: bool) -> str:
+    """Say what makes a certificate of the authority anew."""
+    new_root = "make a new home with lockgate init, and give the devices new credentials and its root"
+    return new_root if is_root else "lockgate ca rotate"
 
 
 def day(seconds: float) -> str:

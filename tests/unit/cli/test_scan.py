@@ -60,7 +60,7 @@ def test_who_lives_with_a_finding_says_why(lockgate: CommandLine) -> None:
     assert "ACCEPTED\n  LG-RULE-001" in done.out
     assert "why: a lab" in done.out
     assert "gives no reason" in lockgate.refuses("scan", "--skip", "LG-RULE-001")
-    assert "did you mean LG-RULE-001?" in lockgate.refuses("scan", "--skip", "LG-RULE-01=x")
+    assert "did you mean LG-RULE-001?" in lockgate.refuses("scan", "--skip", "LG-RULES-001=x")
     with (lockgate.home / "lockgate.toml").open("a") as file:
         file.write('[scan]\naccept = {"LG-RULE-001" = "so be it"}\n')
     assert "why: so be it" in lockgate.does("scan").out

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from lockgate.scan.subject import Subject
-from lockgate.scan.words import day, default_again, named, quoted, setting
+from lockgate.scan.words import day, default_again, mend_authority, named, quoted, setting
 from lockgate.settings import parse_settings
 
 
 def test_names_are_listed_up_to_a_few() -> None:
     assert named(["a"]) == "a"
     assert named("abcdefg") == "a, b, c, d, e and 2 more"
+
+
+def test_the_issuing_ca_is_rotated_and_a_root_is_not() -> None:
+    assert mend_authority(is_root=False) == "lockgate ca rotate"
+    assert "lockgate init" in mend_authority(is_root=True)
 
 
 def test_days_and_paths_are_spelled_for_people_and_shells() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lockgate.scan.checks.certificates import (
     ca_expired,
     ca_expiring,
+    foreign,
     long_life,
     loopback_only,
     names_missing,
@@ -13,6 +14,7 @@ from lockgate.scan.checks.certificates import (
     server_expiring,
     server_key,
     server_weak,
+    stale_crl,
 )
 
 CHECKS = (
@@ -26,4 +28,6 @@ CHECKS = (
     ca_expired.CHECK,
     ca_expiring.CHECK,
     long_life.CHECK,
+    stale_crl.CHECK,
+    foreign.CHECK,
 )

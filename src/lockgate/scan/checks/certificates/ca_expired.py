@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lockgate.scan.finding import Check, Problem, Severity
 from lockgate.scan.subject import Subject
-from lockgate.scan.words import NEW_AUTHORITY, day
+from lockgate.scan.words import day, mend_authority
 
 
 def look(subject: Subject) -> Iterator[Problem]:
@@ -16,7 +16,7 @@ def look(subject: Subject) -> Iterator[Problem]:
         end = identity.chain[0].not_valid_after_utc.timestamp()
         if not start <= subject.now <= end:
             text = f"{identity.path} is valid from {day(start)} to {day(end)}, now is {day(subject.now)}"
-            yield Problem(text, NEW_AUTHORITY, identity.path)
+            yield Problem(text, mend_authority(identity is subject.root), identity.path)
 
 
 CHECK = Check(
@@ -24,6 +24,6 @@ CHECK = Check(
     title="A certificate of the authority is not valid now",
     severity=Severity.SEVERE,
     meaning="Everything that it signed is worthless while it is not valid: no device gets in by a certificate.",
-    fix="lockgate init makes a new authority",
+    fix="lockgate ca rotate makes a new issuing CA; for a new root, lockgate init",
     look=look,
 )

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 from lockgate.scan.finding import Check, Problem, Severity
 from lockgate.scan.subject import Subject
-from lockgate.scan.words import quoted
 
 
 def look(subject: Subject) -> Iterator[Problem]:
     """Find the root's key in the home."""
     for each in subject.need(subject.files, "files"):
         if each.path == f"{subject.target}/ca/root.key":
-            fix = f"copy it to two offline media, try them, then: shred -u {quoted(each.path)}"
+            fix = "lockgate ca export-root-key FILE # on a medium that you take away, and copy it to a second"
             yield Problem(f"{each.path} is here; only renewing the issuing CA needs it", fix, each.path)
 
 
@@ -26,7 +25,7 @@ CHECK = Check(
         "that every device believes, and devices cannot be told otherwise. Offline, it cannot be stolen from "
         "here."
     ),
-    fix="copy ca/root.key to two offline media, then remove it here",
+    fix="lockgate ca export-root-key FILE",
     look=look,
     reference="NIST SP 800-57 part 2, section 2.2; CA/Browser Forum Baseline Requirements 6.1.1",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lockgate.scan.checks.machine import (
     audit_trail,
+    backup,
     clock,
     clock_sync,
     disk,
@@ -24,4 +25,5 @@ CHECKS = (
     old_list.CHECK,
     pure.CHECK,
     audit_trail.CHECK,
+    backup.CHECK,
 )

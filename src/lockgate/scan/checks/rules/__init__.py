@@ -12,6 +12,7 @@ from lockgate.scan.checks.rules import (
     retain,
     shadowed,
     sys,
+    unheld,
 )
 
 CHECKS = (
@@ -24,4 +25,5 @@ CHECKS = (
     retain.CHECK,
     sys.CHECK,
     blocked.CHECK,
+    unheld.CHECK,
 )

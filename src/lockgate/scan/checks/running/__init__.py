@@ -8,6 +8,7 @@ from lockgate.scan.checks.running import (
     downgrade,
     early_data,
     lab_door,
+    no_staple,
     not_aead,
     old_tls,
     plain_on_tls,
@@ -44,4 +45,5 @@ CHECKS = (
     self_signed.CHECK,
     plain_on_tls.CHECK,
     strangers_hear.CHECK,
+    no_staple.CHECK,
 )

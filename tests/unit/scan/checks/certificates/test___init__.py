@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from lockgate.ca.desk import Desk
 from lockgate.home import write_private
 from lockgate.pki.authority import Authority
 from lockgate.pki.certificates import generate_key, private_key_to_pem
@@ -116,6 +118,33 @@ def test_an_expired_authority_is_severe(home: Examined) -> None:
 def test_an_authority_near_its_end_is_seen(home: Examined) -> None:
     assert len(home.find("LG-CERT-009", **authorities(home, 0, 100 * DAY))) == 2
     assert home.find("LG-CERT-009") == []
+
+
+def test_the_issuing_ca_is_rotated_when_its_time_is_near(home: Examined) -> None:
+    root = Authority.from_pem(home.home.root_path.read_bytes(), home.home.root_key_path.read_bytes())
+    issuing = root.create_issuing("short", now=time.time(), life_seconds=100 * DAY)
+    write_private(home.home.issuing_path, issuing.certificate_pem())
+    write_private(home.home.issuing_key_path, issuing.key_pem())
+    serve(home)
+    home.mends(home.sees_only("LG-CERT-009"))
+
+
+def test_an_old_revocation_list_is_seen(home: Examined) -> None:
+    with home.home.registry() as registry:
+        Desk(home.home, registry, "test").publish_crls(time.time() - 30 * DAY, life_seconds=DAY)
+    home.mends(home.sees_only("LG-CERT-011"))
+
+
+def test_foreign_authorities_are_noted(home: Examined, tmp_path: Path) -> None:
+    other = Authority.create_root("other maker", now=time.time())
+    (tmp_path / "other.pem").write_bytes(other.certificate_pem())
+    home.lockgate.does("ca", "trust", tmp_path / "other.pem")
+    found = home.sees_only("LG-CERT-012")
+    assert "other maker" in found.text
+    assert found.severity is Severity.INFO
+    (ended,) = home.find("LG-CERT-012", now=time.time() + 30 * YEAR)
+    assert ended.severity is Severity.LOW
+    home.mends(found)
 
 
 def test_a_very_long_life_is_noted(home: Examined) -> None:

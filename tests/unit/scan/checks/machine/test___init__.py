@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from lockgate.events import Event
 from lockgate.fitness import gather
 from lockgate.scan.finding import Severity
 from lockgate.scan.subject import FileFacts, Machine
@@ -74,6 +76,19 @@ def test_pure_python_is_noted(home: Examined) -> None:
     assert home.find("LG-HOST-008", machine=machine(home, is_compiled=True)) == []
     (found,) = home.find("LG-HOST-008", machine=machine(home, is_compiled=False))
     assert found.severity is Severity.INFO
+
+
+def test_a_home_without_a_recent_backup_is_seen(home: Examined, tmp_path: Path) -> None:
+    later = time.time() + 40 * 86_400
+    (none,) = home.find("LG-AUDIT-002", now=later)
+    assert none.text == "none was ever made"
+    with home.home.registry() as registry, registry.write() as write:
+        write.note_audit(Event.HOME_BACKED_UP, "home", "test", time.time())
+    (old,) = home.find("LG-AUDIT-002", now=later)
+    assert "the last one was made on" in old.text
+    with home.home.registry() as registry, registry.write() as write:
+        write.note_audit(Event.HOME_BACKED_UP, "home", "test", later - 86_400)
+    assert home.find("LG-AUDIT-002", now=later) == []
 
 
 def test_a_changed_record_of_the_audit_trail_is_severe(home: Examined) -> None:

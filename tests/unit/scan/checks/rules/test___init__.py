@@ -85,6 +85,16 @@ def test_the_hubs_own_topics_for_everyone_are_seen(home: Examined) -> None:
     home.mends(home.sees_only("LG-RULE-008"))
 
 
+def test_a_role_that_nobody_holds_is_seen(home: Examined) -> None:
+    home.lockgate.adds("lamp")
+    for name in ("speaker", "listener"):
+        home.lockgate.does("policy", "role", "add", name)
+    home.lockgate.does("policy", "role", "grant", "speaker", "--device", "lamp")
+    found = home.sees_only("LG-RULE-010")
+    assert found.text == "listener"
+    home.mends(found)
+
+
 def test_rules_of_a_blocked_device_are_seen(home: Examined) -> None:
     home.lockgate.adds("lamp", "jwt-es256", "--publish", "Office/lamp")
     home.lockgate.does("device", "block", "lamp")

@@ -78,11 +78,11 @@ class FakeProber:
         return answer
 
 
-def report(home: Examined, *, doors: tuple[Door, ...] = DOORS, **faults: Any) -> Report:
+def report(home: Examined, *, doors: tuple[Door, ...] = DOORS, office_user: int | None = None, **faults: Any) -> Report:
     subject = gather(home.home, time.time())
     assert subject.server is not None
     prober = FakeProber(subject.server, **faults)
-    subject = msgspec.structs.replace(subject, doors=doors, prober=prober, hub_user=1)
+    subject = msgspec.structs.replace(subject, doors=doors, prober=prober, hub_user=1, office_user=office_user)
     return scan(subject, CHECKS)
 
 
@@ -138,6 +138,15 @@ def test_what_a_door_shows_is_compared_with_the_home(home: Examined) -> None:
     sees_only(home, "LG-TLS-008", served=Served(chain, early_data_bytes=0, takes_fallback=True))
     sees_only(home, "LG-TLS-009", served=Served(chain[1:], early_data_bytes=0))
     sees_only(home, "LG-TLS-009", served=Served(chain[:1], early_data_bytes=0))
+
+
+def test_an_office_without_a_staple_is_noted(home: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(report(home, office_user=2).findings) == 2
+    server = gather(home.home, time.time()).server
+    assert server is not None
+    stapled = Served(server.chain, has_staple=True, early_data_bytes=0)
+    assert report(home, office_user=2, served=stapled).findings == ()
+    assert {f.check for f in report(home, office_user=2).findings} == {"LG-TLS-012"}
 
 
 def test_what_a_good_client_cannot_verify_is_seen(home: Examined) -> None:
