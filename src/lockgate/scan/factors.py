@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
 
 
 def shared_factors(moduli: Mapping[str, int]) -> list[str]:
@@ -20,13 +21,18 @@ def shared_factors(moduli: Mapping[str, int]) -> list[str]:
 
 
 def _remainders(moduli: list[int]) -> list[int]:
-    """Give the product of all, modulo the square of each."""
-    tree = [moduli]
-    while len(tree[-1]) > 1:
-        level = tree[-1]
-        tree.append([math.prod(level[index : index + 2]) for index in range(0, len(level), 2)])
-    remainders = tree.pop()
-    while tree:
-        level = tree.pop()
-        remainders = [remainders[index // 2] % (n * n) for index, n in enumerate(level)]
-    return remainders
+    """Give the product of all, modulo the square of each.
+
+    In decimals: unlike Python's integers they multiply and divide large numbers in nearly linear time.
+    """
+    digits = sum(modulus.bit_length() for modulus in moduli) // 3 + 100
+    with localcontext(Context(prec=digits, Emax=MAX_EMAX, Emin=MIN_EMIN)):
+        tree = [[Decimal(modulus) for modulus in moduli]]
+        while len(tree[-1]) > 1:
+            level = tree[-1]
+            tree.append([math.prod(level[index : index + 2], start=Decimal(1)) for index in range(0, len(level), 2)])
+        remainders = tree.pop()
+        while tree:
+            level = tree.pop()
+            remainders = [remainders[index // 2] % (n * n) for index, n in enumerate(level)]
+    return [int(each) for each in remainders]
