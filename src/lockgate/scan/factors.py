@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
+from decimal import MAX_EMAX, MIN_EMIN, Decimal, localcontext
 
 
 def shared_factors(moduli: Mapping[str, int]) -> list[str]:
@@ -26,7 +26,7 @@ def _remainders(moduli: list[int]) -> list[int]:
     In decimals: unlike Python's integers they multiply and divide large numbers in nearly linear time.
     """
     digits = sum(modulus.bit_length() for modulus in moduli) // 3 + 100
-    with localcontext(Context(prec=digits, Emax=MAX_EMAX, Emin=MIN_EMIN)):
+    with localcontext(prec=digits, Emax=MAX_EMAX, Emin=MIN_EMIN):
         tree = [[Decimal(modulus) for modulus in moduli]]
         while len(tree[-1]) > 1:
             level = tree[-1]
