@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from lockgate.errors import InvalidSettings
@@ -44,7 +43,9 @@ def test_what_somebody_would_guess_is_refused_and_never_repeated(password: str, 
         assert password not in str(caught.value) + caught.value.fix
 
 
-@pytest.mark.parametrize("password", ["vJ8#qLw2!zRt", "staple-quartz-violin-meadow-77", "9c1f00e8b4d331735a28980667ad0b36"])
+@pytest.mark.parametrize(
+    "password", ["vJ8#qLw2!zRt", "staple-quartz-violin-meadow-77", "9c1f00e8b4d331735a28980667ad0b36"]
+)
 def test_what_nobody_guesses_is_taken(password: str) -> None:
     check_password(password, "kettle-07", KNOWN)
 
