@@ -92,11 +92,18 @@ class Row(msgspec.Struct, frozen=True):
         return self.live.startswith("ended") and all(each.startswith(("refused", "gone")) for each in rest)
 
 
+class Door(Protocol):
+    """Where a client goes, and the root by which it checks who is there."""
+
+    port: int
+    ca: Path
+
+
 class Peer:
     """A client of MQTT 5.0 over TLS that does one thing at a time."""
 
     def __init__(
-        self, broker: Broker, shown: Pass, client_id: str, *, expiry: int = 0, will: bool = False,
+        self, broker: Door, shown: Pass, client_id: str, *, expiry: int = 0, will: bool = False,
         context: ssl.SSLContext | None = None, session: ssl.SSLSession | None = None,
     ) -> None:  # fmt: skip
         self.heard: list[tuple[str, bytes]] = []
@@ -145,10 +152,11 @@ class Peer:
         self.send(Subscribe(1, (SubscriptionRequest(topic_filter, 1),)))
         assert self._wait_for(Suback) is not None
 
-    def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
-        """Publish at QoS 1, and wait for the answer as long as patience lasts."""
+    def publish(self, topic: str, payload: bytes, retain: bool = False) -> int | None:
+        """Publish at QoS 1; give the answer's reason code, None when none came as long as patience lasts."""
         self.send(Publish(topic_name(topic), payload, 1, retain, False, 7))
-        self._wait_for(Puback)
+        answer = self._wait_for(Puback)
+        return answer.code if isinstance(answer, Puback) else None
 
     def listen(self, seconds: float) -> None:
         """Hear what comes for a while, or until the broker closes the connection."""
@@ -199,12 +207,10 @@ class Peer:
         return packets
 
 
-class Broker(Protocol):
+class Broker(Door, Protocol):
     """What the steps need of a broker."""
 
     name: str
-    port: int
-    ca: Path
     passes: dict[str, Pass]
 
     def revoke(self) -> None:

@@ -212,6 +212,12 @@ class Fleet:
         """Connect devices, all by default, some at a time; give the answer that each got, None for a closed door."""
         return self._call(self._connect_all(list(self._passes if names is None else names)))
 
+    def renew(self, name: str, pem: Path) -> Connack | None:
+        """Have a device come again with another key and certificate; its connection of before is taken over."""
+        self._passes[name] = pem
+        self._contexts.pop(name, None)
+        return self.connect([name])[name]
+
     def subscribe(self, name: str, topic_filter: str, qos: int = 1) -> None:
         """Subscribe one device."""
         answer = self._call(self._ask(name, Subscribe(1, (SubscriptionRequest(topic_filter, qos),)), Suback))
