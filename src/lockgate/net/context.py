@@ -70,7 +70,7 @@ class TlsContext:
         staple: Staple | None = None,
     ) -> None:
         self.certificate = chain[0]
-        self.covered_names = names_of(chain[0])
+        self.covered_names = covered_names(chain[0])
         self.valid_from = max(each.not_valid_before_utc for each in chain)
         self.valid_until = min(each.not_valid_after_utc for each in chain)
         self.is_barred: IsBarred | None = None
@@ -176,8 +176,12 @@ def load_context(
         raise InvalidSettings(f"the server certificate {certificate_path} cannot be used for TLS: {error}") from error
 
 
-def names_of(certificate: x509.Certificate) -> frozenset[str]:
-    """Give back the DNS names (lower case) and addresses that a server certificate holds."""
+def covered_names(certificate: x509.Certificate) -> frozenset[str]:
+    """Give back what a name that a client asks for is compared with: DNS names in lower case, and addresses.
+
+    Other than `pki.certificates.names_of`, which shows what stands in a certificate: where one of another CA has no
+    alternative names, the common name counts here, as it does for old clients.
+    """
     try:
         alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import x25519
 
 from lockgate.errors import InvalidSettings
-from lockgate.net.context import TlsContexts, names_of
+from lockgate.net.context import TlsContexts, covered_names
 from tests.support.certificates import Authority
 from tests.support.tls import Pair, client_context
 
@@ -32,7 +32,7 @@ def test_context_from_files_serves_and_names_what_it_covers(tmp_path: Path) -> N
 
 
 def test_certificate_without_alternative_names_covers_its_common_name() -> None:
-    assert names_of(HUB_CA.issue("Hub.Local", purpose="server").certificate) == {"hub.local"}
+    assert covered_names(HUB_CA.issue("Hub.Local", purpose="server").certificate) == {"hub.local"}
 
 
 def test_reload_takes_the_new_certificate_for_new_connections(tmp_path: Path) -> None:

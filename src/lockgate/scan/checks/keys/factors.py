@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from lockgate.errors import InvalidSettings
-from lockgate.scan.credentials import live, public_key
-from lockgate.scan.factors import shared_factors
+from lockgate.registry.keys import registered_key
+from lockgate.registry.weaknesses import shared_factors
+from lockgate.scan.credentials import live
 from lockgate.scan.finding import Check, Problem, Severity
 from lockgate.scan.subject import Subject
 from lockgate.scan.words import named
@@ -17,14 +16,13 @@ from lockgate.scan.words import named
 
 def look(subject: Subject) -> Iterator[Problem]:
     """Take the greatest common divisors of all RSA moduli."""
-    moduli = {}
+    owners: dict[int, set[str]] = {}  # the same modulus twice is LG-KEY-002's
     for credential in live(subject):
-        if credential.thumbprint:
-            with contextlib.suppress(InvalidSettings):
-                key = public_key(credential)
-                if isinstance(key, rsa.RSAPublicKey):
-                    moduli[credential.device] = key.public_numbers().n
-    weak = shared_factors(moduli)
+        key = registered_key(credential) if credential.thumbprint else None
+        if isinstance(key, rsa.RSAPublicKey):
+            owners.setdefault(key.public_numbers().n, set()).add(credential.device)
+    moduli = sorted(owners)
+    weak = sorted(set().union(*(owners[moduli[index]] for index in shared_factors([], moduli))))
     if weak:
         yield Problem(f"{named(weak)} share prime factors", f"lockgate device revoke {' '.join(weak)}", weak[0])
 

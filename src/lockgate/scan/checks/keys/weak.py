@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockgate.errors import InvalidSettings
+from lockgate.registry.weaknesses import check_weaknesses
 from lockgate.scan.credentials import live, public_key
 from lockgate.scan.finding import Check, Problem, Severity
 from lockgate.scan.subject import Subject
@@ -15,7 +16,7 @@ def look(subject: Subject) -> Iterator[Problem]:
     for credential in live(subject):
         if credential.thumbprint:
             try:
-                public_key(credential)
+                check_weaknesses(public_key(credential), credential.thumbprint)
             except InvalidSettings as error:
                 yield Problem(
                     f"{credential.device}: {error}", f"lockgate device revoke {credential.device}", credential.device
