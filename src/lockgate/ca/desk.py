@@ -21,7 +21,13 @@ from lockgate.events import Event
 from lockgate.home import Home, write_private
 from lockgate.net.staple import Staple
 from lockgate.pki.authority import DEVICE_LIFE_SECONDS, Authority
-from lockgate.pki.certificates import PublicKey, certificates_from_pem, certificates_to_pem, has_issued
+from lockgate.pki.certificates import (
+    PublicKey,
+    certificates_from_pem,
+    certificates_to_pem,
+    check_public_key,
+    has_issued,
+)
 from lockgate.pki.revocation import (
     CRL_LIFE_SECONDS,
     OCSP_LIFE_SECONDS,
@@ -33,6 +39,7 @@ from lockgate.pki.revocation import (
     crls_to_pem,
     make_staple,
 )
+from lockgate.registry.fleet import Fleet
 from lockgate.registry.issued import issued
 from lockgate.store.certificates import (
     begin_list,
@@ -66,6 +73,7 @@ class Desk:
         self.home = home
         self.registry = registry
         self.actor = actor
+        self._fleet = Fleet(registry)
         self.issuing = home.authority()
         self.older = tuple(_read_older(path) for path in older_paths(home))
 
@@ -87,8 +95,10 @@ class Desk:
     ) -> x509.Certificate:
         """Give a client certificate that speaks for the device `name`; see `Authority.issue_device`.
 
+        The key is checked before: what the registry would refuse afterwards gets no certificate, which would stay good.
         `write` is the caller's open transaction, in which it is recorded: for many at once, or none of them.
         """
+        self._fleet.check_key(name, public_key)
         leaf = self.issuing.issue_device(name, public_key, now=now, life_seconds=life_seconds)
         return self._recorded(leaf, f"device:{name}", now, write)
 
@@ -101,6 +111,7 @@ class Desk:
         life_seconds: float = DEVICE_LIFE_SECONDS,
     ) -> x509.Certificate:
         """Give a client certificate for the key of a request; see `Authority.issue_device_for_request`."""
+        self._fleet.check_key(name, check_public_key(request.public_key()))
         leaf = self.issuing.issue_device_for_request(name, request, now=now, life_seconds=life_seconds)
         return self._recorded(leaf, f"device:{name}", now)
 

@@ -103,7 +103,7 @@ def add(
     if given.password:
         check_password(given.password, name, described.values())
     with registrar_of(home) as registrar:
-        registrar.check_free(name)
+        registrar.check_new(name, groups, rules, described)
         _make_folder(
             opened, kind, name, out, hub, given=given, with_nvs=form == "nvs",
             register=lambda credential: registrar.add_device(name, [credential], groups, rules, described),
@@ -148,6 +148,7 @@ def rotate(name: str, out: Path, auth: str | None, overlap: str, hub: str | None
     opened = Home.open(home)
     with registrar_of(home) as registrar:
         known = registrar.device(name)
+        registrar.check_room(name)
         good = [c for c in known.credentials if not c.is_revoked] or list(known.credentials)
         kind = CredentialKind(auth) if auth is not None else good[-1].kind
         ending: list[int] = []

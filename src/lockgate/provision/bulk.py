@@ -15,10 +15,11 @@ from pathlib import Path
 
 import msgspec
 
-from lockgate.errors import InvalidSettings, LockgateError
+from lockgate.errors import Conflict, InvalidSettings, LockgateError
 from lockgate.model.device import CredentialKind, check_name
+from lockgate.pki.certificates import spki_thumbprint
 from lockgate.provision.bundle import Given, NewCredential, requested_key
-from lockgate.registry.registrar import Draft, Registrar
+from lockgate.registry.registrar import OWN_KEY, Draft, Registrar
 
 BATCH_DEVICES = 200
 MAX_TABLE_BYTES = 256 * 1024 * 1024
@@ -111,12 +112,29 @@ def add_many(
 
 def _check_all(table: Path, lines: Sequence[Line], out: Path, registrar: Registrar) -> None:
     problems = dict(registrar.problems([_draft(line) for line in lines]))
+    _check_requests(lines, registrar, problems)
     for index, line in enumerate(lines):
         if index not in problems and (out / line.name).exists():
             problems[index] = InvalidSettings(
                 f"the folder {out / line.name} is there already", fix="choose another --out"
             )
     _refuse(table, [(lines[index].number, problem) for index, problem in sorted(problems.items())])
+
+
+def _check_requests(lines: Sequence[Line], registrar: Registrar, problems: dict[int, LockgateError]) -> None:
+    """Look over the keys that shall get a certificate: once it is signed, refusing the key would come too late."""
+    known: set[str] = set()
+    for index, line in enumerate(lines):
+        if index in problems or not line.given.request:
+            continue
+        try:
+            key = requested_key(line.given.request)
+            registrar.check_key(line.name, key)
+            if (thumbprint := spki_thumbprint(key)) in known:
+                raise Conflict(f"the key of {line.name} is another line's as well", fix=OWN_KEY)
+            known.add(thumbprint)
+        except LockgateError as error:
+            problems[index] = error
 
 
 def _add_batch(

@@ -123,6 +123,8 @@ class Enrolment:
         number = claims.spend(self._database, claim.id, name, host, now)
         try:
             registrar = self._registrar(f"claim {claim.id}")
+            if known is not None:
+                registrar.check_room(name)
             leaf = self._issuer().issue_device_for_request(name, request, now=now)
             if known is None:
                 registrar.add_device(name, [_credential(leaf)], claim.groups)
@@ -148,6 +150,7 @@ class Enrolment:
         if asked is not None and asked != _alternative_names(shown):
             raise _other_name(name, "the alternative names in the request are not those of the certificate")
         registrar = self._registrar(f"{name} (device)")
+        registrar.check_room(name)
         leaf = self._issuer().issue_device_for_request(name, request, now=now)
         registrar.add_credential(name, _credential(leaf))
         return leaf

@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from lockgate.errors import InvalidSettings, LockgateError
 from lockgate.model.device import Credential, CredentialKind
+from lockgate.pki.certificates import PublicKey, public_key_to_pem, spki_thumbprint
 from lockgate.registry.keys import registered_key
-from lockgate.registry.weaknesses import shared_factors
+from lockgate.registry.weaknesses import check_weaknesses, shared_factors
 from lockgate.store.credentials import credentials_after
 from lockgate.store.registry_db import RegistryDb
 
@@ -27,6 +28,21 @@ class Fleet:
         self._database = database
         self._last = 0
         self._moduli: dict[str, int] = {}
+
+    def check_key(self, device: str, key: PublicKey) -> None:
+        """Come back when a device may get a certificate for a key: before one is signed and on record.
+
+        Raises:
+            InvalidSettings: a weakness of it is known, or it has a prime in common with another.
+            Conflict: it is registered to another device, or was revoked.
+        """
+        thumbprint = spki_thumbprint(key)
+        check_weaknesses(key, thumbprint)
+        self._database.check_key_free(device, thumbprint)
+        if isinstance(key, rsa.RSAPublicKey):
+            pem = public_key_to_pem(key).decode()
+            for problem in self.problems([Credential(0, device, CredentialKind.JWT_RS256, pem, thumbprint)]).values():
+                raise problem
 
     def problems(self, credentials: Sequence[Credential]) -> dict[int, LockgateError]:
         """Say, by its index, what is wrong with each of some new credentials beside the fleet and the others."""

@@ -14,6 +14,7 @@ import msgspec
 from lockgate.errors import Conflict, InvalidSettings, LockgateError, NotFound, QuotaExceeded
 from lockgate.model.device import Credential, Device, check_name
 from lockgate.model.permission import Rule
+from lockgate.pki.certificates import PublicKey
 from lockgate.registry.fleet import Fleet
 from lockgate.registry.keys import Offered, check_credential
 from lockgate.registry.rules import check_rule, helpful
@@ -85,17 +86,10 @@ class Registrar:
         """
         now = self._clock()
         with helpful():
-            check_name(name)
-            for group in groups:
-                check_name(group, "group")
+            described = self._check_new(name, groups, rules, metadata)
             if not credentials:
                 raise InvalidSettings(f"{name} has no credential: nobody could ever prove to be it")
-            for rule in rules:
-                if rule.subject != f"device:{name}":
-                    raise InvalidSettings(f"a rule of {name} must be about device:{name}, not {rule.subject}")
-                check_rule(rule)
             self._check_count(name, len(credentials))
-            described = check_metadata(metadata or {}, self._limits)
             checked = tuple(self._check(name, offered, now) for offered in credentials)
             device = Device(
                 name, created_at=now, groups=tuple(dict.fromkeys(groups)), credentials=checked, metadata=described
@@ -175,14 +169,37 @@ class Registrar:
         near = [f"{stem}{int(digits) + step:0{len(digits)}}" for step in (-1, 1) if int(digits) + step >= 0]
         return bool(self._database.devices(near))
 
-    def check_free(self, name: str) -> None:
-        """Come back when no device has this name, before anything is made for a new one.
+    def check_new(
+        self,
+        name: str,
+        groups: Sequence[str] = (),
+        rules: Sequence[Rule] = (),
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Come back when there may be such a new device, before anything is made for it.
 
         Raises:
-            Conflict: when one has.
+            Conflict: when one has this name.
+            LockgateError: as `add_device` does.
         """
+        with helpful():
+            self._check_new(name, groups, rules, metadata)
         if self._database.device(name) is not None:
             raise Conflict(f"there is a device {name} already", fix=f"lockgate device remove {name}, or another name")
+
+    def check_key(self, name: str, key: PublicKey) -> None:
+        """Come back when a device may get a certificate for a key, before one is made; see `Fleet.check_key`."""
+        with helpful():
+            self._fleet.check_key(name, key)
+
+    def check_room(self, name: str) -> None:
+        """Come back when a device may have one more credential, before anything is made for it.
+
+        Raises:
+            NotFound: when there is no such device.
+            QuotaExceeded: when it has as many as it may.
+        """
+        self._check_count(name, self._count_live(name, self._clock()) + 1)
 
     def device(self, name: str) -> Device:
         """Give a device by its name.
@@ -325,6 +342,19 @@ class Registrar:
         if device is None:
             raise NotFound(f"there is no device {name}", fix="lockgate device list shows the devices")
         return device
+
+    def _check_new(
+        self, name: str, groups: Sequence[str], rules: Sequence[Rule], metadata: Mapping[str, str] | None
+    ) -> dict[str, str]:
+        """Check what a new device shall be; give its metadata."""
+        check_name(name)
+        for group in groups:
+            check_name(group, "group")
+        for rule in rules:
+            if rule.subject != f"device:{name}":
+                raise InvalidSettings(f"a rule of {name} must be about device:{name}, not {rule.subject}")
+            check_rule(rule)
+        return check_metadata(metadata or {}, self._limits)
 
     def _check(self, name: str, offered: Offered, now: float) -> Credential:
         credential = check_credential(name, offered, now)

@@ -140,6 +140,15 @@ class RegistryDb:
         with translated(self.path):
             return stored_rules.rules(self, subject)
 
+    def check_key_free(self, device: str, thumbprint: str) -> None:
+        """Come back when a device may have a key, as far as the others' and its own revoked ones go.
+
+        Raises:
+            Conflict: when it is registered to another device, or was revoked.
+        """
+        with translated(self.path):
+            _check_key_free(self._connection, device, thumbprint)
+
     def changes_since(self, sequence: int, limit: int = -1) -> list[Change]:
         """Give what changed after `sequence`, oldest first, at most `limit` (-1: all)."""
         query = "SELECT sequence, kind, name FROM change WHERE sequence > ? ORDER BY sequence LIMIT ?"
@@ -320,19 +329,7 @@ class RegistryWrite:
         Raises:
             Conflict: when its key is registered to another device, or was revoked.
         """
-        if credential.thumbprint:
-            query = "SELECT device, id FROM credential WHERE thumbprint = ? AND (device <> ? OR is_revoked) LIMIT 1"
-            taken = self.execute(query, (credential.thumbprint, credential.device)).fetchone()
-            if taken is not None and taken[0] != credential.device:
-                raise Conflict(
-                    f"the key {credential.thumbprint} is registered to another device",
-                    fix="make a key of its own for every device: one stolen device must harm only itself",
-                )
-            if taken is not None:
-                raise Conflict(
-                    f"the key {credential.thumbprint} of {credential.device} was revoked (credential {taken[1]})",
-                    fix="make a new key: who has the old one would be the device again",
-                )
+        _check_key_free(self._connection, credential.device, credential.thumbprint)
         values = msgspec.structs.astuple(credential)[1:]
         done = self.execute(
             "INSERT INTO credential (device, kind, public, thumbprint, created_at, expires_at, is_revoked)"
@@ -364,6 +361,23 @@ class RegistryWrite:
         """Do both for a device."""
         self.note_change(ChangeKind.DEVICE, name)
         self.note_audit(event, name, actor, now, details)
+
+
+def _check_key_free(connection: sqlite3.Connection, device: str, thumbprint: str) -> None:
+    if not thumbprint:
+        return
+    query = "SELECT device, id FROM credential WHERE thumbprint = ? AND (device <> ? OR is_revoked) LIMIT 1"
+    taken = connection.execute(query, (thumbprint, device)).fetchone()
+    if taken is not None and taken[0] != device:
+        raise Conflict(
+            f"the key {thumbprint} is registered to another device",
+            fix="make a key of its own for every device: one stolen device must harm only itself",
+        )
+    if taken is not None:
+        raise Conflict(
+            f"the key {thumbprint} of {device} was revoked (credential {taken[1]})",
+            fix="make a new key: who has the old one would be the device again",
+        )
 
 
 _DEVICES = "SELECT name, is_blocked, created_at FROM device"

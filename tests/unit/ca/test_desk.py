@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from lockgate.ca.desk import Desk, publish_revoked, read_crls
-from lockgate.errors import InvalidSettings, Unavailable
+from lockgate.errors import Conflict, InvalidSettings, Unavailable
 from lockgate.home import Home
 from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.net.trust import load_crls
@@ -200,3 +201,18 @@ def test_the_bundle_holds_the_issuing_ca_and_not_the_root(home: Home, desk: Desk
 
 def test_changes_are_of_kinds_that_the_gate_knows(registry: RegistryDb) -> None:
     assert registry.changes_since(0) == [Change(1, "server-certificate", "server.crt")]
+
+
+@pytest.mark.requirement("I7")
+def test_a_key_that_the_registry_would_refuse_gets_no_certificate(desk: Desk, registry: RegistryDb) -> None:
+    weak = ec.derive_private_key(1, ec.SECP256R1())
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(weak, hashes.SHA256())
+    with pytest.raises(InvalidSettings, match="is published"):
+        desk.issue_device("weak", weak.public_key(), now=NOW)
+    with pytest.raises(InvalidSettings, match="is published"):
+        desk.issue_device_for_request("weak", request, now=NOW)
+    add(registry, "sensor", desk.issue_device("sensor", KEY, now=NOW))
+    assert desk.issue_device("sensor", KEY, now=NOW), "a device renews the certificate of its key"
+    with pytest.raises(Conflict, match="another device"):
+        desk.issue_device("thief", KEY, now=NOW)
+    assert {each.subject for each in certificates(registry)} == {"authority", "server", "device:sensor"}

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lockgate.home import Home
+from lockgate.store.certificates import certificates
 from lockgate.store.messages_db import MessagesDb
 from tests.support.cli import CommandLine
 
@@ -393,3 +394,36 @@ def test_names_that_count_up_are_flagged(lockgate: CommandLine) -> None:
         "device", "add", "other", "--auth", "jwt-es256", "--out", out.with_name("n3"), "--json"
     ).json()
     assert facts["warnings"] == []
+
+
+@pytest.mark.requirement("I7")
+@pytest.mark.parametrize("form", ["one", "table"])
+def test_a_request_that_is_refused_leaves_no_certificate_on_record(lockgate: CommandLine, form: str) -> None:
+    def request(name: str, key: ec.EllipticCurvePrivateKey) -> Path:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        signed = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+        path = lockgate.folder / f"{name}.csr"
+        path.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        return path
+
+    shared = ec.generate_private_key(ec.SECP256R1())
+    lockgate.adds("first", "x509", "--csr", str(request("first", shared)))
+    paths = request("second", shared), request("weak", ec.derive_private_key(1, ec.SECP256R1()))
+    out = lockgate.folder / "out"
+    if form == "table":
+        twice = request("twice", ec.generate_private_key(ec.SECP256R1()))
+        table = lockgate.folder / "devices.csv"
+        rows = "\n".join(f"{path.stem},{path.name}" for path in (*paths, twice))
+        table.write_text(f"name,csr\n{rows}\nagain,{twice.name}\n")
+        told = lockgate.refuses("device", "add-many", table, "--auth", "x509", "--out", out)
+        for words in ("line 2: ", "another device", "line 3: ", "is published", "line 5: ", "another line's"):
+            assert words in told
+        assert "line 4" not in told
+    else:
+        for path, words in zip(paths, ("another device", "is published"), strict=True):
+            told = lockgate.refuses("device", "add", path.stem, "--auth", "x509", "--csr", path, "--out", out)
+            assert words in told
+        lockgate.refuses("device", "add", "third", "--auth", "x509", "--publish", "a/#/b", "--out", out)
+    assert not out.exists()
+    with Home.open(lockgate.home).registry(read_only=True) as registry:
+        assert {each.subject for each in certificates(registry)} == {"authority", "server", "device:first"}

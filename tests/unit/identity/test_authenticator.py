@@ -123,6 +123,7 @@ def test_a_device_owns_its_name_and_what_is_below_it(identity: Authenticator, cl
         ("kettle2", "client id belongs to another device"),
         ("kettle/#", "client id not valid"),
         ("kettle/\n", "client id not valid"),
+        ("kettle/" + "x" * 250, "client id not valid"),
     ],
 )
 def test_another_client_id_is_refused_after_the_proof(identity: Authenticator, client_id: str, reason: str) -> None:

@@ -10,7 +10,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
-from lockgate.errors import AuthenticationFailed, Conflict, InvalidSettings, LockgateError, NotAuthorized, RateExceeded
+from lockgate.errors import (
+    AuthenticationFailed,
+    Conflict,
+    InvalidSettings,
+    LockgateError,
+    NotAuthorized,
+    QuotaExceeded,
+    RateExceeded,
+)
 from lockgate.identity.lockout import Lockout
 from lockgate.model.device import CredentialKind
 from lockgate.pki.authority import Authority
@@ -19,7 +27,7 @@ from lockgate.provision.enrolment import Enrolment
 from lockgate.provision.est import make_request
 from lockgate.registry.registrar import Registrar
 from lockgate.registry.registry import Registry
-from lockgate.settings import IdentitySettings
+from lockgate.settings import IdentitySettings, RegistrySettings
 from lockgate.store import claims
 from lockgate.store.registry_db import RegistryDb
 
@@ -210,3 +218,15 @@ def test_the_names_of_the_certificate_may_be_asked_for(desk: Desk) -> None:
     request = x509.CertificateSigningRequestBuilder().subject_name(old.subject).add_extension(names, False)
     signed = request.sign(KEYS[1], hashes.SHA256())
     assert desk.enrolment.by_certificate("sensor-1", old, signed, NOW)
+
+
+def test_a_device_that_has_as_many_credentials_as_it_may_gets_no_certificate(desk: Desk) -> None:
+    old = desk.enrol("sensor-1", desk.claim())
+    most = RegistrySettings().max_credentials_per_device
+    for _ in range(most - 1):
+        desk.enrolment.by_certificate("sensor-1", old, make_request("sensor-1", generate_key("ec")), NOW)
+    token = desk.claim("sensor-1")
+    desk.authority = None  # whoever asked it now would hear that it cannot sign
+    with pytest.raises(QuotaExceeded):
+        desk.enrolment.by_certificate("sensor-1", old, make_request("sensor-1", KEYS[1]), NOW)
+    assert refused(desk, QuotaExceeded, "sensor-1", token, KEYS[1]).fix

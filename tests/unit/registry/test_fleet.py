@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from lockgate.errors import InvalidSettings
+from lockgate.errors import Conflict, InvalidSettings
 from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.registry.fleet import Fleet
 from lockgate.registry.registrar import Registrar
@@ -67,3 +67,22 @@ def test_the_same_key_again_is_for_the_database_to_judge(db: RegistryDb) -> None
     assert fleet.problems([again, again]) == {}
     db.add_device(Device("two", credentials=(credential("two", TWO.p, TWO.q),)), actor="anna", now=1.0)
     assert list(fleet.problems([credential("three", TWO.p, THREE.q)])) == [0], "what came since is read as well"
+
+
+@pytest.mark.requirement("I7")
+def test_a_key_is_judged_before_a_certificate_is_made_for_it(db: RegistryDb) -> None:
+    fleet, registrar = Fleet(db), Registrar(db, "anna", lambda: 1.0)
+    registrar.add_device("one", [credential("", ONE.p, ONE.q)])
+    own = rsa.RSAPublicNumbers(65_537, ONE.p * ONE.q).public_key()
+    fleet.check_key("one", own)
+    fleet.check_key("two", rsa.RSAPublicNumbers(65_537, TWO.p * TWO.q).public_key())
+    fleet.check_key("two", ec.generate_private_key(ec.SECP256R1()).public_key())
+    with pytest.raises(Conflict, match="another device"):
+        fleet.check_key("two", own)
+    with pytest.raises(InvalidSettings, match="prime in common"):
+        fleet.check_key("two", rsa.RSAPublicNumbers(65_537, ONE.p * TWO.q).public_key())
+    with pytest.raises(InvalidSettings, match="is published"):
+        fleet.check_key("two", ec.derive_private_key(1, ec.SECP256R1()).public_key())
+    registrar.revoke("one")
+    with pytest.raises(Conflict, match="was revoked"):
+        registrar.check_key("one", own)

@@ -191,7 +191,7 @@ PUBLISH = Operation.PUBLISH
         (lambda r: r.add_rule(Rule("everyone", PUBLISH, "x", qos=(0, 3))), InvalidSettings),
         (lambda r: r.add_rule(Rule("everyone", PUBLISH, "${groups}/x")), InvalidSettings),
         (lambda r: r.remove_rule(99), NotFound),
-        (lambda r: r.check_free("there"), Conflict),
+        (lambda r: r.check_new("there"), Conflict),
         (lambda r: r.rotate("nobody", key(), 1.0), NotFound),
         (lambda r: r.revoke_credential(99), NotFound),
         (lambda r: r.add_group("of-there"), Conflict),

@@ -261,3 +261,20 @@ def test_a_device_that_is_registered_again_has_no_roles_of_the_one_before(office
     add(office, device("a", "k2"))
     registry.poll()
     assert registry.rules_for("a") == ()
+
+
+def test_a_group_that_is_made_again_has_no_roles_of_the_one_before(office: RegistryDb, gate: RegistryDb) -> None:
+    registry = Registry(gate)
+    stored.add_role(office, "r", actor="anna", now=1.0)
+    office.add_rule(Rule("role:r", Operation.PUBLISH, "x"), actor="anna", now=1.0)
+    office.add_device(Device("a"), actor="anna", now=1.0)
+    office.join_group("a", "g", actor="anna", now=1.0)
+    stored.grant_role(office, Held("r", "group:g"), actor="anna", now=1.0)
+    registry.poll()
+    assert [rule.filter for rule in registry.rules_for("a")] == ["x"]
+    remove_group(office, "g", actor="anna", now=1.0)
+    office.join_group("a", "g", actor="anna", now=1.0)
+    assert stored.held_roles(office) == []
+    registry.poll()
+    assert registry.rules_for("a") == ()
+    assert Registry(gate).rules_for("a") == (), "so it is for a hub that starts anew"

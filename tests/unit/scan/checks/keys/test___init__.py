@@ -145,3 +145,10 @@ def test_good_devices_of_each_kind_have_no_finding(home: Examined) -> None:
     for auth in ("jwt-es256", "jwt-rs256", "x509"):
         home.lockgate.adds(f"lamp-{auth}", auth)
     assert [f for f in home.report().findings if f.check.startswith("LG-KEY")] == []
+
+
+def test_a_published_key_of_an_older_release_is_severe(home: Examined) -> None:
+    put(home, "lamp", ec.derive_private_key(1, ec.SECP256R1()).public_key())
+    found = home.sees_only("LG-KEY-001")
+    assert "is published" in found.text
+    home.mends(found)
