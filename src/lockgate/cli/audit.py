@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 import msgspec
 
+from lockgate.cli.moments import past_moment
 from lockgate.cli.output import actor, console, home_option, json_option, moment, print_json, safe, table
-from lockgate.errors import InvalidSettings, LockgateError
+from lockgate.errors import InvalidSettings
 from lockgate.events import Event
 from lockgate.home import Home
-from lockgate.provision.token import parse_duration
 from lockgate.registry.trail import ANCHOR_SUBJECT, Trail, anchor, as_line
 from lockgate.store.chain import SECURITY, Record
 
@@ -25,19 +25,7 @@ def audit() -> None:
 
 def _since(text: str | None, now: float, default: float) -> float:
     """Turn "24h" (ago) or a date, as in 2026-03-01 or 2026-03-01T12:00Z, into unix seconds."""
-    if text is None:
-        return default
-    try:
-        return now - parse_duration(text)
-    except LockgateError:
-        pass
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidSettings(
-            f"{text!r} is no moment", fix="write 24h, 90m or 7d (before now), or a date such as 2026-03-01T12:00 (UTC)"
-        ) from None
-    return (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp()
+    return default if text is None else past_moment(text, now)
 
 
 def _window_options(command: click.decorators.FC) -> click.decorators.FC:

@@ -4,23 +4,98 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
 from lockgate.cli.acts import registrar_of
+from lockgate.cli.folders import brought_options, expires_option, make_folder, read_given
+from lockgate.cli.moments import end_moment
 from lockgate.cli.output import console, home_option, json_option, moment, print_json, safe, table
 from lockgate.errors import NotFound
 from lockgate.home import Home
-from lockgate.model.device import Credential
+from lockgate.model.device import Credential, CredentialKind
+from lockgate.provision.bundle import take_given
 from lockgate.registry.journal import CREDENTIAL_SEEN
 from lockgate.registry.keys import algorithm_of
+from lockgate.registry.passwords import check_password
 from lockgate.revocation import settle_without_hub
 from lockgate.store.messages_reader import Seen, read_seen
 
 
 @click.group()
 def credential() -> None:
-    """Look at credentials, add them, revoke single ones."""
+    """Look at credentials, add them, let single ones end, or revoke them."""
+
+
+@credential.command()
+@click.argument("name")
+@click.option(
+    "--auth", type=click.Choice([kind.value for kind in CredentialKind]), required=True,
+    help="How the device proves who it is by it.",
+)  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The folder to make for what it gets.")
+@brought_options
+@expires_option
+@click.option("--hub", metavar="HOST_OR_IP", help="The name of the hub for this device, if not the first one.")
+@home_option
+@json_option
+def add(
+    name: str,
+    auth: str,
+    out: Path | None,
+    public_key: BinaryIO | None,
+    csr: BinaryIO | None,
+    password_file: BinaryIO | None,
+    expires: str | None,
+    hub: str | None,
+    home: Path,
+    as_json: bool,
+) -> None:
+    """Give a device one more key, certificate or password beside those that it has, all of which stay good.
+
+    A public key or a password that the device brings needs no --out. `lockgate device rotate` lets the old ones end.
+    """
+    opened = Home.open(home)
+    kind = CredentialKind(auth)
+    given = read_given(public_key, csr, password_file)
+    expires_at = end_moment(expires, time.time()) if expires is not None else None
+    with registrar_of(home) as registrar:
+        device = registrar.device(name)
+        registrar.check_room(name)
+        if given.password:
+            check_password(given.password, name, device.metadata.values())
+        made: list[Credential] = []
+        if out is None:
+            made.append(registrar.add_credential(name, take_given(kind, name, given, expires_at)))
+        else:
+            make_folder(
+                opened, kind, name, out, hub, given=given, expires_at=expires_at,
+                register=lambda new: made.append(registrar.add_credential(name, new)),
+            )  # fmt: skip
+    if as_json:
+        print_json({**_facts(made[0], {}, time.time()), "folder": None if out is None else str(out)})
+        return
+    until = f", until {moment(made[0].expires_at)}" if made[0].expires_at is not None else ""
+    console().print(f"[green]added[/] credential {made[0].id} of {safe(name)}: {auth}{until}")
+    if out is not None:
+        console().print(f"it is in {safe(out)}")
+
+
+@credential.command()
+@click.argument("number", type=int)
+@click.option("--at", "at", required=True, metavar="WHEN", help="1h, 30d (from now on), or a date (UTC).")
+@home_option
+@json_option
+def expire(number: int, at: str, home: Path, as_json: bool) -> None:
+    """Let a single credential end by itself at a time, earlier than it would. Sessions that it proved end with it."""
+    end_at = end_moment(at, time.time())
+    with registrar_of(home) as registrar:
+        owner = registrar.expire_credential(number, end_at)
+    if as_json:
+        print_json({"credential": number, "device": owner, "expires_at": end_at})
+        return
+    console().print(f"{number} of {safe(owner)} [green]ends[/] {moment(end_at)}")
 
 
 @credential.command()

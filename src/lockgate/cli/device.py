@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 from rich.console import Console
 
-from lockgate.ca.desk import Desk
 from lockgate.cli.acts import add_act, registrar_of
 from lockgate.cli.enrol import enrol, renew
-from lockgate.cli.output import actor, console, home_option, json_option, moment, print_json, safe, table
+from lockgate.cli.folders import brought_options, expires_option, make_folder, read_given
+from lockgate.cli.moments import end_moment
+from lockgate.cli.output import console, home_option, json_option, moment, print_json, safe, table
 from lockgate.cli.provision import add_table
 from lockgate.errors import InvalidSettings, NotFound
 from lockgate.home import Home
 from lockgate.model.device import Credential, CredentialKind, Device, check_name
 from lockgate.model.permission import EVERYONE, Operation, Rule
-from lockgate.provision.bundle import NOTHING, Given, NewCredential, make_bundle
-from lockgate.provision.folder import HubAddress, read_folder
+from lockgate.provision.folder import read_folder
 from lockgate.provision.guide import command_lines
 from lockgate.provision.token import make_token, parse_duration
 from lockgate.registry.journal import CREDENTIAL_SEEN
 from lockgate.registry.passwords import check_password
 from lockgate.store.messages_reader import Seen, read_seen
 
-MAX_FILE_BYTES = 65_536
 COUNTS_UP = (
     "the name {name} counts up from another's: who knows one knows them all. A name proves nothing, so that is no "
     "danger here; but never make a password or a key from it"
@@ -54,15 +53,8 @@ device.add_command(renew)
 @click.option("--publish", multiple=True, metavar="FILTER", help="Topics it may publish on, beside its own tree.")
 @click.option("--receive", multiple=True, metavar="FILTER", help="Topics it may receive, beside its own tree.")
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Something to remember about it.")
-@click.option(
-    "--public-key", "public_key", type=click.File("rb"), metavar="FILE",
-    help="A key that the device made itself: its public half, or a certificate over it (jwt-*).",
-)  # fmt: skip
-@click.option("--csr", type=click.File("rb"), metavar="FILE", help="A certificate request made on the device (x509).")
-@click.option(
-    "--password-file", type=click.File("rb"), metavar="FILE",
-    help="A password set elsewhere, - for standard input (password, scram-sha-256).",
-)  # fmt: skip
+@brought_options
+@expires_option
 @click.option(
     "--format", "form", type=click.Choice(["pem", "nvs"]), default="pem", show_default=True,
     help="nvs: with a CSV for ESP-IDF's nvs_partition_gen.py.",
@@ -81,6 +73,7 @@ def add(
     public_key: BinaryIO | None,
     csr: BinaryIO | None,
     password_file: BinaryIO | None,
+    expires: str | None,
     form: str,
     hub: str | None,
     home: Path,
@@ -99,13 +92,14 @@ def add(
         Rule(subject, Operation.RECEIVE, f) for f in receive
     ]
     described = dict(_pair(each) for each in metadata)
-    given = Given(_text(public_key), _text(csr), _text(password_file).rstrip("\r\n"))
+    given = read_given(public_key, csr, password_file)
     if given.password:
         check_password(given.password, name, described.values())
+    expires_at = end_moment(expires, time.time()) if expires is not None else None
     with registrar_of(home) as registrar:
         registrar.check_new(name, groups, rules, described)
-        _make_folder(
-            opened, kind, name, out, hub, given=given, with_nvs=form == "nvs",
+        make_folder(
+            opened, kind, name, out, hub, given=given, with_nvs=form == "nvs", expires_at=expires_at,
             register=lambda credential: registrar.add_device(name, [credential], groups, rules, described),
         )  # fmt: skip
         warnings = [COUNTS_UP.format(name=name)] if registrar.counts_up(name) else []
@@ -152,7 +146,7 @@ def rotate(name: str, out: Path, auth: str | None, overlap: str, hub: str | None
         good = [c for c in known.credentials if not c.is_revoked] or list(known.credentials)
         kind = CredentialKind(auth) if auth is not None else good[-1].kind
         ending: list[int] = []
-        _make_folder(
+        make_folder(
             opened, kind, name, out, hub,
             register=lambda made: ending.append(registrar.rotate(name, made, overlap_seconds)[1]),
         )  # fmt: skip
@@ -276,49 +270,11 @@ add_act(
 device.add_command(add_table)
 
 
-def _make_folder(
-    home: Home, kind: CredentialKind, name: str, out: Path, hub: str | None,
-    register: Callable[[NewCredential], object], given: Given = NOTHING, with_nvs: bool = False,
-) -> None:  # fmt: skip
-    address = home.hub_address()
-    if hub is not None:
-        address = HubAddress(_covered(home, hub), address.port)
-    audience = home.settings().identity.jwt_audience
-    with home.registry() as registry:
-        issuer = Desk(home, registry, actor()) if kind is CredentialKind.X509 else None
-        make_bundle(
-            kind, name, out, address, issuer, home.root_pem(), audience, time.time(),
-            register=register, given=given, with_nvs=with_nvs,
-        )  # fmt: skip
-
-
 def _pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals:
         raise InvalidSettings(f"{text!r} is no KEY=VALUE", fix="write --metadata site=north")
     return key, value
-
-
-def _text(file: BinaryIO | None) -> str:
-    if file is None:
-        return ""
-    content = file.read(MAX_FILE_BYTES + 1)
-    try:
-        if content and len(content) <= MAX_FILE_BYTES:
-            return content.decode()
-    except UnicodeDecodeError:
-        pass
-    raise InvalidSettings(f"{file.name} is empty, too large, or no text", fix="name a PEM file, or one with a password")
-
-
-def _covered(home: Home, name: str) -> str:
-    names = home.server_names()
-    if name.lower() not in names:
-        raise NotFound(
-            f"the hub's certificate is not for {name!r}, but for: {', '.join(names)}",
-            fix=f"lockgate server-cert add-name {name}",
-        )
-    return name
 
 
 def _fields(subscribe: str, publish: str) -> dict[str, str]:

@@ -121,6 +121,7 @@ def make_bundle(
     given: Given = NOTHING,
     with_nvs: bool = False,
     is_durable: bool = True,
+    expires_at: float | None = None,
 ) -> NewCredential:
     """Make the folder `out` for a new device and give what the registry is to remember of it.
 
@@ -138,6 +139,7 @@ def make_bundle(
         given: what the device brings itself; its private key stays where it was made.
         with_nvs: write `nvs.csv` for an ESP32 as well.
         is_durable: wait for the disk; whoever makes many waits once, for all.
+        expires_at: the unix second at which the credential ends, if it shall; a certificate may end earlier.
 
     Raises:
         Conflict: `out` exists and is not an empty folder.
@@ -147,7 +149,10 @@ def make_bundle(
     target = out.resolve()
     _check_free(target, out)
     _check_given(kind, given)
+    if expires_at is not None:
+        life_seconds = min(life_seconds, expires_at - now)
     secret_files, credential = _make_secret(kind, name, authority, now, life_seconds, given)
+    credential = _ending(credential, expires_at)
     brings_key = bool(given.public or given.request)
     device = DeviceFile(
         version=VERSION,
@@ -178,6 +183,25 @@ def make_bundle(
             shutil.rmtree(target, ignore_errors=True)
             raise
     return credential
+
+
+def take_given(kind: CredentialKind, name: str, given: Given, expires_at: float | None = None) -> NewCredential:
+    """Give what the registry is to remember of a public key or a password that is in its place already.
+
+    Raises:
+        InvalidSettings: when it is neither, or does not go with the kind.
+    """
+    _check_given(kind, given)
+    if not given.public and not given.password:
+        raise InvalidSettings(
+            f"what is made for {name} has to go somewhere", fix="--out DIR, the folder to make for what it gets"
+        )
+    return _ending(_make_secret(kind, name, None, 0.0, 0.0, given)[1], expires_at)
+
+
+def _ending(credential: NewCredential, expires_at: float | None) -> NewCredential:
+    ends = [end for end in (credential.expires_at, expires_at) if end is not None]
+    return msgspec.structs.replace(credential, expires_at=min(ends, default=None))
 
 
 def make_enrolled_bundle(

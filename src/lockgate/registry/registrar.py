@@ -235,6 +235,12 @@ class Registrar:
         with helpful():
             return stored_credentials.revoke_credential(self._database, number, actor=self._actor, now=self._clock())
 
+    def expire_credential(self, number: int, end_at: float) -> str:
+        """Let one credential end at a unix second, earlier than it would. Give the name of its device."""
+        now = self._clock()
+        with helpful():
+            return stored_credentials.expire_credential(self._database, number, end_at, actor=self._actor, now=now)
+
     def describe(self, name: str, metadata: Mapping[str, str]) -> None:
         """Replace what is remembered about a device: keys and values, bounded in count and size."""
         with helpful():

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from lockgate.errors import NotFound
+from lockgate.errors import Conflict, NotFound
 from lockgate.events import Event
 from lockgate.model.device import Credential, CredentialKind
 from lockgate.model.mosquitto_hash import PREFIX, is_mosquitto_hash
@@ -24,6 +24,30 @@ def revoke_credential(db: RegistryDb, number: int, *, actor: str, now: float) ->
         device = _device_of(write, number)
         if write.execute("UPDATE credential SET is_revoked = 1 WHERE id = ? AND is_revoked = 0", (number,)).rowcount:
             write.note_device(device, Event.CREDENTIAL_REVOKED, actor, now, {"credential": str(number)})
+    return device
+
+
+def expire_credential(db: RegistryDb, number: int, end_at: float, *, actor: str, now: float) -> str:
+    """Let one credential end at a unix second, earlier than it would; give the name of its device.
+
+    Raises:
+        NotFound: when there is none of this number.
+        Conflict: when it ends as early already, or was revoked.
+    """
+    with db.write() as write:
+        device = _device_of(write, number)
+        done = write.execute(
+            "UPDATE credential SET expires_at = ?1 WHERE id = ?2 AND is_revoked = 0"
+            " AND (expires_at IS NULL OR expires_at > ?1)",
+            (end_at, number),
+        )
+        if not done.rowcount:
+            raise Conflict(
+                f"the credential {number} of {device} was revoked, or ends as early as that already",
+                fix=f"who shall come in for longer needs a new one: lockgate credential add {device} --auth KIND",
+            )
+        note = {"credential": str(number), "at": f"{end_at:.0f}"}
+        write.note_device(device, Event.CREDENTIAL_EXPIRES, actor, now, note)
     return device
 
 

@@ -19,12 +19,14 @@ from lockgate.pki.authority import Authority
 from lockgate.pki.certificates import (
     certificates_from_pem,
     device_name_of,
+    generate_key,
     private_key_from_pem,
     public_key_from_pem,
+    public_key_to_pem,
     spki_thumbprint,
 )
 from lockgate.provision import bundle
-from lockgate.provision.bundle import NewCredential, make_bundle
+from lockgate.provision.bundle import Given, NewCredential, make_bundle, take_given
 from lockgate.provision.folder import HubAddress, read_folder
 
 NOW = 1_790_000_000.0
@@ -226,3 +228,32 @@ def test_x509_without_an_authority_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings, match="needs the certificate authority"):
         make_bundle(CredentialKind.X509, "sensor-1", tmp_path / "out", HUB, None, b"", "lockgate", NOW)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_credential_ends_when_it_shall_and_a_certificate_never_after_that(
+    kind: CredentialKind, tmp_path: Path
+) -> None:
+    end = NOW + 86_400
+    made = make_bundle(
+        kind, "s", tmp_path / "out", HUB, ISSUING, ROOT.certificate_pem(), "lockgate", NOW, expires_at=end
+    )
+    assert made.expires_at == end
+    if kind is CredentialKind.X509:
+        (leaf,) = certificates_from_pem(made.public.encode())
+        assert leaf.not_valid_after_utc.timestamp() == end
+
+
+def test_what_is_in_its_place_already_needs_no_folder() -> None:
+    public = public_key_to_pem(generate_key("ec").public_key()).decode()
+    taken = take_given(CredentialKind.JWT_ES256, "s", Given(public=public), NOW)
+    assert (taken.public, taken.expires_at) == (public, NOW)
+    chosen = take_given(CredentialKind.PASSWORD, "s", Given(password="vJ8#qLw2!zRt"))
+    assert chosen.public.startswith("$argon2id$")
+    assert chosen.expires_at is None
+    for kind in (CredentialKind.PASSWORD, CredentialKind.X509):
+        with pytest.raises(InvalidSettings, match="go somewhere") as caught:
+            take_given(kind, "s", Given(request="a request" if kind is CredentialKind.X509 else ""))
+        assert "--out" in caught.value.fix
+    with pytest.raises(InvalidSettings, match="brings"):
+        take_given(CredentialKind.X509, "s", Given(public=public))

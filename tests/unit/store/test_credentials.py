@@ -10,7 +10,13 @@ import pytest
 from lockgate.errors import Conflict, NotFound
 from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.model.mosquitto_hash import PREFIX
-from lockgate.store.credentials import mosquitto_credentials, replace_hashes, revoke_credential, rotate_credential
+from lockgate.store.credentials import (
+    expire_credential,
+    mosquitto_credentials,
+    replace_hashes,
+    revoke_credential,
+    rotate_credential,
+)
 from lockgate.store.registry_db import RegistryDb
 from tests.unit.model.test_mosquitto_hash import ONCE
 
@@ -69,3 +75,20 @@ def test_only_hashes_of_mosquitto_are_replaced_and_only_by_argon2id(db: Registry
     assert found == {"a": "PEM", "old": new, "ours": ours, "other": old}
     assert [(each.kind, each.name) for each in db.changes_since(start)] == [("device", "old")]
     assert (db.audit()[-1].event, db.audit()[-1].actor) == ("credential.rehashed", "office")
+
+
+def test_a_credential_may_end_earlier_and_never_later(db: RegistryDb) -> None:
+    start = db.last_sequence
+    assert expire_credential(db, 1, 10.0, actor="anna", now=2.0) == "a"
+    assert expire_credential(db, 1, 9.0, actor="anna", now=2.0) == "a"
+    assert (db.device("a") or Device("")).credentials[0].expires_at == 9.0
+    assert [(each.kind, each.name) for each in db.changes_since(start)] == [("device", "a")] * 2
+    assert (db.audit()[-1].event, db.audit()[-1].details) == ("credential.expires", {"credential": "1", "at": "9"})
+    with pytest.raises(Conflict, match="ends as early"):
+        expire_credential(db, 1, 11.0, actor="anna", now=2.0)
+    revoke_credential(db, 2, actor="anna", now=2.0)
+    with pytest.raises(Conflict, match="was revoked"):
+        expire_credential(db, 2, 11.0, actor="anna", now=2.0)
+    with pytest.raises(NotFound):
+        expire_credential(db, 99, 11.0, actor="anna", now=2.0)
+    assert (db.device("b") or Device("")).credentials[0].expires_at is None
