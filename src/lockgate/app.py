@@ -48,6 +48,7 @@ from lockgate.policy import PolicyEngine
 from lockgate.registry.journal import Journal
 from lockgate.registry.registry import Registry
 from lockgate.registry.trail import ANCHOR_SUBJECT, anchor
+from lockgate.registry.upkeep import Upkeep
 from lockgate.settings import MqttSettings, NetSettings, Settings
 from lockgate.status import Status, sys_topics
 from lockgate.store.chain import AUDIT
@@ -124,6 +125,7 @@ class Gate:
             max_waiting_bytes=settings.store.max_waiting_bytes,
             max_security_events=settings.log.max_security_events,
         )
+        self._upkeep = Upkeep(self._registry, self._registry_db, self._store)
         self._anchored = ""
         if is_new:
             log.warning(Event.STORE_CREATED, path=str(home.messages_path), warning="no sessions, no retained messages")
@@ -170,6 +172,7 @@ class Gate:
                     tasks.create_task(self._every(JOURNAL_SECONDS, self._write_journal)),
                     tasks.create_task(self._every(SPOKE_SECONDS, self._note_speakers)),
                     tasks.create_task(self._every(SWEEP_SECONDS, lambda: self._hub.clear_expired(time.time()))),
+                    tasks.create_task(self._every(SWEEP_SECONDS, self._upkeep.sweep)),
                     tasks.create_task(self._every(ANCHOR_SECONDS, self._anchor)),
                     tasks.create_task(self._every(SWEEP_SECONDS, self._keeper.check)),
                     tasks.create_task(self._keeper.run()),
@@ -254,6 +257,7 @@ class Gate:
         outcomes = [outcome for change in latest.values() if (outcome := self._apply(change)) is not None]
         if outcomes:
             self._store.save_outcomes(self._end_strangers(outcomes))
+        self._upkeep.follow(changes)
 
     def _handle_timers(self) -> None:
         self._hub.handle_timer(time.time())
@@ -264,9 +268,9 @@ class Gate:
         self._journal.spoke(spoke)
 
     def _write_journal(self) -> None:
-        self._journal.write(self._store)
+        self._journal.write(self._upkeep)
         if rehashed := self._authenticator.take_rehashed():
-            self._store.save_rehashed(rehashed)
+            self._upkeep.save_rehashed(rehashed)
 
     def _anchor(self, event: Event | None = None) -> None:
         """Note among the security events where the audit trail stands, and tell the log, which is kept elsewhere."""
@@ -319,6 +323,7 @@ class Gate:
         kept = read_kept_publishers(self._home.messages_path)
         found = drop_gone(self._store, self._store.load(), self._store.retained(), self._registry, clears, kept)
         self._hub.restore(found.sessions, found.retained, now)
+        self._upkeep.begin(self._home.messages_path)
         total = sum(found.dropped.values(), Traces())
         self._store.save_outcomes([Outcome(self._registry.sequence, "", now, "", total)])
 

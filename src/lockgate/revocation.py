@@ -22,6 +22,7 @@ from lockgate.hub.silence import drop_gone
 from lockgate.model.outcome import Outcome, Traces
 from lockgate.registry.registrar import Registrar
 from lockgate.registry.registry import Registry
+from lockgate.registry.upkeep import Upkeep
 from lockgate.store.certificates import certificates
 from lockgate.store.groups import bindings
 from lockgate.store.messages_db import MessagesDb
@@ -167,12 +168,13 @@ def settle_without_hub(
         return None
     try:
         with home.registry(read_only=True) as database:
-            return _settle(home, Registry(database), retained, set(chosen))
+            return _settle(home, database, retained, set(chosen))
     finally:
         os.close(descriptor)
 
 
-def _settle(home: Home, registry: Registry, retained: Retained | None, chosen: set[str]) -> dict[str, Traces]:
+def _settle(home: Home, database: RegistryDb, retained: Retained | None, chosen: set[str]) -> dict[str, Traces]:
+    registry = Registry(database)
     clears = home.settings().hub.retained_of_revoked == "clear"
     store = MessagesDb(home.messages_path)
     try:
@@ -183,6 +185,7 @@ def _settle(home: Home, registry: Registry, retained: Retained | None, chosen: s
             kept = kept | chosen if retained == "keep" else kept - chosen
         spared = kept if clears or retained != "clear" else _publishers(store) - chosen
         found = drop_gone(store, store.load(), store.retained(), registry, clears or retained == "clear", spared)
+        Upkeep(registry, database, store).begin(home.messages_path)
         store.save_outcomes([Outcome(registry.sequence, "", time.time(), "", sum(found.dropped.values(), Traces()))])
         return found.dropped
     finally:

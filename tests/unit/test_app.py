@@ -22,6 +22,7 @@ from lockgate.registry.registrar import Registrar
 from lockgate.registry.trail import Trail
 from lockgate.settings import HubSettings
 from lockgate.store.messages_db import MessagesDb
+from lockgate.store.messages_reader import read_seen
 from lockgate.store.registry_db import ChangeKind, RegistryDb
 from lockgate.store.traces import read_outcomes
 from tests.support.fakes import FakeOutlet
@@ -204,3 +205,18 @@ def test_where_the_audit_trail_stands_is_noted_among_the_security_events(
         assert trail.verify().problems == ()
         noted = [(r.event, r.details.get("record")) for r in trail.records() if r.trail == "security_event"]
     assert noted == [("hub.started", None), ("audit.anchored", "2"), ("audit.anchored", "3")]
+
+
+def test_when_a_device_was_seen_goes_with_the_device(gate: Gate, home: Home, registrar: Registrar) -> None:
+    def noted() -> list[str]:
+        gate._store.flush()
+        return list(read_seen(home.messages_path))
+
+    gate._journal.spoke(["sensor", "nobody"])
+    gate._write_journal()
+    assert noted() == ["sensor"]
+    registrar.remove("sensor")
+    gate._poll()
+    gate._journal.spoke(["sensor"])
+    gate._write_journal()
+    assert noted() == []

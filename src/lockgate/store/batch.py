@@ -52,8 +52,9 @@ class Batch:
         self.kept_publishers: dict[str, bool | None] = {}
         self.outcomes: dict[tuple[int, str], Outcome] = {}
         self.refusals: dict[str, Refusal] = {}
-        self.seen: dict[tuple[str, str], tuple[float, str]] = {}
-        self.rehashed: dict[int, str] = {}
+        self.seen: dict[tuple[str, str], tuple[float, str] | None] = {}
+        self.unseen: set[str] = set()  # devices of which all rows go, before those that came after
+        self.rehashed: dict[int, str | None] = {}
         self.security_events: list[tuple[float, str, str, dict[str, str]]] = []
 
     def write(self, connection: sqlite3.Connection) -> None:
@@ -121,8 +122,13 @@ class Batch:
                 " (SELECT reference FROM refusal ORDER BY at DESC, reference DESC LIMIT -1 OFFSET ?)",
                 (MAX_REFUSALS,),
             )
-        execute_rows(connection, "INSERT OR REPLACE INTO rehash (credential, hash)", list(self.rehashed.items()))
-        seen = [(*key, *value) for key, value in self.seen.items()]
+        _drop(connection, "rehash", "credential", _dropped(self.rehashed))
+        rehashed = _kept(self.rehashed, lambda number, text: (number, text))
+        execute_rows(connection, "INSERT OR REPLACE INTO rehash (credential, hash)", rehashed)
+        _drop(connection, "seen", "device", sorted(self.unseen))
+        if gone := _dropped(self.seen):
+            connection.executemany("DELETE FROM seen WHERE device = ? AND kind = ?", gone)
+        seen = _kept(self.seen, lambda key, value: (*key, *value))
         execute_rows(connection, "INSERT OR REPLACE INTO seen (device, kind, at, text)", seen)
         events = [(at, event, subject, _json(details)) for at, event, subject, details in self.security_events]
         chain.append(connection, chain.SECURITY, events)

@@ -258,6 +258,22 @@ class MessagesDb:
             lambda batch: batch.seen.update(((name, kind), (at, text)) for name, kind, at, text in seen)
         )
 
+    def forget_seen(self, devices: Iterable[str], rows: Iterable[tuple[str, str]] = (), /) -> int:
+        """Drop when some devices were seen, and single rows of others: (device, kind)."""
+        gone, single = set(devices), set(rows)
+
+        def forget(batch: Batch) -> None:
+            for key in [key for key in batch.seen if key[0] in gone]:
+                del batch.seen[key]
+            batch.unseen |= gone
+            batch.seen.update(dict.fromkeys(single))
+
+        return self._report(forget)
+
+    def forget_rehashed(self, credentials: Iterable[int], /) -> int:
+        """Drop the better hashes of some credentials: the registry has them."""
+        return self._report(lambda batch: batch.rehashed.update(dict.fromkeys(credentials)))
+
     def save_rehashed(self, hashes: Mapping[int, str], /) -> int:
         """Leave better hashes of passwords, by credential, for the office, which writes the registry."""
         return self._report(lambda batch: batch.rehashed.update(hashes))
