@@ -77,7 +77,7 @@ def login(folder: Path, suffix: str = "") -> Login:
     """Read a device's folder as its owner would; `suffix` makes the client id NAME/SUFFIX."""
     device = read_folder(folder)
     secret = ""
-    if device.auth in (CredentialKind.JWT_ES256, CredentialKind.JWT_RS256):
+    if device.auth in (CredentialKind.JWT_ES256, CredentialKind.JWT_RS256, CredentialKind.JWT_EDDSA):
         secret = make_token(folder)
     elif device.password_file is not None:
         secret = (folder / device.password_file).read_text()

@@ -5,6 +5,7 @@ These are checks, not cryptography: nothing here makes or uses a key. Each weakn
 - published: the key stands in a standard, a tutorial or a program's tests (`published_keys.txt`)
 - RSA: an even exponent, a small prime factor, primes close to each other (Fermat), or the mark of the Infineon
   library's primes (ROCA, CVE-2017-15361)
+- Ed25519: a point of small order, under which a signature is good that nobody made, or one in a second spelling
 - RSA across the fleet: a prime that another registered key has as well; who has the two keys has both private halves
   (Heninger et al., "Mining Your Ps and Qs", 2012)
 """
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from importlib.resources import files
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from lockgate.errors import InvalidSettings
 from lockgate.pki.certificates import PublicKey
@@ -28,6 +29,10 @@ FERMAT_ROUNDS = 64
 SMALL_PRIMES_BELOW = 20_000
 ROCA_PRIMES_UP_TO = 167
 ROCA_GENERATOR = 65_537
+ED25519_PRIME = 2**255 - 19
+_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+ED25519_SMALL_ORDER = frozenset({0, 1, ED25519_PRIME - 1, _ORDER_8, ED25519_PRIME - _ORDER_8})
+"""The y of the eight points whose order divides 8: those at x and at -x have the same."""
 BATCH_KEYS = 64
 """From so many new keys on, all are looked over together: pair by pair would take the square of their number."""
 
@@ -45,6 +50,18 @@ def check_weaknesses(key: PublicKey, thumbprint: str) -> None:
         )
     if isinstance(key, rsa.RSAPublicKey):
         _check_rsa(key)
+    elif isinstance(key, ed25519.Ed25519PublicKey):
+        _check_ed25519(key)
+
+
+def _check_ed25519(key: ed25519.Ed25519PublicKey) -> None:
+    y = int.from_bytes(key.public_bytes_raw(), "little") % 2**255  # the highest bit is the sign of x
+    if y >= ED25519_PRIME:  # RFC 8032 section 5.1.3
+        raise InvalidSettings("the Ed25519 key is no point of its curve as RFC 8032 writes them", fix=NEW_KEY)
+    if y in ED25519_SMALL_ORDER:
+        raise InvalidSettings(
+            "the Ed25519 key is a point of small order: anybody can sign for it, without a private half", fix=NEW_KEY
+        )
 
 
 def _check_rsa(key: rsa.RSAPublicKey) -> None:

@@ -55,6 +55,12 @@ def test_a_key_made_well_has_no_known_weakness(key: PublicKey) -> None:
     check_weaknesses(key, spki_thumbprint(key))
 
 
+def test_an_ed25519_key_that_is_no_point_or_one_of_small_order_is_refused() -> None:
+    for y, words in ((1, "small order"), (2**255 - 19, "no point of its curve")):
+        key = ed25519.Ed25519PublicKey.from_public_bytes(y.to_bytes(32, "little"))
+        assert words in problem(key)
+
+
 def number(text: str) -> int:
     return int.from_bytes(urlsafe_b64decode(text + "=="), "big")
 
