@@ -50,6 +50,9 @@ class Echo:
             self.link.write(b"goodbye")
             self.link.close()
             return
+        if data == b"wait":
+            self.link.pause_reading()
+            return
         if data == b"large":
             self.link.write(bytes(20_000_000))
             return
@@ -158,6 +161,38 @@ def test_end_of_the_client_is_told_once_and_answered(room: Room, is_tls: bool) -
         writer.close()
         assert await room.handlers[0].ended is None
         assert room.handlers[0].happened == ["made", "eof", "lost"]
+
+    _run(room, main)
+
+
+def test_the_end_in_one_piece_with_the_last_words_is_heard_when_the_door_reads_on(room: Room) -> None:
+    async def main() -> None:
+        await room.open(is_tls=True)
+        reader, writer = await room.connect(None)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = client_context(HUB_CA).wrap_bio(incoming, outgoing, server_hostname="localhost")
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                writer.write(outgoing.read())
+                incoming.write(await reader.read(65_536))
+        client.write(b"wait")
+        with pytest.raises(ssl.SSLWantReadError):
+            client.unwrap()
+        writer.write(outgoing.read())
+        await until(lambda: bool(room.handlers))
+        (handler,) = room.handlers
+        await until(lambda: handler.link._is_paused)  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+        assert handler.happened == ["made"]
+        handler.link.write(b"what was owed")
+        handler.link.resume_reading()
+        assert await handler.ended is None
+        assert handler.happened == ["made", "eof", "lost"]
+        incoming.write(await reader.read())
+        assert client.read(100) == b"what was owed"
 
     _run(room, main)
 

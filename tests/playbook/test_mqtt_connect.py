@@ -73,6 +73,21 @@ def test_packets_sent_behind_connect_are_answered_after_it() -> None:
     )
 
 
+def test_connect_and_disconnect_in_one_piece_are_answered_when_the_session_is_stored() -> None:
+    hub = Playbook()
+    office = hub.subscriber("office")
+    hub.store.holds = True
+    kept = Properties(session_expiry_interval=60)
+    piece = Connect(V5, "sensor", will=WillPacket("gone", b""), properties=kept), Publish(topic_name("a"), b"21")
+    client = hub.link().sends(*piece, Disconnect()).gets_nothing()
+    assert not client.wire.is_reading, "its end waits as well"
+    hub.commits()
+    assert client.takes(Connack).code == 0
+    client.is_closed()
+    hub.commits()
+    office.gets_publish("a", b"21")
+
+
 def test_packets_sent_behind_a_connect_whose_check_is_slow_wait_for_it() -> None:
     hub = Playbook()
     hub.authenticator.is_slow_for.add("sensor")

@@ -426,6 +426,12 @@ class TlsLink(PlainLink):
         except TlsRefused as refused:
             self._refuse(refused)
 
+    def resume_reading(self) -> None:
+        """Go on reading: the peer's end, if it is the next thing to hear."""
+        super().resume_reading()
+        if self._stream.is_closed and not self._is_closing:
+            self._desk.loop.call_soon(self._end_with_peer)
+
     def write_buffer_bytes(self) -> int:
         """Say how many bytes wait to be sent, encrypted or not."""
         return self._queued_bytes + self._transport.get_write_buffer_size()
@@ -472,12 +478,18 @@ class TlsLink(PlainLink):
             except Exception as error:
                 self._fail(error)
         if self._stream.is_closed and not self._is_closing:
-            self._peer_ended()
+            self._end_with_peer()
             return
         # Answers to key updates leave with the next write; a peer that sends nothing else must not pile them up.
         self._undrained_bytes += len(data)
         if (not plaintext or self._undrained_bytes > _FLUSH_BYTES) and not self._is_closing:
             self._send_ciphertext()
+
+    def _end_with_peer(self) -> None:
+        # As with a FIN, which is not read either: a door that is not to hear anything yet does not hear of the end,
+        # and still sends what it owes for what came before it.
+        if not self._is_paused and not self._is_closing:
+            self._peer_ended()
 
     def _begin(self) -> None:
         deadline_seconds = self._desk.limits.handshake_deadline_seconds

@@ -78,6 +78,7 @@ class TlsStream:
         "_context",
         "_engine",
         "_first_bytes",
+        "_has_peer_ended",
         "_is_handshake_done",
         "_received_bytes",
         "_state",
@@ -94,6 +95,7 @@ class TlsStream:
         self._engine.set_app_data(self._verdict)
         self._state = _State.HANDSHAKING
         self._is_handshake_done = False
+        self._has_peer_ended = False
         self._first_bytes = b""
         self._received_bytes = 0
         self._unsent: list[bytes] = []
@@ -106,8 +108,8 @@ class TlsStream:
 
     @property
     def is_closed(self) -> bool:
-        """Whether either side has said close_notify."""
-        return self._state is _State.CLOSED
+        """Whether either side has said close_notify; after the peer's we may still send (RFC 8446 section 6.1)."""
+        return self._has_peer_ended or self._state is _State.CLOSED
 
     @property
     def server_name(self) -> str | None:
@@ -143,11 +145,11 @@ class TlsStream:
         Raises:
             TlsRefused: when the connection cannot go on; `data_to_send` then holds the alert.
         """
+        if self._has_peer_ended or self._state in (_State.CLOSED, _State.FAILED):
+            return b""
         if self._state is _State.ESTABLISHED and len(data) <= _BIO_STEP_BYTES:
             self._engine.bio_write(data)
             return self._read_plaintext()
-        if self._state in (_State.CLOSED, _State.FAILED):
-            return b""
         if len(self._first_bytes) < 11:
             self._look_at_first_bytes(data)
         self._received_bytes += len(data)
@@ -263,7 +265,7 @@ class TlsStream:
             except SSL.WantReadError:
                 break
             except SSL.ZeroReturnError:
-                self.close()
+                self._has_peer_ended = True
                 break
             except SSL.Error as error:
                 raise self._refused(error) from error

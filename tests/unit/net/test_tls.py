@@ -319,6 +319,11 @@ def test_close_notify_goes_both_ways() -> None:
     pair.carry()
     assert pair.received == b"last words"
     assert pair.stream.is_closed
+    assert pair.stream.receive_data(b"more") == b""
+    pair.stream.send_data(b"an answer to them")  # RFC 8446 section 6.1: each side ends its own direction
+    pair.stream.close()
+    pair.carry()
+    assert pair.client.read(100) == b"an answer to them"
     pair._client_step(pair.client.unwrap)
     assert pair.client_error is None
 
