@@ -72,6 +72,7 @@ class Event(StrEnum):
     AUTHORITY_RETIRED = "authority.retired"
     AUTHORITY_TRUSTED = "authority.trusted"
     AUTHORITY_DISTRUSTED = "authority.distrusted"
+    ROOT_ADDED = "root.added"
     ROOT_ROTATED = "root.rotated"
     ROOT_KEY_EXPORTED = "root_key.exported"
     TICKET_KEYS_ROTATED = "ticket_keys.rotated"

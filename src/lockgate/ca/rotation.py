@@ -84,6 +84,8 @@ def rotate_root(desk: Desk, root: Authority, now: float) -> Desk:
     by_old = root.certify(by_new, now=now)
     with desk.registry.write() as write:
         record(write, issued(by_new.certificate, new_root.certificate, AUTHORITY, now))
+        name = _name(new_root.certificate)
+        write.note_audit(Event.ROOT_ADDED, name, desk.actor, now, {"key": new_root.thumbprint})
     write_private(home.next_issuing_path, by_new.certificate_pem())
     write_private(home.root_key_path, new_root.key_pem())
     write_private(home.root_path, new_root.certificate_pem() + root.certificate_pem())

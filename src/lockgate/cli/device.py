@@ -233,6 +233,26 @@ def show(name: str, home: Path, as_json: bool) -> None:
         out.print(f"last {kind}: {moment(each.at)}  {safe(each.text)}")
 
 
+@device.command()
+@click.argument("name")
+@click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Something to remember about it.")
+@click.option("--forget", multiple=True, metavar="KEY", help="Something to remember no longer.")
+@home_option
+@json_option
+def describe(name: str, metadata: tuple[str, ...], forget: tuple[str, ...], home: Path, as_json: bool) -> None:
+    """Change what is remembered about a device: a site, a serial number, whose it is."""
+    if not metadata and not forget:
+        raise click.UsageError("Say what to remember, or what to forget: --metadata KEY=VALUE, --forget KEY.")
+    with registrar_of(home) as registrar:
+        kept = {key: value for key, value in registrar.device(name).metadata.items() if key not in forget}
+        described = {**kept, **dict(_pair(each) for each in metadata)}
+        registrar.describe(name, described)
+    if as_json:
+        print_json({"device": name, "metadata": described})
+        return
+    console().print(f"[green]described[/] {safe(name)}: {safe(', '.join(described)) or 'nothing is remembered'}")
+
+
 add_act(
     device,
     "device",

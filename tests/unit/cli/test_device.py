@@ -427,3 +427,15 @@ def test_a_request_that_is_refused_leaves_no_certificate_on_record(lockgate: Com
     assert not out.exists()
     with Home.open(lockgate.home).registry(read_only=True) as registry:
         assert {each.subject for each in certificates(registry)} == {"authority", "server", "device:first"}
+
+
+def test_what_is_remembered_about_a_device_may_change(lockgate: CommandLine) -> None:
+    lockgate.adds("lamp", "jwt-es256", "--metadata", "site=north", "--metadata", "serial=7")
+    told = lockgate.does("device", "describe", "lamp", "--metadata", "site=south", "--forget", "serial").out
+    assert told == "described lamp: site\n"
+    facts = lockgate.does("device", "describe", "lamp", "--metadata", "owner=Anna Berg", "--json").json()
+    assert facts == {"device": "lamp", "metadata": {"site": "south", "owner": "Anna Berg"}}
+    assert "owner: Anna Berg" in lockgate.does("device", "show", "lamp").out
+    lockgate.refuses("device", "describe", "nobody", "--forget", "x")
+    lockgate.refuses("device", "describe", "lamp", "--metadata", "x=\x07")
+    lockgate.misused("device", "describe", "lamp")
