@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import NameOID
 
 from lockgate.errors import InvalidSettings
-from lockgate.pki.certificates import PrivateKey, PublicKey, check_public_key
+from lockgate.pki.certificates import PrivateKey, PublicKey, check_public_key, spki_thumbprint
+from lockgate.registry.weaknesses import check_weaknesses
 
 CERTIFICATES_TYPE = "application/pkcs7-mime"
 CERTS_ONLY_TYPE = "application/pkcs7-mime; smime-type=certs-only"
@@ -28,6 +29,8 @@ ATTRIBUTES_TYPE = "application/csrattrs"
 
 _MAKE = "openssl req -new -key device.key -subj /CN=NAME -outform DER | openssl base64"
 _LINE = 76
+MAX_REASON_CHARACTERS = 200
+"""A reason goes into an answer's header line; what is said of a key may quote a number as long as the key."""
 # ecPublicKey on P-256, and ecdsa-with-SHA256: what a device that can choose should make (RFC 7030 section 4.5.2).
 # SEQUENCE { SEQUENCE { OID 1.2.840.10045.2.1, SET { OID 1.2.840.10045.3.1.7 } }, OID 1.2.840.10045.4.3.2 }
 _ATTRIBUTES = bytes.fromhex("3021301506072a8648ce3d0201310a06082a8648ce3d03010706082a8648ce3d040302")
@@ -98,16 +101,20 @@ def decode_request(body: bytes) -> x509.CertificateSigningRequest:
 
 
 def request_key(request: x509.CertificateSigningRequest) -> PublicKey:
-    """Give the key of a request, checked for its strength.
+    """Give the key of a request, checked for its strength and for known weaknesses.
 
     Raises:
         InvalidSettings: when it is weak, or of a kind that lockgate does not use.
     """
     try:
-        return check_public_key(request.public_key())
+        key = check_public_key(request.public_key())
+        check_weaknesses(key, spki_thumbprint(key))
+        return key
     except InvalidSettings as error:
         raise InvalidSettings(
-            str(error), reason=f"key refused: {error}", fix="make a key on P-256: openssl ecparam -name prime256v1"
+            str(error),
+            reason=f"key refused: {error}"[:200],
+            fix="make a key on P-256: openssl ecparam -name prime256v1",
         ) from error
 
 

@@ -92,6 +92,7 @@ def _shared(credential: Credential, other: str, is_known: bool) -> LockgateError
     return InvalidSettings(
         f"the RSA key of {credential.device} has a prime in common with {where} {other[:16]}: "
         "who has both knows both private halves",
+        reason="key refused: a prime in common with another",
         fix="make new keys for both devices, with another library: this one's random numbers are broken; "
         "lockgate credential list shows whose the other is",
     )

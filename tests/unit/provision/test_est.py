@@ -76,9 +76,10 @@ def test_a_request_signed_by_another_key_proves_nothing() -> None:
         (rsa.generate_private_key(65_537, 1024), "at least 2048 bits"),
         (rsa.generate_private_key(3, 2048), "exponent"),
         (ec.generate_private_key(ec.SECP256K1()), "P-256"),
+        (ec.derive_private_key(1, ec.SECP256R1()), "is published"),
         (dsa.generate_private_key(2048), "elliptic-curve, RSA or Ed25519"),
     ],
-    ids=["short", "exponent", "curve", "dsa"],
+    ids=["short", "exponent", "curve", "published", "dsa"],
 )
 def test_a_weak_key_is_refused_with_the_reason(
     key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | dsa.DSAPrivateKey, why: str
