@@ -46,8 +46,8 @@ SETTINGS_TEXT = """\
 port = {port}
 websocket_port = {websocket_port}
 """
-FREE_OFFICE_TEXT = """\
-office.port = 0
+OFFICE_TEXT = """\
+office.port = {port}
 """
 
 
@@ -97,7 +97,9 @@ class Home:
         self.lock_path = path / "run" / "lock"
 
     @classmethod
-    def create(cls, path: Path, names: Sequence[str], now: float, actor: str, port: int = 8883) -> Home:
+    def create(
+        cls, path: Path, names: Sequence[str], now: float, actor: str, port: int = 8883, office_port: int | None = None
+    ) -> Home:  # fmt: skip
         """Make a home: settings, CA, server certificate, databases.
 
         Args:
@@ -106,6 +108,7 @@ class Home:
             now: unix seconds.
             actor: who does it, for the audit trail.
             port: the port of MQTT over TLS; MQTT over secure WebSocket gets the next one. 0: free ones, for all doors.
+            office_port: the port of the office, if not the usual one.
 
         Raises:
             Conflict: there is something at `path` already.
@@ -134,8 +137,11 @@ class Home:
                 write_private(home.server_path, issuing.chain_pem(certificate))
                 write_private(home.server_key_path, private_key_to_pem(key))
                 text = SETTINGS_TEXT.format(port=port, websocket_port=_port_beside(port))
-                if port == 0:
-                    text = text.replace("\n[mqtt]", f"\n{FREE_OFFICE_TEXT}\n[mqtt]", 1)  # [mqtt] stays the last
+                if office_port is None and port == 0:
+                    office_port = 0
+                if office_port is not None:
+                    office_text = OFFICE_TEXT.format(port=office_port)
+                    text = text.replace("\n[mqtt]", f"\n{office_text}\n[mqtt]", 1)  # [mqtt] stays the last
                 write_private(home.settings_path, text.encode())
                 with home.registry() as registry, registry.write() as write:
                     record(write, issued(issuing.certificate, root.certificate, AUTHORITY, now))

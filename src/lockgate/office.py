@@ -134,7 +134,8 @@ class Office:
         self._write_journal()
         self._clerk.close()
         self._registry_db.close()
-        log.info(Event.OFFICE_STOPPED)
+        if self._listener is not None:
+            log.info(Event.OFFICE_STOPPED)
 
     # What happens again and again
 

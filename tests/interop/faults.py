@@ -81,7 +81,11 @@ FAULTS = (
     Fault("the client's clock is 30 years ahead", _OPENSSL, "tls", "client's clock is wrong", "Set the client's clock"),
     Fault("the client's clock stands in 1970", _OPENSSL, "tls", "client's clock is wrong", "Set the client's clock"),
     Fault(
-        "the hub's certificate has expired", _OPENSSL, "tls", "server certificate expired", "lockgate server-cert renew"
+        "the hub's certificate has expired",
+        _OPENSSL,
+        "tls",
+        "server certificate expired",
+        "lockgate server-cert rotate",
     ),
     # TLS: the hub does not trust the client's certificate
     Fault("a client certificate of a foreign CA", _PUB, "tls", "unknown issuer", _ISSUE),

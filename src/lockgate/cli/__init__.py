@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from lockgate.cli.output import fail
+from lockgate.cli.output import Noun, fail
 from lockgate.errors import InvalidSettings, LockgateError
 
 COMMANDS = {
@@ -37,7 +37,7 @@ COMMANDS = {
 }
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(Noun):
     """Imports a command when it is asked for, so that `device token` does not wait for the hub's rooms."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002

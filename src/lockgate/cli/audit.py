@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from lockgate.cli.moments import past_moment
-from lockgate.cli.output import actor, console, home_option, json_option, moment, print_json, safe, table
+from lockgate.cli.output import Noun, actor, console, home_option, json_option, moment, print_json, safe, table
 from lockgate.errors import InvalidSettings
 from lockgate.events import Event
 from lockgate.home import Home
@@ -18,7 +18,7 @@ from lockgate.registry.trail import ANCHOR_SUBJECT, Trail, anchor, as_line
 from lockgate.store.chain import SECURITY, Record
 
 
-@click.group(short_help="Read, export and verify the audit trail.")
+@click.group(cls=Noun, short_help="Read, export and verify the audit trail.")
 def audit() -> None:
     """Read the audit trail: administrative acts and security events, each chained to all before it."""
 

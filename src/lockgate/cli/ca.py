@@ -14,7 +14,7 @@ from rich.tree import Tree
 from lockgate.ca import rotation
 from lockgate.ca.desk import Desk
 from lockgate.ca.tree import CaFacts, CertificateFacts, IssuerFacts, facts_of
-from lockgate.cli.output import actor, console, home_option, json_option, moment, print_json, safe
+from lockgate.cli.output import Noun, actor, console, home_option, json_option, moment, print_json, safe
 from lockgate.home import Home
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -24,7 +24,7 @@ _passphrase_file = click.option(
 )
 
 
-@click.group(short_help="Show and rotate the hub's certificate authority.")
+@click.group(cls=Noun, short_help="Show and rotate the hub's certificate authority.")
 def ca() -> None:
     """Look at the certificate authority, rotate it, and say whom else to trust; a running hub follows by itself."""
 
@@ -151,7 +151,8 @@ def untrust(authority: str, force: bool, home: Path, as_json: bool) -> None:
 @click.argument("file", type=_FILE)
 @_passphrase_file
 @home_option
-def export_root(file: Path, passphrase_file: Path | None, home: Path) -> None:
+@json_option
+def export_root(file: Path, passphrase_file: Path | None, home: Path, as_json: bool) -> None:
     """Encrypt the root's key into FILE, to be kept elsewhere, and remove it from the home.
 
     `lockgate ca rotate --root-key FILE` asks for it again; nothing else needs it.
@@ -159,6 +160,9 @@ def export_root(file: Path, passphrase_file: Path | None, home: Path) -> None:
     passphrase = _ask(passphrase_file, is_new=True)
     with _desk(home) as desk:
         rotation.export_root_key(desk, file, passphrase, time.time())
+    if as_json:
+        print_json({"file": str(file), "done": "exported"})
+        return
     console().print(f"[green]exported[/] the root's key to {safe(file)}; it is no longer in the home")
     console().print("keep the file and its passphrase apart, and away from this machine")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from cryptography.hazmat.primitives import hashes
 
-from lockgate.cli.output import actor, console, home_option, json_option, moment, print_json, safe, table
+from lockgate.cli.output import Noun, actor, console, home_option, json_option, moment, print_json, safe, table
 from lockgate.home import Home
 from lockgate.pki.certificates import certificates_from_pem
 from lockgate.provision.token import parse_duration
@@ -16,7 +16,7 @@ from lockgate.store import claims
 from lockgate.store.claims import Claim
 
 
-@click.group()
+@click.group(cls=Noun)
 def claim() -> None:
     """Make tokens by which devices enrol themselves, look at them, take them back."""
 

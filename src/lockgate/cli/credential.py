@@ -11,7 +11,7 @@ import click
 from lockgate.cli.acts import registrar_of
 from lockgate.cli.folders import brought_options, expires_option, make_folder, read_given
 from lockgate.cli.moments import end_moment
-from lockgate.cli.output import console, home_option, json_option, moment, print_json, safe, table
+from lockgate.cli.output import Noun, console, home_option, json_option, moment, print_json, safe, table
 from lockgate.errors import NotFound
 from lockgate.home import Home
 from lockgate.model.device import Credential, CredentialKind
@@ -23,7 +23,7 @@ from lockgate.revocation import settle_without_hub
 from lockgate.store.messages_reader import Seen, read_seen
 
 
-@click.group()
+@click.group(cls=Noun)
 def credential() -> None:
     """Look at credentials, add them, let single ones end, or revoke them."""
 

@@ -14,7 +14,7 @@ from lockgate.cli.acts import add_act, registrar_of
 from lockgate.cli.enrol import enrol, renew
 from lockgate.cli.folders import brought_options, expires_option, make_folder, read_given
 from lockgate.cli.moments import end_moment
-from lockgate.cli.output import console, home_option, json_option, moment, print_json, safe, table
+from lockgate.cli.output import Noun, console, home_option, json_option, moment, print_json, safe, table
 from lockgate.cli.provision import add_table
 from lockgate.errors import InvalidSettings, NotFound
 from lockgate.home import Home
@@ -33,7 +33,7 @@ COUNTS_UP = (
 )
 
 
-@click.group()
+@click.group(cls=Noun)
 def device() -> None:
     """Add devices, look at them, shut them out."""
 
@@ -157,7 +157,7 @@ def rotate(name: str, out: Path, auth: str | None, overlap: str, hub: str | None
     show = console()
     show.print(f"[green]rotated[/] {safe(name)}; its new credentials are in {safe(out)}")
     if ending[0]:
-        show.print(f"{ending[0]} older ones hold until {moment(until)}")
+        show.print(f"those that it had hold until {moment(until)}")
 
 
 @device.command()
@@ -273,7 +273,7 @@ add_act(
     device,
     "device",
     "revoke",
-    "Make all credentials of a device worthless, for good. Its live sessions and what waits for it end at once.",
+    "Make all credentials of a device worthless, for good: `lockgate revoke NAME` for several, without a report.",
     "revoked",
     lambda registrar, name: registrar.revoke(name),
     is_final=True,

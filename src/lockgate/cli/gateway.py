@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from lockgate.cli.acts import add_pair_act
-from lockgate.cli.output import console, home_option, json_option, print_json, table
+from lockgate.cli.output import Noun, console, home_option, json_option, print_json, table
 from lockgate.home import Home
 from lockgate.store.groups import bindings
 
 
-@click.group()
+@click.group(cls=Noun)
 def gateway() -> None:
     """Let a device speak for others, such as sensors behind it that have no network of their own."""
 

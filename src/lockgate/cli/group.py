@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from lockgate.cli.acts import add_act, add_pair_act
-from lockgate.cli.output import console, home_option, json_option, moment, print_json, safe, table
+from lockgate.cli.output import Noun, console, home_option, json_option, moment, print_json, safe, table
 from lockgate.errors import NotFound
 from lockgate.home import Home
 from lockgate.store.groups import Group, groups
 
 
-@click.group()
+@click.group(cls=Noun)
 def group() -> None:
     """Put devices together, look at groups, shut them out."""
 
@@ -83,7 +83,8 @@ add_act(
 )  # fmt: skip
 add_act(
     group, "group", "revoke",
-    "Make all credentials of all devices of a group worthless, for good. Live sessions and what waits end at once.",
+    "Make all credentials of all devices of a group worthless, for good: `lockgate revoke --group G` for several, "
+    "without a report.",
     "revoked", lambda registrar, name: registrar.revoke_group(name),
     is_final=True,
 )  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lockgate.cli.output import actor, console, home_option, json_option, print_json, safe, table
+from lockgate.cli.output import Noun, actor, console, home_option, json_option, print_json, safe, table
 from lockgate.home import Home
 from lockgate.provision.mosquitto import Plan, Taken, read_mosquitto
 from lockgate.registry.registrar import Registrar
@@ -15,7 +15,7 @@ from lockgate.registry.registrar import Registrar
 COLOURS = {Taken.OVER: "green", Taken.SAME: "green", Taken.DIFFERS: "yellow", Taken.BY_HAND: "yellow", Taken.NOT: "red"}
 
 
-@click.group(name="import", short_help="Take devices and rules over from another broker.")
+@click.group(cls=Noun, name="import", short_help="Take devices and rules over from another broker.")
 def import_() -> None:
     """Take devices and rules over from another broker, and say line by line what became of them."""
 

@@ -23,15 +23,20 @@ from lockgate.home import Home
     type=click.IntRange(0, 65_535),
     default=8883,
     show_default=True,
-    help="Port of MQTT over TLS; MQTT over WebSocket gets the next one.",
+    metavar="PORT",
+    help="Port of MQTT over TLS; MQTT over WebSocket gets the next one. 0: free ones.",
 )
+@click.option(
+    "--office-port", type=click.IntRange(0, 65_535), metavar="PORT", show_default="8443",
+    help="Port of the office (HTTPS); a second hub on one machine needs another.",
+)  # fmt: skip
 @json_option
-def init(home: Path, names: tuple[str, ...], port: int, as_json: bool) -> None:
+def init(home: Path, names: tuple[str, ...], port: int, office_port: int | None, as_json: bool) -> None:
     """Make a home: settings, certificate authority, server certificate, databases.
 
     Everything of one hub is in this folder, readable by you alone.
     """
-    made = Home.create(home, names, time.time(), actor(), port)
+    made = Home.create(home, names, time.time(), actor(), port, office_port)
     covered = made.server_names()
     if as_json:
         print_json({"home": str(home), "names": covered, "port": port})

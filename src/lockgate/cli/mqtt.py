@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lockgate.adapters.mqtt.anatomy import Dissected, Dissector, dissect
 from lockgate.adapters.mqtt.packets import V5, V311
-from lockgate.cli.output import console, json_option, moment, print_json, safe
+from lockgate.cli.output import Noun, console, json_option, moment, print_json, safe
 from lockgate.errors import InvalidSettings
 from lockgate.lab.captures import Connection, is_capture, read_connections
 
@@ -26,7 +26,7 @@ CONNECT_BYTE = 0x10
 TLS_HANDSHAKE = b"\x16\x03"
 
 
-@click.group(short_help="Take MQTT packets apart.")
+@click.group(cls=Noun, short_help="Take MQTT packets apart.")
 def mqtt() -> None:
     """Tools for MQTT itself."""
 

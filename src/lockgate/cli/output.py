@@ -45,6 +45,17 @@ HOT_ROOMS = (
 """The rooms that mypyc compiles where it can (setup.py has the same list)."""
 
 
+class Noun(click.Group):
+    """A noun of the command line; its help gives each verb's whole first sentence, over several lines if need be."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs; click's own form cuts them off at the edge of the terminal."""
+        verbs = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, verb.get_short_help_str(limit=WIDE_COLUMNS)) for name, verb in verbs if verb and not verb.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
 def home_option(command: _F) -> _F:
     """Give a command its --home."""
     return click.option(

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from lockgate.cli.output import actor, console, home_option, json_option, print_json, safe, table
+from lockgate.cli.group import group
+from lockgate.cli.output import Noun, actor, console, home_option, json_option, print_json, safe, table
 from lockgate.cli.policy_files import check_policy, export_policy, import_policy
 from lockgate.cli.policy_reach import reach
 from lockgate.cli.policy_role import role
@@ -25,7 +26,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _FILTER_HELP = "Topics; may hold ${device}, ${group} and ${client_id}."
 
 
-@click.group(short_help="Say who may publish and receive what, and ask why.")
+@click.group(cls=Noun, short_help="Say who may publish and receive what, and ask why.")
 def policy() -> None:
     """Look at the rules, change them, and ask why they decide as they do."""
 
@@ -181,38 +182,11 @@ def remove(numbers: tuple[int, ...], home: Path, as_json: bool) -> None:
         print_json([{"rule": number, "done": "removed"} for number in numbers])
 
 
-@policy.command()
-@click.argument("group")
-@click.argument("devices", metavar="NAME...", nargs=-1, required=True)
-@home_option
-@json_option
-def join(group: str, devices: tuple[str, ...], home: Path, as_json: bool) -> None:
-    """Make devices members of GROUP."""
-    with Home.open(home).registry() as registry:
-        registrar = Registrar(registry, actor())
-        for name in devices:
-            registrar.join(name, group)
-            if not as_json:
-                console().print(f"[green]joined[/] {safe(name)} to {safe(group)}")
-    if as_json:
-        print_json([{"device": name, "group": group, "done": "joined"} for name in devices])
-
-
-@policy.command()
-@click.argument("group")
-@click.argument("devices", metavar="NAME...", nargs=-1, required=True)
-@home_option
-@json_option
-def leave(group: str, devices: tuple[str, ...], home: Path, as_json: bool) -> None:
-    """End the membership of devices in GROUP."""
-    with Home.open(home).registry() as registry:
-        registrar = Registrar(registry, actor())
-        for name in devices:
-            registrar.leave(name, group)
-            if not as_json:
-                console().print(f"[green]left[/]: {safe(name)} is no longer in {safe(group)}")
-    if as_json:
-        print_json([{"device": name, "group": group, "done": "left"} for name in devices])
+for older, text in (
+    (group.commands["join"], "The same as `lockgate group join`, by its older name."),
+    (group.commands["leave"], "The same as `lockgate group leave`, by its older name."),
+):
+    policy.add_command(click.Command(older.name, params=older.params, callback=older.callback, help=text, hidden=True))
 
 
 def _subject(device: str | None, group: str | None, role: str | None, everyone: bool) -> str:

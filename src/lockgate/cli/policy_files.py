@@ -108,11 +108,12 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSettings(f"{file} cannot be read: {error}", fix="name a TOML file") from error
+        problem = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise InvalidSettings(f"{file} cannot be read: {problem}", fix="name a TOML file") from error
 
 
 def _write(file: Path, text: str) -> None:
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InvalidSettings(f"{file} cannot be written: {error}", fix="name another file") from error
+        raise InvalidSettings(f"{file} cannot be written: {error.strerror}", fix="name another file") from error

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from lockgate.cli.output import actor, console, home_option, json_option, print_json, safe, table
+from lockgate.cli.output import Noun, actor, console, home_option, json_option, print_json, safe, table
 from lockgate.home import Home
 from lockgate.registry.rules import RoleBook
 from lockgate.store.rules import held_roles, roles
 
 
-@click.group()
+@click.group(cls=Noun)
 def role() -> None:
     """Hold rules together under a name, and let devices and groups hold that."""
 

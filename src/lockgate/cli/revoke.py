@@ -29,7 +29,7 @@ WORDS = {
 
 
 @click.command(short_help="Revoke a device, a credential or a group, and prove it.")
-@click.argument("device", required=False)
+@click.argument("device", metavar="[NAME]", required=False)
 @click.option("--credential", type=click.IntRange(1), metavar="NUMBER", help="One credential; others stay good.")
 @click.option("--group", metavar="G", help="All members of a group.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; it stands in the audit trail.")
@@ -50,10 +50,11 @@ def revoke(
     home: Path,
     as_json: bool,
 ) -> None:
-    """Make credentials worthless, for good: those of DEVICE, one of them, or those of a group's members.
+    """Make credentials worthless, for good: those of device NAME, one of them, or those of a group's members.
 
     Live sessions end, and with them queues, wills, pending deliveries, the rights to speak for others, and tickets of
-    TLS sessions. `lockgate device block NAME` shuts out for a while only.
+    TLS sessions. `lockgate device revoke`, `group revoke` and `credential revoke` do the same to several at once, and
+    neither wait nor report. `lockgate device block NAME` shuts out for a while only.
     """
     if sum(each is not None for each in (device, credential, group)) != 1:
         raise click.UsageError("Name a device, or --credential NUMBER, or --group G: one of them.")

@@ -9,12 +9,12 @@ import click
 
 from lockgate.ca.desk import Desk
 from lockgate.ca.rotation import rotate_tickets
-from lockgate.cli.output import actor, console, home_option, json_option, print_json, safe
+from lockgate.cli.output import Noun, actor, console, home_option, json_option, print_json, safe
 from lockgate.home import Home, default_names
 from lockgate.pki.certificates import certificates_from_pem, describe
 
 
-@click.group(name="server-cert", short_help="Show or rotate the hub's own certificate.")
+@click.group(cls=Noun, name="server-cert", short_help="Show or rotate the hub's own certificate.")
 def server_cert() -> None:
     """Show the hub's own certificate, or make it anew; a running hub takes a new one up by itself."""
 
@@ -27,7 +27,7 @@ def show(home: Path, as_json: bool) -> None:
     opened = Home.open(home)
     leaf = certificates_from_pem(opened.server_path.read_bytes())[0]
     if as_json:
-        expires_at = leaf.not_valid_after_utc.isoformat()
+        expires_at = leaf.not_valid_after_utc.timestamp()
         print_json({"names": opened.server_names(), "expires_at": expires_at, "issuer": leaf.issuer.rfc4514_string()})
         return
     console().print(safe(describe(leaf)))
@@ -66,7 +66,8 @@ server_cert.add_command(
 
 @server_cert.command(name="rotate-tickets")
 @home_option
-def rotate_ticket_keys(home: Path) -> None:
+@json_option
+def rotate_ticket_keys(home: Path, as_json: bool) -> None:
     """Have a running hub take new keys for session tickets; older tickets fall back to a full handshake.
 
     It does so by itself every net.ticket_key_hours, and whenever its certificates change.
@@ -74,6 +75,9 @@ def rotate_ticket_keys(home: Path) -> None:
     opened = Home.open(home)
     with opened.registry() as registry:
         rotate_tickets(registry, actor(), time.time())
+    if as_json:
+        print_json({"done": "rotated"})
+        return
     console().print("[green]rotated[/] the keys of session tickets; connections stay as they are")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from lockgate.cli.output import console, home_option, safe
+from lockgate.cli.output import Noun, console, home_option, safe
 from lockgate.cli.scan import existing_home, refuse_unfit
 from lockgate.errors import InvalidSettings, Unavailable
 from lockgate.home import Home, is_authority_key
@@ -73,14 +73,16 @@ OFFICE = "lockgate's office: enrolment and certificates"
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\$?")
 
 
-@click.group()
+@click.group(cls=Noun)
 def service() -> None:
     """Run the hub as a service of this machine (systemd)."""
 
 
 @service.command()
 @home_option
-@click.option("--user", default=getpass.getuser, show_default="you", help="The user that the hub runs as.")
+@click.option(
+    "--user", metavar="USER", default=getpass.getuser, show_default="you", help="The user that the hub runs as."
+)
 @click.option(
     "--office-user", metavar="USER",
     help="Run the office as a user of its own, who alone can read the CA's keys: by a second unit, and the home is "

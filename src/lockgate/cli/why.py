@@ -6,18 +6,17 @@ import difflib
 import statistics
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import msgspec
 
+from lockgate.cli.moments import past_moment
 from lockgate.cli.output import console, home_option, json_option, moment, print_json, safe
-from lockgate.errors import InvalidSettings, NotFound, Step
+from lockgate.errors import NotFound, Step
 from lockgate.home import Home
 from lockgate.identity.jwt import CLOCK_SHIFT, span
 from lockgate.model.refusal import Refusal
-from lockgate.provision.token import parse_duration
 from lockgate.registry.refusals import as_reference
 from lockgate.store import messages_reader, office_refusals
 
@@ -57,7 +56,7 @@ def why(
     if reference is not None:
         found = [_find(opened, reference)]
     else:
-        found = _read(opened, None, device, last, step, 0.0 if since is None else _moment(since, time.time()))
+        found = _read(opened, None, device, last, step, 0.0 if since is None else past_moment(since, time.time()))
     if follow and reference is None:
         _follow(opened, found, device, step, as_json)
     elif as_json:
@@ -164,18 +163,3 @@ def _follow(home: Home, found: list[Refusal], device: str | None, step: str | No
             return
         since = max((refusal.at for refusal in found), default=0.0)
         found = _read(home, None, device, MAX_REFUSALS, step, since) or found
-
-
-def _moment(text: str, now: float) -> float:
-    """Give the unix second that --since means."""
-    try:
-        return now - parse_duration(text)
-    except InvalidSettings:
-        pass
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidSettings(
-            f"--since {text} is no time", fix="write 10m, 2h, 1d, or a time like 2027-01-15T08:00:00"
-        ) from None
-    return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()

@@ -288,7 +288,7 @@ def _clock_alert(
     if now >= shown.valid_until:
         ago = spell_duration(now - shown.valid_until)
         meaning = f"the server certificate expired {ago} ago, by this hub's clock ({_clock(now)})"
-        return TlsReason.SERVER_CERTIFICATE_EXPIRED, meaning, "lockgate server-cert renew"
+        return TlsReason.SERVER_CERTIFICATE_EXPIRED, meaning, "lockgate server-cert rotate"
     if now < shown.valid_from:
         ahead = spell_duration(shown.valid_from - now)
         meaning = f"the server certificate begins {ahead} from now, by this hub's clock ({_clock(now)})"

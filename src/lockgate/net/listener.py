@@ -165,7 +165,7 @@ def _cannot_listen(error: OSError, hosts: str, port: int) -> InvalidSettings | U
         return Unavailable(
             f"port {port} is taken" + (f" by {owner}" if owner else ""),
             reason="port taken",
-            fix=f"End that process, or choose another port than {port}.",
+            fix=f"End that process, or choose another port than {port} in lockgate.toml (the lab's: --lab-port).",
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return InvalidSettings(f"port {port} may not be used by this user", fix="Choose a port from 1024 upwards.")

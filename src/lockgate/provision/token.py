@@ -72,7 +72,7 @@ def parse_duration(text: str) -> int:
     """
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise InvalidSettings(f"{text!r} is no duration: expected a whole number and a unit, like 90s, 30m, 12h or 2d")
+        raise InvalidSettings(f"{text!r} is no duration", fix="write a number and a unit: 90s, 30m, 12h, 2d")
     return int(match[1]) * _UNIT_SECONDS[match[2]]
 
 

@@ -38,6 +38,12 @@ def test_help_says_what_a_command_does_and_explains_each_option(
     assert bare.does(*path, "-h").out == out
     assert out.startswith(f"Usage: {' '.join(('lockgate', *path))} ")
     assert command.get_short_help_str(), path
+    if isinstance(command, click.Group):
+        told, context = " ".join(out.split()), click.Context(command)
+        for name in command.list_commands(context):
+            verb = command.get_command(context, name)
+            assert verb is not None
+            assert verb.hidden or " ".join(verb.get_short_help_str(4096).split()) in told
     for option in command.params:
         if isinstance(option, click.Option) and not option.hidden:
             assert option.help, (path, option.name)

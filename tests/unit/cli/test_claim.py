@@ -39,7 +39,7 @@ def test_people_read_it_too(lockgate: CommandLine) -> None:
 
 def test_what_cannot_be_is_refused(lockgate: CommandLine) -> None:
     lockgate.refuses("claim", "add", "--name-pattern", "a/b")
-    lockgate.refuses("claim", "add", "--name-pattern", "x", "--for", "soon", fix=False)
+    lockgate.refuses("claim", "add", "--name-pattern", "x", "--for", "soon")
     lockgate.refuses("claim", "show", "nobody")
     lockgate.refuses("claim", "revoke", "nobody")
     lockgate.misused("claim", "add")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lockgate.settings import load_settings
 from tests.support.cli import CommandLine
 
 
@@ -24,6 +25,12 @@ def test_init_as_json_names_home_names_and_port(bare: CommandLine) -> None:
     facts = bare.does("init", "--json", "--name", "hub.example", "--name", "10.0.0.7", "--port", "0").json()
     assert facts == {"home": str(bare.home), "names": ["hub.example", "10.0.0.7"], "port": 0}
     assert "port = 0" in (bare.home / "lockgate.toml").read_text()
+
+
+def test_the_office_has_the_port_that_it_is_given(bare: CommandLine) -> None:
+    bare.does("init", "--name", "hub.example", "--port", "0", "--office-port", "9443")
+    settings = load_settings(bare.home / "lockgate.toml")
+    assert (settings.office.port, settings.mqtt.port, settings.mqtt.websocket_port) == (9443, 0, 0)
 
 
 def test_the_home_is_where_home_says_it_is(bare: CommandLine, tmp_path: Path) -> None:

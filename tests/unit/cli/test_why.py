@@ -102,7 +102,7 @@ def test_refusals_are_chosen_by_step_and_time(lockgate: CommandLine) -> None:
     assert references("--since", "2027-01-15T08:00:30") == ["K7Q2-9XMD", "CCCC-DDDD"]
     assert references("--since", "2027-01-15T10:01:00+02:00") == ["K7Q2-9XMD"]
     assert len(references("--since", "36500d")) == 3
-    assert "is no time" in lockgate.refuses("why", "--since", "yesterday")
+    assert "is no moment" in lockgate.refuses("why", "--since", "yesterday")
     assert lockgate.misused("why", "--step", "kitchen")
 
 

@@ -45,7 +45,7 @@ def test_who_takes_a_valid_certificate_for_expired_has_a_clock_that_is_ahead() -
 @pytest.mark.parametrize("name", ["certificate expired", "bad certificate", "certificate unknown"])
 def test_who_refuses_a_certificate_outside_its_time_is_right(name: str) -> None:
     late = alert(name, shown(begins=-2 * DAY, ends=-DAY))
-    assert (late.reason, late.fix) == (TlsReason.SERVER_CERTIFICATE_EXPIRED, "lockgate server-cert renew")
+    assert (late.reason, late.fix) == (TlsReason.SERVER_CERTIFICATE_EXPIRED, "lockgate server-cert rotate")
     early = alert(name, shown(begins=DAY, ends=2 * DAY))
     assert early.reason is TlsReason.SERVER_CERTIFICATE_NOT_YET_VALID
     assert "clock" in early.fix

@@ -11,14 +11,14 @@ import click
 from lockgate.cli.demo.eavesdrop import compare
 from lockgate.cli.demo.scene import Scene
 from lockgate.cli.demo.screen import LiveScreen, PlainScreen
-from lockgate.cli.output import console
+from lockgate.cli.output import Noun, console
 from lockgate.errors import LockgateError
 
 WHOLE_SECONDS = 5.0
 """A demonstration of this length has shown everything once, or something is wrong."""
 
 
-@click.group(invoke_without_command=True, short_help="Show the main job live: devices, messages, refusals.")
+@click.group(cls=Noun, invoke_without_command=True, short_help="Show the main job live: devices, messages, refusals.")
 @click.option("--for", "seconds", type=click.FloatRange(min=1), metavar="SECONDS", help="End by itself after a while.")
 @click.pass_context
 def demo(context: click.Context, seconds: float | None) -> None:

@@ -15,7 +15,7 @@ def look(subject: Subject) -> Iterator[Problem]:
     leaf = subject.need(subject.server, "server").chain[0]
     days = (leaf.not_valid_after_utc - leaf.not_valid_before_utc).days
     if days > MAX_DAYS:
-        yield Problem(f"it lives {days} days", "lockgate server-cert renew")
+        yield Problem(f"it lives {days} days", "lockgate server-cert rotate")
 
 
 CHECK = Check(
@@ -26,6 +26,6 @@ CHECK = Check(
         "A stolen key is good as long as its certificate is: 825 days are the most that clients of the web "
         "ever accepted, and renewing costs nothing here."
     ),
-    fix="lockgate server-cert renew",
+    fix="lockgate server-cert rotate",
     look=look,
 )

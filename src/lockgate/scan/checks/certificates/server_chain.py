@@ -18,10 +18,10 @@ def look(subject: Subject) -> Iterator[Problem]:
         server.chain[0].verify_directly_issued_by(issuing.chain[0])
         issuing.chain[0].verify_directly_issued_by(root.chain[0])
     except (ValueError, TypeError, InvalidSignature):
-        yield Problem("its chain does not lead to ca/root.crt", "lockgate server-cert renew", server.path)
+        yield Problem("its chain does not lead to ca/root.crt", "lockgate server-cert rotate", server.path)
         return
     if len(server.chain) < 2 or server.chain[1] != issuing.chain[0]:
-        yield Problem("the issuing CA's certificate does not follow it", "lockgate server-cert renew", server.path)
+        yield Problem("the issuing CA's certificate does not follow it", "lockgate server-cert rotate", server.path)
 
 
 CHECK = Check(
@@ -29,7 +29,7 @@ CHECK = Check(
     title="The server certificate does not come from this home's CA",
     severity=Severity.HIGH,
     meaning="Devices hold the root of this home and refuse a hub whose chain does not lead to it.",
-    fix="lockgate server-cert renew",
+    fix="lockgate server-cert rotate",
     look=look,
     reference="RFC 5280 section 6; RFC 8446 section 4.4.2",
 )

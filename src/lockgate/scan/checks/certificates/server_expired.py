@@ -14,7 +14,7 @@ def look(subject: Subject) -> Iterator[Problem]:
     leaf = subject.need(subject.server, "server").chain[0]
     if not leaf.not_valid_before_utc.timestamp() <= subject.now <= leaf.not_valid_after_utc.timestamp():
         start, end = day(leaf.not_valid_before_utc.timestamp()), day(leaf.not_valid_after_utc.timestamp())
-        yield Problem(f"it is valid from {start} to {end}, now is {day(subject.now)}", "lockgate server-cert renew")
+        yield Problem(f"it is valid from {start} to {end}, now is {day(subject.now)}", "lockgate server-cert rotate")
 
 
 CHECK = Check(
@@ -24,7 +24,7 @@ CHECK = Check(
     meaning=(
         "No device that checks whom it speaks to can connect, and people will be tempted to switch the check off."
     ),
-    fix="lockgate server-cert renew",
+    fix="lockgate server-cert rotate",
     look=look,
     reference="RFC 5280 section 4.1.2.5",
 )

@@ -13,7 +13,7 @@ def look(subject: Subject) -> Iterator[Problem]:
     """Find an end within the next 30 days."""
     end = subject.need(subject.server, "server").chain[0].not_valid_after_utc.timestamp()
     if subject.now <= end < subject.now + SOON_DAYS * DAY_SECONDS:
-        yield Problem(f"it ends on {day(end)}", "lockgate server-cert renew")
+        yield Problem(f"it ends on {day(end)}", "lockgate server-cert rotate")
 
 
 CHECK = Check(
@@ -21,6 +21,6 @@ CHECK = Check(
     title="The server certificate ends soon",
     severity=Severity.MEDIUM,
     meaning="It ends within 30 days. A running hub takes up a new one by itself, so there is no reason to wait.",
-    fix="lockgate server-cert renew",
+    fix="lockgate server-cert rotate",
     look=look,
 )

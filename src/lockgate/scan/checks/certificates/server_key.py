@@ -12,9 +12,9 @@ def look(subject: Subject) -> Iterator[Problem]:
     """Compare the key's public half with the certificate's."""
     server = subject.need(subject.server, "server")
     if server.key is None:
-        yield Problem("there is no readable key beside the certificate", "lockgate server-cert renew", server.path)
+        yield Problem("there is no readable key beside the certificate", "lockgate server-cert rotate", server.path)
     elif server.key != server.chain[0].public_key():
-        yield Problem("key and certificate are of two pairs", "lockgate server-cert renew", server.path)
+        yield Problem("key and certificate are of two pairs", "lockgate server-cert rotate", server.path)
 
 
 CHECK = Check(
@@ -25,6 +25,6 @@ CHECK = Check(
         "The hub cannot start with such a pair; one that runs goes on with what it had and will not survive "
         "its next start."
     ),
-    fix="lockgate server-cert renew",
+    fix="lockgate server-cert rotate",
     look=look,
 )

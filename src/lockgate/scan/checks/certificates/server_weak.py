@@ -17,10 +17,10 @@ def look(subject: Subject) -> Iterator[Problem]:
     try:
         check_public_key(leaf.public_key())
     except InvalidSettings as error:
-        yield Problem(str(error), "lockgate server-cert renew", server.path)
+        yield Problem(str(error), "lockgate server-cert rotate", server.path)
     algorithm = leaf.signature_hash_algorithm
     if algorithm is not None and algorithm.name in ("md5", "sha1"):
-        yield Problem(f"it is signed with {algorithm.name.upper()}", "lockgate server-cert renew", server.path)
+        yield Problem(f"it is signed with {algorithm.name.upper()}", "lockgate server-cert rotate", server.path)
 
 
 CHECK = Check(
@@ -28,7 +28,7 @@ CHECK = Check(
     title="The server's key or signature is weak",
     severity=Severity.SEVERE,
     meaning=("A short RSA key can be factored, a SHA-1 or MD5 signature forged: somebody else can then be this hub."),
-    fix="lockgate server-cert renew",
+    fix="lockgate server-cert rotate",
     look=look,
     reference="RFC 9325 section 4.5; NIST SP 800-131A",
 )

@@ -17,7 +17,7 @@ def look(subject: Subject) -> Iterator[Problem]:
     for credential in live(subject):
         if credential.thumbprint in own:
             text = f"{credential.device} has the key of {own[credential.thumbprint]}"
-            fix = f"lockgate device revoke {credential.device} && lockgate server-cert renew"
+            fix = f"lockgate device revoke {credential.device} && lockgate server-cert rotate"
             yield Problem(text, fix, credential.device)
 
 
@@ -26,6 +26,6 @@ CHECK = Check(
     title="A device has a key of the hub itself",
     severity=Severity.SEVERE,
     meaning="Who holds that device's key can be the hub, or sign for it.",
-    fix="lockgate device revoke NAME; lockgate server-cert renew",
+    fix="lockgate device revoke NAME; lockgate server-cert rotate",
     look=look,
 )

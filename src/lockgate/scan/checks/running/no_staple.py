@@ -12,7 +12,7 @@ def look(subject: Subject) -> Iterator[Problem]:
     """Ask for one, where an office runs to make it."""
     for door in subject.tls_doors():
         if subject.office_user is not None and not subject.probe().served(door).has_staple:
-            yield Problem(f"{door} staples none", "lockgate server-cert renew # makes an answer as well", str(door))
+            yield Problem(f"{door} staples none", "lockgate server-cert rotate # makes an answer as well", str(door))
 
 
 CHECK = Check(
@@ -23,7 +23,7 @@ CHECK = Check(
         "A client that asks whether the hub's certificate was revoked has to ask somebody else, or goes "
         "without. The office makes the answer where it runs."
     ),
-    fix="lockgate server-cert renew makes an answer as well",
+    fix="lockgate server-cert rotate makes an answer as well",
     look=look,
     reference="RFC 6066 section 8",
     needs_hub=True,

@@ -18,7 +18,7 @@ def look(subject: Subject) -> Iterator[Problem]:
                 f"{door} does not show {server.path}", "restart the hub: systemctl restart lockgate", str(door)
             )
         elif len(chain) < len(server.chain):
-            yield Problem(f"{door} leaves out the issuing CA", "lockgate server-cert renew", str(door))
+            yield Problem(f"{door} leaves out the issuing CA", "lockgate server-cert rotate", str(door))
 
 
 CHECK = Check(

@@ -17,7 +17,7 @@ def look(subject: Subject) -> Iterator[Problem]:
     for door in subject.tls_doors():
         heard = subject.probe().handshake(door, OFFER)
         if not heard.is_taken or heard.problem:
-            yield Problem(f"{door}: {heard.problem or 'no handshake'}", "lockgate server-cert renew", str(door))
+            yield Problem(f"{door}: {heard.problem or 'no handshake'}", "lockgate server-cert rotate", str(door))
 
 
 CHECK = Check(
@@ -25,7 +25,7 @@ CHECK = Check(
     title="A client with the root cannot verify a door",
     severity=Severity.HIGH,
     meaning="A device that checks whom it speaks to cannot connect: the chain, the times or the name do not hold.",
-    fix="lockgate server-cert renew",
+    fix="lockgate server-cert rotate",
     look=look,
     reference="RFC 9525 section 6; RFC 5280 section 6",
     needs_hub=True,
