@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import click
 import msgspec
@@ -67,11 +67,17 @@ ANY_SIZE = 268_435_460
 
 
 class Pass(msgspec.Struct, frozen=True):
-    """What a client shows: a certificate, and a user name and password where the broker wants them."""
+    """What a client shows: a certificate, if any, and a user name and password where the broker wants them."""
 
-    pem: Path
+    pem: Path | None
     user: str = ""
     password: bytes = b""
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The certificate that is shown."""
+        assert self.pem is not None
+        return x509.load_pem_x509_certificates(self.pem.read_bytes())[0]
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -272,7 +278,7 @@ class Mosquitto:
         self._process: subprocess.Popen[bytes] | None = None
 
     @contextmanager
-    def running(self) -> Iterator[Mosquitto]:
+    def running(self) -> Iterator[Self]:
         """Run it for a `with` block."""
         self._write_crl()
         anchors = self._home.root_path.read_bytes() + self._home.issuing_path.read_bytes()
@@ -280,11 +286,11 @@ class Mosquitto:
         config = self._folder / "mosquitto.conf"
         config.write_text("\n".join(self._config()) + "\n")
         if self._has_plugin:
-            _run("mosquitto_ctrl", "dynsec", "init", str(self._dynsec), "admin", "secret of admin")
+            run_program("mosquitto_ctrl", "dynsec", "init", str(self._dynsec), "admin", "secret of admin")
         else:
             self._passwords.touch(0o600)
             for name in EVERYBODY:
-                _run("mosquitto_passwd", "-b", str(self._passwords), name, f"secret of {name}")
+                run_program("mosquitto_passwd", "-b", str(self._passwords), name, f"secret of {name}")
             self._write_rules(EVERYBODY)
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen([_program("mosquitto"), "-c", str(config)], stdout=log, stderr=log)
@@ -300,13 +306,13 @@ class Mosquitto:
 
     def revoke(self) -> None:
         """Take its password and its rules away, put its certificate on the list, and tell the broker."""
-        certificate = x509.load_pem_x509_certificates(self.passes[VICTIM].pem.read_bytes())[0]
+        certificate = self.passes[VICTIM].certificate
         self._bad.append(RevokedCertificate(certificate.serial_number, time.time()))
         self._write_crl()
         if self._has_plugin:
             self._control("deleteClient", VICTIM)
         else:
-            _run("mosquitto_passwd", "-D", str(self._passwords), VICTIM)
+            run_program("mosquitto_passwd", "-D", str(self._passwords), VICTIM)
             self._write_rules([name for name in EVERYBODY if name != VICTIM])
         self._hang_up()
 
@@ -320,7 +326,7 @@ class Mosquitto:
         if self._has_plugin:
             self._add_client(VICTIM)
         else:
-            _run("mosquitto_passwd", "-b", str(self._passwords), VICTIM, f"secret of {VICTIM}")
+            run_program("mosquitto_passwd", "-b", str(self._passwords), VICTIM, f"secret of {VICTIM}")
             self._write_rules(EVERYBODY)
             self._hang_up()
         return Pass(pem, VICTIM, f"secret of {VICTIM}".encode())
@@ -374,7 +380,7 @@ class Mosquitto:
 
     def _control(self, *words: str) -> None:
         admin = self.passes["admin"]
-        _run(
+        run_program(
             "mosquitto_ctrl", "-h", "localhost", "-p", str(self.port), "--cafile", str(self.ca), "--cert",
             str(admin.pem), "--key", str(admin.pem), "-u", "admin", "-P", "secret of admin", "dynsec", *words,
         )  # fmt: skip
@@ -482,7 +488,8 @@ def mosquitto_version() -> str:
 
 def _context(ca: Path, shown: Pass) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(ca))
-    context.load_cert_chain(shown.pem)
+    if shown.pem is not None:
+        context.load_cert_chain(shown.pem)
     return context
 
 
@@ -493,7 +500,8 @@ def _program(name: str) -> str:
     return found
 
 
-def _run(name: str, *words: str) -> None:
+def run_program(name: str, *words: str) -> None:
+    """Run one of mosquitto's programs, and see that it did not fail."""
     done = subprocess.run([_program(name), *words], capture_output=True, text=True, timeout=30, check=False)
     if done.returncode:
         raise RuntimeError(f"{name} {words} ended with {done.returncode}: {done.stdout}{done.stderr}")

@@ -7,6 +7,7 @@ test tests/interop/test_rotation_load.py runs the same with fewer sessions, and 
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -295,9 +296,11 @@ def main(sessions: int, turns: int, runs: int, keep: bool) -> None:
                 raise click.ClickException(f"run {number + 1}: {outcome}")
         costs = [measure_cost(Path(folder) / f"cost{listed}", listed) for listed in LISTS]
     facts = describe_machine({})
-    text = page(
-        outcomes, costs, f"{facts.date}; {facts.cpu}, {facts.cores} cores; Python {facts.python}; {facts.revision}."
+    where = (
+        f"{facts.date}; {facts.cpu}, {facts.cores} cores; Python {facts.python}; {facts.revision}. "
+        f"Load of the machine (/proc/loadavg), with this bench: {os.getloadavg()[1]:.1f}; niceness {os.nice(0)}."
     )
+    text = page(outcomes, costs, where)
     click.echo(text)
     if keep:
         RESULT.write_text(text, encoding="utf-8")
