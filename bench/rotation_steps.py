@@ -7,9 +7,12 @@ force when the first connection has seen the new, and from then on none may see 
 from __future__ import annotations
 
 import ssl
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -21,6 +24,7 @@ from bench.revocation_beside import Pass, Peer
 from lockgate.adapters.mqtt.packets import ReasonCode
 from lockgate.ca import rotation
 from lockgate.ca.desk import Desk
+from lockgate.client.enrolment import EST, Office
 from lockgate.home import Home
 from lockgate.model.device import Credential, CredentialKind
 from lockgate.model.permission import Effect, Operation, Rule
@@ -30,19 +34,21 @@ from lockgate.pki.certificates import (
     private_key_to_pem,
     spki_thumbprint,
 )
+from lockgate.provision import est
 from lockgate.provision.bundle import NewCredential
 from lockgate.registry.registrar import Registrar
 from lockgate.registry.rules import RoleBook
 from lockgate.store.registry_db import RegistryDb
 from lockgate.store.rules import PolicyChange, rules
 from tests.support.fleet import Fleet, enlist
-from tests.support.hub import RunningHub, eventually
+from tests.support.hub import Announcement, RunningHub, eventually
 
 SERVER, AUTHORITY, RETIRED, TICKETS = "server certificate", "issuing CA", "retired CA", "ticket keys"
 REVOKED, LIST = "revocation", "revocation list"
 RULE, POLICY = "one rule", "policy of 200 rules"
 NEW_KEY, OVERLAP, OLD_KEY = "a device's new key", "the end of its overlap", "its old key revoked"
-KINDS = (SERVER, AUTHORITY, RETIRED, TICKETS, REVOKED, LIST, RULE, POLICY, NEW_KEY, OVERLAP, OLD_KEY)
+RENEWAL = "a device's renewal by EST"
+KINDS = (SERVER, AUTHORITY, RETIRED, TICKETS, REVOKED, LIST, RULE, POLICY, NEW_KEY, OVERLAP, OLD_KEY, RENEWAL)
 
 PROBE, VOICE = "probe", "voice"
 IN, REFUSED, ENDED = "in", "refused by MQTT", "refused by TLS"
@@ -98,6 +104,7 @@ class Stage:
         self._folder = folder
         self._registry = registry
         self._desk = Desk(self.home, registry, "bench")
+        self._desk.publish_crls(time.time())  # the first list also records a fleet that `enlist` made
         self._registrar = Registrar(registry, "bench")
         self._fleet = fleet
         self._passes = passes
@@ -123,6 +130,15 @@ class Stage:
         self._change_policy()
         self._change_keys(*changers)
         self._revoke(victim)
+
+    def renew_by_est(self, names: Iterable[str]) -> None:
+        """Have devices of the fleet renew their certificates at the office, which runs for that long, and come again.
+
+        It runs for these steps alone, because it would publish revocation lists when the others do not expect them.
+        """
+        with _running_office(self.home) as port:
+            for name in names:
+                self._renew(name, port)
 
     # The changes
 
@@ -201,6 +217,27 @@ class Stage:
         self._passes[name] = pem
         return old
 
+    def _renew(self, name: str, port: int) -> None:
+        """A device that has the answer comes with the new certificate at once, and must be let in."""
+        old, key = self._passes[name], generate_key("ec")
+        request = est.encode_request(est.make_request(name, key))
+        office = Office(f"https://localhost:{port}", self._context(old))
+        begin = time.monotonic()
+        answer, _ = office.post(f"{EST}/simplereenroll", request)
+        end = time.monotonic()
+        pem = self._folder / f"{name}-renewed.pem"
+        pem.write_bytes(private_key_to_pem(key) + self._desk.chain_pem(est.decode_certificates(answer)[0]))
+        self._context(pem)
+        refused = 0
+        while self._look_in(name, pem) != IN:
+            refused += 1
+            assert time.monotonic() < end + PATIENCE_SECONDS
+        seen_at = time.monotonic()
+        self.turned_away += refused
+        self.seen.append(Seen(RENEWAL, begin, seen_at - begin, seen_at - end, 0))
+        self._may_enter(name, old)
+        assert self._fleet.are_alive([name]) == [name]
+
     def _revoke(self, victim: str) -> None:
         pem = self._passes[victim]
         first = self._come(victim, pem)
@@ -278,11 +315,14 @@ class Stage:
         self.turned_away += self._look_in(name, pem) != IN
 
     def _come(self, name: str, pem: Path, session: ssl.SSLSession | None = None) -> Peer:
+        return Peer(self, Pass(pem), f"{name}/aside", context=self._context(pem), session=session)
+
+    def _context(self, pem: Path) -> ssl.SSLContext:
         context = self._contexts.get(pem)
         if context is None:
             context = self._contexts[pem] = ssl.create_default_context(cafile=str(self.ca))
             context.load_cert_chain(pem)
-        return Peer(self, Pass(pem), f"{name}/aside", context=context, session=session)
+        return context
 
     # Keys and certificates
 
@@ -302,6 +342,22 @@ class Stage:
     def _live(self, name: str) -> list[Credential]:
         """Give the credentials of a device, the newest last."""
         return sorted(self._registrar.device(name).credentials, key=lambda each: each.id)
+
+
+@contextmanager
+def _running_office(home: Home) -> Iterator[int]:
+    """Run the office of a home for a `with` block; give its port."""
+    command = [sys.executable, "-m", "lockgate", "office", "--home", str(home.path), "--json", "--until-eof"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        try:
+            yield msgspec.json.decode(line, type=Announcement).doors[0].port
+        finally:
+            process.stdin.close()  # it stops
 
 
 def _sleep_until(unix_seconds: float) -> float:
