@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 
+from lockgate.errors import LockgateError
 from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.model.permission import EVERYONE, Rule
 from lockgate.store.groups import blocked_among
@@ -34,6 +36,8 @@ class Registry:
         self._members: defaultdict[str, set[str]] = defaultdict(set)
         self._rules: dict[str, tuple[Rule, ...]] = {}
         self._roles: dict[str, tuple[str, ...]] = {}
+        self._early: list[Change] = []
+        """What was applied before the poll that gives it."""
         self._epoch = 0
         self._is_behind = False
         self._version = database.data_version()  # before the snapshot: what comes in between is read again
@@ -61,8 +65,14 @@ class Registry:
         """Find a credential by the SHA-256 of its SubjectPublicKeyInfo, in hex.
 
         Of several over one key (a renewed certificate), the newest that is not revoked, certificates before others.
+        One that is not known may have been written since the last poll: who enrols by EST comes at once.
         """
-        return self._by_thumbprint.get(thumbprint)
+        found = self._by_thumbprint.get(thumbprint)
+        if found is None:
+            with suppress(LockgateError):
+                self._early += self._take()
+            found = self._by_thumbprint.get(thumbprint)
+        return found
 
     def members(self, group: str, /) -> list[str]:
         """Give the names of the devices in a group, in their order."""
@@ -82,6 +92,11 @@ class Registry:
 
         After the change of a group, a change of each of its members is given, as if it had been written.
         """
+        changes = self._take()
+        early, self._early = self._early, []
+        return early + changes
+
+    def _take(self) -> list[Change]:
         version = self._database.data_version()
         if version == self._version and not self._is_behind:
             return []

@@ -87,6 +87,36 @@ def test_a_poll_with_nothing_new_reads_nothing(office: RegistryDb, gate: Registr
     assert registry.epoch == 0
 
 
+def test_a_key_that_was_written_a_moment_ago_is_found_and_the_next_poll_still_tells_of_it(
+    office: RegistryDb, gate: RegistryDb
+) -> None:
+    registry = Registry(gate)
+    add(office, device("a", "k1"))
+    office.set_blocked("a", True, actor="anna", now=2.0)
+    found = registry.credential_by_thumbprint("k1")
+    assert found is not None
+    assert found.device == "a"
+    assert registry.credential_by_thumbprint("k2") is None
+    add(office, device("b", "k2"))
+    assert [each.name for each in registry.poll()] == ["a", "a", "b"]
+    assert registry.poll() == []
+
+
+def test_a_key_that_cannot_be_looked_up_is_unknown_and_no_change_is_lost(
+    office: RegistryDb, gate: RegistryDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(gate)
+    add(office, device("a", "k1"))
+
+    def fails(*_: object) -> list[Device]:
+        raise Conflict("the database is busy")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(gate, "devices", fails)
+        assert registry.credential_by_thumbprint("k1") is None
+    assert [each.name for each in registry.poll()] == ["a"]
+
+
 def test_a_new_device_is_found_after_a_poll(office: RegistryDb, gate: RegistryDb) -> None:
     registry = Registry(gate)
     add(office, device("a", "k1"))
