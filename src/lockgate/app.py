@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -19,7 +18,6 @@ from functools import partial
 
 import msgspec
 import structlog
-import uvloop
 from cryptography import x509
 
 from lockgate import __version__
@@ -38,18 +36,19 @@ from lockgate.model.principal import Principal
 from lockgate.model.topic import TopicName
 from lockgate.net.context import TlsContexts
 from lockgate.net.keeper import ContextKeeper
-from lockgate.net.link import Link, NetLimits, StreamHandler
+from lockgate.net.link import Link, StreamHandler
 from lockgate.net.listener import Listener
 from lockgate.net.partials import Partials
 from lockgate.net.streams import Census
 from lockgate.net.upgrade import UpgradeRules
 from lockgate.net.websocket import WebSocketLink, WebSocketRules
 from lockgate.policy import PolicyEngine
+from lockgate.process import every, net_limits, run_until_stopped
 from lockgate.registry.journal import Journal
 from lockgate.registry.registry import Registry
 from lockgate.registry.trail import ANCHOR_SUBJECT, anchor
 from lockgate.registry.upkeep import Upkeep
-from lockgate.settings import MqttSettings, NetSettings, Settings
+from lockgate.settings import MqttSettings, Settings
 from lockgate.status import Status, sys_topics
 from lockgate.store.chain import AUDIT
 from lockgate.store.messages_db import MessagesDb
@@ -167,21 +166,19 @@ class Gate:
             on_open(self.doors)
             async with asyncio.TaskGroup() as tasks:
                 running = [
-                    tasks.create_task(self._every(POLL_SECONDS, self._poll)),
-                    tasks.create_task(self._every(TIMER_SECONDS, self._handle_timers)),
-                    tasks.create_task(self._every(JOURNAL_SECONDS, self._write_journal)),
-                    tasks.create_task(self._every(SPOKE_SECONDS, self._note_speakers)),
-                    tasks.create_task(self._every(SWEEP_SECONDS, lambda: self._hub.clear_expired(time.time()))),
-                    tasks.create_task(self._every(SWEEP_SECONDS, self._upkeep.sweep)),
-                    tasks.create_task(self._every(ANCHOR_SECONDS, self._anchor)),
-                    tasks.create_task(self._every(SWEEP_SECONDS, self._keeper.check)),
+                    tasks.create_task(every(POLL_SECONDS, self._poll)),
+                    tasks.create_task(every(TIMER_SECONDS, self._handle_timers)),
+                    tasks.create_task(every(JOURNAL_SECONDS, self._write_journal)),
+                    tasks.create_task(every(SPOKE_SECONDS, self._note_speakers)),
+                    tasks.create_task(every(SWEEP_SECONDS, lambda: self._hub.clear_expired(time.time()))),
+                    tasks.create_task(every(SWEEP_SECONDS, self._upkeep.sweep)),
+                    tasks.create_task(every(ANCHOR_SECONDS, self._anchor)),
+                    tasks.create_task(every(SWEEP_SECONDS, self._keeper.check)),
                     tasks.create_task(self._keeper.run()),
                 ]
                 if self._settings.hub.sys_interval_seconds:
                     self._announce()
-                    running.append(
-                        tasks.create_task(self._every(self._settings.hub.sys_interval_seconds, self._announce))
-                    )
+                    running.append(tasks.create_task(every(self._settings.hub.sys_interval_seconds, self._announce)))
                 if self._on_office is not None:
                     running.append(tasks.create_task(self._office.run()))
                 await stop.wait()
@@ -195,7 +192,7 @@ class Gate:
     async def _open_doors(self) -> None:
         mqtt = self._settings.mqtt
         refused = partial(self._journal.tls_refused, "mqtt")
-        shared = _limits(self._settings.net), refused, Census()
+        shared = net_limits(self._settings.net), refused, Census()
         secure = await Listener.open(mqtt.hosts, mqtt.port, self._mqtt.handler, self._contexts, *shared)
         self._listeners.append(secure)
         doors = [DoorFacts("mqtt", a.host, a.port, "tls") for a in secure.addresses]
@@ -240,15 +237,6 @@ class Gate:
         log.info(Event.HUB_STOPPED)
 
     # What happens again and again
-
-    async def _every(self, seconds: float, action: Callable[[], None]) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                action()
-            except Exception:
-                # One bad turn must not stop the hub; the next one tries again.
-                log.exception(Event.UNEXPECTED_ERROR, action=getattr(action, "__name__", "action"))
 
     def _poll(self) -> None:
         changes = self._registry.poll()
@@ -383,9 +371,8 @@ def run_gate(
     descriptor = home.lock()
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            office = on_office if settings.office.enabled else None
-            runner.run(_serve(home, settings, lab_port, on_open, until_eof, office))
+        office = on_office if settings.office.enabled else None
+        run_until_stopped(lambda stop: _serve(home, settings, lab_port, office, stop, on_open), until_eof)
     finally:
         os.close(descriptor)
 
@@ -394,23 +381,11 @@ async def _serve(
     home: Home,
     settings: Settings,
     lab_port: int | None,
-    on_open: Callable[[tuple[DoorFacts, ...]], None],
-    until_eof: bool,
     on_office: Callable[[tuple[DoorFacts, ...]], None] | None,
+    stop: asyncio.Event,
+    on_open: Callable[[tuple[DoorFacts, ...]], None],
 ) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    if until_eof:
-        loop.add_reader(sys.stdin.fileno(), _stop_at_eof, stop)
-    await Gate(home, settings, lab_port, on_office).run(stop, on_open)
-
-
-def _stop_at_eof(stop: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 4096):
-        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-        stop.set()
+    await Gate(home, settings, lab_port, on_office).run(stop, on_open)  # it takes the loop that runs
 
 
 def _office_command(home: Home) -> list[str]:
@@ -431,15 +406,3 @@ def _websocket_factory(
         max_first_message_bytes=min(settings.max_connect_bytes, settings.max_packet_bytes),
     )
     return lambda: WebSocketLink(handler_factory, rules, on_refused, partials)
-
-
-def _limits(settings: NetSettings) -> NetLimits:
-    return NetLimits(
-        handshake_deadline_seconds=settings.handshake_deadline_seconds,
-        max_connections=settings.max_connections,
-        max_connections_per_address=settings.max_connections_per_address,
-        max_handshakes=settings.max_handshakes,
-        max_handshakes_per_second_per_address=settings.max_handshakes_per_second_per_address,
-        max_handshake_burst_per_address=settings.max_handshake_burst_per_address,
-        max_write_buffer_bytes=settings.max_write_buffer_bytes,
-    )

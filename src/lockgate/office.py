@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterable
 
 import msgspec
 import structlog
-import uvloop
 from cryptography import x509
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
@@ -32,12 +29,13 @@ from lockgate.logs import configure_logging
 from lockgate.model.refusal import Refusal
 from lockgate.net.context import TlsContexts
 from lockgate.net.http import HttpRules, HttpServer
-from lockgate.net.link import Link, NetLimits
+from lockgate.net.link import Link
 from lockgate.net.listener import Listener
 from lockgate.pki.certificates import certificates_from_pem, device_name_of
+from lockgate.process import every, net_limits, run_until_stopped
 from lockgate.registry.journal import Journal, Peer, SeenKind
 from lockgate.registry.registry import Registry
-from lockgate.settings import NetSettings, OfficeSettings, Settings
+from lockgate.settings import OfficeSettings, Settings
 from lockgate.store.credentials import mosquitto_credentials, replace_hashes
 from lockgate.store.messages_reader import read_rehashed
 from lockgate.store.office_refusals import save_refusals
@@ -104,10 +102,10 @@ class Office:
             self._clerk.refresh_soon()
             async with asyncio.TaskGroup() as tasks:
                 running = [
-                    tasks.create_task(self._every(POLL_SECONDS, self._poll)),
-                    tasks.create_task(self._every(REHASH_SECONDS, self._submit_rehash)),
-                    tasks.create_task(self._every(JOURNAL_SECONDS, self._write_journal)),
-                    tasks.create_task(self._every(REFRESH_SECONDS, self._clerk.refresh_soon)),
+                    tasks.create_task(every(POLL_SECONDS, self._poll)),
+                    tasks.create_task(every(REHASH_SECONDS, self._submit_rehash)),
+                    tasks.create_task(every(JOURNAL_SECONDS, self._write_journal)),
+                    tasks.create_task(every(REFRESH_SECONDS, self._clerk.refresh_soon)),
                 ]
                 await stop.wait()
                 for task in running:
@@ -119,7 +117,11 @@ class Office:
         office = self._settings.office
         self._listener = await Listener.open(
             office.hosts, office.port, self._server.handler, self._contexts,
-            _limits(self._settings.net, office),
+            msgspec.structs.replace(
+                net_limits(self._settings.net),
+                max_connections=office.max_connections,
+                max_connections_per_address=office.max_connections_per_address,
+            ),
             lambda address, failure: self._journal.tls_refused(DOOR, address, failure),
         )  # fmt: skip
         self.doors = tuple(DoorFacts(DOOR, a.host, a.port, "tls", "https") for a in self._listener.addresses)
@@ -138,15 +140,6 @@ class Office:
             log.info(Event.OFFICE_STOPPED)
 
     # What happens again and again
-
-    async def _every(self, seconds: float, action: Callable[[], None]) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                action()
-            except Exception:
-                # One bad turn must not stop the office; the next one tries again.
-                log.exception(Event.UNEXPECTED_ERROR, action=getattr(action, "__name__", "action"))
 
     def _poll(self) -> None:
         changes = self._registry.poll()
@@ -247,26 +240,13 @@ def run_office(home: Home, on_open: Callable[[tuple[DoorFacts, ...]], None], unt
     settings = home.settings()
     configure_logging(settings.log)
     os.nice(NICENESS)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(home, settings, on_open, until_eof))
+    run_until_stopped(lambda stop: _serve(home, settings, stop, on_open), until_eof)
 
 
 async def _serve(
-    home: Home, settings: Settings, on_open: Callable[[tuple[DoorFacts, ...]], None], until_eof: bool
+    home: Home, settings: Settings, stop: asyncio.Event, on_open: Callable[[tuple[DoorFacts, ...]], None]
 ) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    if until_eof:
-        loop.add_reader(sys.stdin.fileno(), _stop_at_eof, stop)
-    await Office(home, settings).run(stop, on_open)
-
-
-def _stop_at_eof(stop: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 4096):
-        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-        stop.set()
+    await Office(home, settings).run(stop, on_open)  # it takes the loop that runs
 
 
 def _rules(settings: OfficeSettings) -> HttpRules:
@@ -277,16 +257,4 @@ def _rules(settings: OfficeSettings) -> HttpRules:
         answer_deadline_seconds=settings.answer_deadline_seconds,
         keep_alive_seconds=settings.keep_alive_seconds,
         max_requests=settings.max_requests,
-    )
-
-
-def _limits(net: NetSettings, office: OfficeSettings) -> NetLimits:
-    return NetLimits(
-        handshake_deadline_seconds=net.handshake_deadline_seconds,
-        max_connections=office.max_connections,
-        max_connections_per_address=office.max_connections_per_address,
-        max_handshakes=net.max_handshakes,
-        max_handshakes_per_second_per_address=net.max_handshakes_per_second_per_address,
-        max_handshake_burst_per_address=net.max_handshake_burst_per_address,
-        max_write_buffer_bytes=net.max_write_buffer_bytes,
     )
