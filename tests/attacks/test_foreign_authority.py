@@ -103,6 +103,7 @@ def test_its_certificate_counts_once_its_key_is_registered_and_until_its_list_na
     assert publish(ours, "devices/sensor/x", "hello").returncode == 0
 
 
+@pytest.mark.requirement("F13")
 @pytest.mark.parametrize("which", ["issuing CA", "both"])
 def test_a_fake_ca_with_the_names_of_ours_is_refused_in_the_handshake(
     hub: RunningHub, ours: Login, plant: Plant, which: str

@@ -141,7 +141,7 @@ def knock_at_the_lab(port: int, secret: tuple[str, str]) -> None:
     client.loop_stop()
 
 
-@pytest.mark.requirement("I3")
+@pytest.mark.requirement("I3", "F10")
 def test_no_secret_of_a_device_is_anywhere_but_in_its_folder(tmp_path: Path) -> None:
     secrets: set[bytes] = set()
     outputs: list[bytes] = []

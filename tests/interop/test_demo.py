@@ -200,7 +200,7 @@ def test_on_a_terminal_it_draws_tables(tmp_path: Path) -> None:
         assert who in last
 
 
-@pytest.mark.requirement("F1", "Q3")
+@pytest.mark.requirement("F1", "Q3", "I1")
 def test_eavesdrop_reads_everything_on_the_lab_port_and_nothing_on_the_tls_port(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     process = start_demo(tmp_path / "tmp", "eavesdrop", stdout=subprocess.PIPE, stderr=subprocess.PIPE)

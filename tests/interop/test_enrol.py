@@ -54,7 +54,7 @@ def publishes(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.requirement("I3")
+@pytest.mark.requirement("I3", "F15")
 def test_a_device_enrols_by_a_fingerprint_connects_renews_and_connects_again(hub: RunningHub, tmp_path: Path) -> None:
     url = f"https://localhost:{hub.office_port}"
     out = tmp_path / "sensor-1"

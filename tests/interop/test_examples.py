@@ -64,7 +64,7 @@ def running(program: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     assert said.decode().endswith("goodbye\n")
 
 
-@pytest.mark.requirement("Q2")
+@pytest.mark.requirement("Q2", "O6")
 def test_people_are_warned_when_the_meeting_room_is_too_warm(office: Path) -> None:
     warnings: queue.Queue[str] = queue.Queue()
     with Device.open(office / "phone") as phone:

@@ -63,6 +63,7 @@ def files_of(home: Home) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.requirement("O7")
 def test_a_restored_home_is_the_home(home: Home, backup: Path, tmp_path: Path) -> None:
     again = restored(backup, tmp_path / "again")
     assert files_of(again) == files_of(home)

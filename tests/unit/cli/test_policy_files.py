@@ -18,6 +18,7 @@ def _policy(lockgate: CommandLine) -> None:
     lockgate.does("policy", "deny", "--everyone", "--receive", "secret/#")
 
 
+@pytest.mark.requirement("O7")
 def test_what_is_exported_is_imported_to_the_same_policy(lockgate: CommandLine) -> None:
     file = lockgate.folder / "policy.toml"
     text = lockgate.does("policy", "export").out

@@ -117,3 +117,14 @@ def test_elsewhere_whoever_has_a_certificate_is_asked_for_it(tmp_path: Path) -> 
     client.set_alpn_protocols(["http/1.1"])
     pair = Pair(TlsContexts(*_write_home(tmp_path)).current, client).shake_hands()
     assert pair.stream.peer_certificate() is not None
+
+
+@pytest.mark.requirement("T14")
+def test_a_client_without_tickets_resumes_nothing_for_the_server_keeps_no_session(tmp_path: Path) -> None:
+    contexts = TlsContexts(*_write_home(tmp_path))
+    client = client_context(HUB_CA, version=ssl.TLSVersion.TLSv1_2)
+    client.options |= ssl.OP_NO_TICKET
+    first = Pair(contexts.current, client).shake_hands()
+    again = Pair(contexts.current, client, session=first.client.session).shake_hands()
+    assert again.stream.is_established
+    assert not again.client.session_reused
