@@ -28,6 +28,7 @@ _PAHO, _NODE, _CURL, _WEB = "paho", "mqtt.js", "curl", "websockets (Python)"
 _NO_RULE = "not authorized: no rule allows it"
 _USER_FIX = "the user name is the device's name"
 _ISSUE = "lockgate device add NAME --auth x509"
+_CLAIM = "lockgate claim add --name-pattern"
 _LIBRARY = "update or replace the client's MQTT library"
 
 FAULTS = (
@@ -186,6 +187,13 @@ FAULTS = (
     Fault("a key whose overlap is over", _PAHO, "credential", "credential expired", "lockgate device rotate"),
     Fault("revoked while connected", _PAHO, "credential", "credential revoked", "lockgate device rotate"),
     Fault("a token that ends during the session", _PAHO, "credential", "token expired", "a fresh token"),
+    Fault(
+        "a credential that ends while it is in use",
+        _PAHO,
+        "credential",
+        "credential expired",
+        "lockgate device rotate",
+    ),
     # Client id
     Fault("another device's client id", _PUB, "client-id", "client id belongs to another device", "use the client id"),
     Fault("a wildcard in the client id", _PAHO, "client-id", "client id not valid", "use the client id"),
@@ -200,6 +208,13 @@ FAULTS = (
     # Policy
     Fault("a blocked device", _PUB, "policy", "device blocked", "lockgate device unblock"),
     Fault("a device of a blocked group", _PAHO, "policy", "group blocked", "lockgate group unblock matrix-group"),
+    Fault(
+        "a device of a group that is blocked while it is connected",
+        _PAHO,
+        "policy",
+        "group blocked",
+        "lockgate group unblock matrix-team",
+    ),
     Fault("blocked while connected", _PAHO, "policy", "device blocked", "lockgate device unblock"),
     Fault("publish: no rule", _PUB, "policy", _NO_RULE, "lockgate policy allow"),
     Fault("publish: no rule (3.1.1)", _PAHO, "policy", _NO_RULE, "lockgate policy allow"),
@@ -218,6 +233,29 @@ FAULTS = (
         "not authorized: the rule allows no retain",
         "publish within the rule",
     ),
+    Fault(
+        "publish: a QoS level that is not among the rule's",
+        _PAHO,
+        "policy",
+        "not authorized: the rule allows it at QoS 0 and 2",
+        "publish within the rule",
+    ),
+    Fault(
+        "publish: a payload larger than the rule's",
+        _PAHO,
+        "policy",
+        "not authorized: the rule allows payloads of up to 10 bytes",
+        "publish within the rule",
+    ),
+    Fault(
+        "publish: more often than the rule allows",
+        _PAHO,
+        "policy",
+        "rate exceeded: the rule allows 0.01 messages per second",
+        "allow more in place of rule",
+    ),
+    Fault("publish: for a device that the gateway is not bound to", _PAHO, "policy", _NO_RULE, "lockgate gateway bind"),
+    Fault("publish: a role that the device does not hold", _PAHO, "policy", _NO_RULE, "lockgate policy allow"),
     Fault("publish: as the hub ($SYS)", _PAHO, "policy", "not authorized: a rule denies it", "only the hub"),
     Fault("subscribe: no rule covers it", _SUB, "policy", _NO_RULE, "lockgate policy allow"),
     Fault("subscribe: shared, and no rule covers it", _PAHO, "policy", _NO_RULE, "lockgate policy allow"),
@@ -252,6 +290,53 @@ FAULTS = (
     ),
     Fault(
         "WebSocket: a message too large", _WEB, "limit", "WebSocket message too large", "raise mqtt.max_packet_bytes"
+    ),
+    # Enrolment
+    Fault("EST: a wrong claim token", _CURL, "credential", "wrong claim token", _CLAIM),
+    Fault("EST: a claim token that is used up", _CURL, "credential", "claim token used up", _CLAIM),
+    Fault("EST: a claim token that has expired", _CURL, "credential", "claim token expired", _CLAIM),
+    Fault("EST: a claim token that was revoked", _CURL, "credential", "claim token revoked", _CLAIM),
+    Fault("EST: a name that the claim token is not for", _CURL, "credential", "claim token is for other names", _CLAIM),
+    Fault("EST: a name that is registered already", _CURL, "credential", "device exists already", _CLAIM),
+    Fault(
+        "EST: a request with a key of RSA 1024",
+        _CURL,
+        "credential",
+        "key refused: an RSA key needs at least 2048 bits, this one has 1024",
+        "make a key on P-256: openssl ecparam",
+    ),
+    Fault(
+        "EST: a request that names another device",
+        _CURL,
+        "credential",
+        "certificate request names another device",
+        "make the request with -subj",
+    ),
+    Fault(
+        "EST: a body that is no certificate request",
+        _CURL,
+        "protocol",
+        "not a certificate request",
+        "make it with: openssl req",
+    ),
+    Fault("EST: a body that is too large", _CURL, "limit", "payload too large", "office.max_body_bytes"),
+    Fault("EST: nothing shown", _CURL, "credential", "no credentials", "curl --user NAME:TOKEN"),
+    Fault(
+        "EST: a renewal without a certificate",
+        _CURL,
+        "credential",
+        "no client certificate",
+        "enrol anew with a claim token",
+    ),
+    Fault("EST: the certificate of a blocked device", _CURL, "policy", "device blocked", "lockgate device unblock"),
+    Fault("EST: the certificate of a revoked device", _CURL, "tls", "certificate revoked", "lockgate device rotate"),
+    Fault("EST: an expired certificate", _CURL, "tls", "certificate expired", "issue the device a new certificate"),
+    Fault(
+        "EST: a certificate whose credential has ended",
+        _CURL,
+        "credential",
+        "credential expired",
+        "lockgate device rotate",
     ),
     # The hub itself
     Fault("the same client id twice", _SUB, "hub", "session taken over", "give each its own client id"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.interop.acts import credential, limits, policy, protocol, tls  # noqa: F401 - they enter their acts
+from tests.interop.acts import credential, est, limits, policy, protocol, tls  # noqa: F401 - they enter their acts
 from tests.interop.acts.stage import ACTS, TIGHT, Stage, Told
 from tests.interop.faults import FAULTS, Fault
 from tests.support.hub import RunningHub, eventually
@@ -28,7 +28,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     assert toml.read_text().count("[mqtt]\n") == 1
     toml.write_text(toml.read_text().replace("[mqtt]\n", f"[mqtt]\n{mqtt}") + rest)
     talkative = '[log]\nlevel = "debug"\n'
-    with RunningHub(folder / "roomy", settings=talkative) as roomy, contextlib.closing(_Stopping(tight)):
+    with RunningHub(folder / "roomy", settings=talkative, office=True) as roomy, contextlib.closing(_Stopping(tight)):
         tight.start()
         yield Stage(roomy, tight, folder)
 

@@ -212,7 +212,8 @@ def test_sigterm_tells_every_client_and_ends_with_0(tmp_path: Path) -> None:
             peer.connect()
         assert hub.stop() == 0
         for peer in peers[1:]:
-            assert peer.wait_for_end() == (SHUTTING_DOWN, "server shutting down")
+            code, text = peer.wait_for_end()
+            assert (code, text.partition(" (reference ")[0]) == (SHUTTING_DOWN, "server shutting down")
         peers[0].wait_for_end()
         assert hub.events("hub.stopped")
 
@@ -233,7 +234,8 @@ def test_with_until_eof_it_ends_with_its_standard_input(tmp_path: Path) -> None:
 
 
 def test_clients_that_take_their_time_before_connect_are_cut(tmp_path: Path) -> None:
-    settings = "connect_deadline_seconds = 0.5\n[net]\nhandshake_deadline_seconds = 0.5\n"
+    # Long enough for whoever does not dawdle, also on a machine that is busy.
+    settings = "connect_deadline_seconds = 3\n[net]\nhandshake_deadline_seconds = 3\n"
     with RunningHub(tmp_path, lab=True, settings=settings) as hub:
         folder = hub.add_device("slow", "jwt-es256")
         context = tls_context(folder, read_folder(folder))
@@ -246,7 +248,7 @@ def test_clients_that_take_their_time_before_connect_are_cut(tmp_path: Path) -> 
         plain = socket.create_connection(("127.0.0.1", hub.lab_port))
         plain.sendall(hello[:1])
         for each in (silent, dribbling, secured, plain):
-            each.settimeout(10)
+            each.settimeout(20)
             while True:
                 try:
                     if not each.recv(4096):
@@ -254,7 +256,7 @@ def test_clients_that_take_their_time_before_connect_are_cut(tmp_path: Path) -> 
                 except ConnectionResetError:
                     break
             each.close()
-        hub.wait_for_refusal("protocol error")
+        hub.wait_for_refusal("no CONNECT in time")
         with PahoPeer(folder, hub.port) as peer:
             assert peer.publish("devices/slow/x", "in time") == 0x10
 

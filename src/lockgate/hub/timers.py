@@ -67,10 +67,12 @@ class Timers:
 
 def proof_ended(principal: Principal) -> ProofExpired:
     """Give the words for a connection that ends with its proof."""
-    what = "token" if principal.auth.startswith("jwt") else "credential"
+    what, fix = "token", "connect again with a fresh token"
+    if not principal.auth.startswith("jwt"):
+        what, fix = "credential", f"lockgate device rotate {principal.device} --out DIR gives it a new one"
     return ProofExpired(
         f"the {what} with which {principal.client_id} connected has expired",
         reason=f"{what} expired",
-        fix=f"connect again with a fresh {what}",
+        fix=fix,
         evidence={"device": principal.device},
     )

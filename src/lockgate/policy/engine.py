@@ -186,7 +186,12 @@ class PolicyEngine:
         granting = [rule for rule in matching if not _obstacle(rule, request)]
         if granting:
             return _grant(request, max(granting, key=_breadth), holder, matching)
-        return _no(request, holder, matching)
+        return _no(request, holder, matching, self._other_owner(levels, holder))
+
+    def _other_owner(self, levels: list[str], holder: str) -> str:
+        """Give the device in whose tree a topic lies that is not `holder`'s, "" if there is none."""
+        name = levels[1] if levels[0] == "devices" and len(levels) > 1 else holder
+        return "" if name == holder or self._source.device(name) is None else name
 
     def represented(self, gateway: str, device: str) -> ReadyRules | str | None:
         """Give the rules of a device for which the gateway may speak, or why nobody may; None when it may not."""
@@ -291,7 +296,7 @@ def _refuse(request: Request, reason: str, rule: Rule | None, fix: str, from_byt
     return Denied(decision, from_bytes)
 
 
-def _no(request: Request, holder: str, matching: list[Rule]) -> Denied:
+def _no(request: Request, holder: str, matching: list[Rule], other: str) -> Denied:
     """Refuse what no rule allows; name the widest of those that nearly do, and what it lacks."""
     nearly = max(matching, key=_breadth, default=None)
     if nearly is not None:
@@ -300,7 +305,10 @@ def _no(request: Request, holder: str, matching: list[Rule]) -> Denied:
         fix = "publish within the rule, or add a wider one"
         return _refuse(request, _obstacle(nearly, request), nearly, fix, request.payload_bytes if is_for_size else 0)
     option = shlex.quote(f"--{request.operation}={request.topic}")
-    return _refuse(request, "no rule allows it", None, f"lockgate policy allow --device {holder} {option}")
+    fix = f"lockgate policy allow --device {holder} {option}"
+    if other:
+        fix = f"lockgate gateway bind {holder} {other}, if {holder} speaks for {other}; else {fix}"
+    return _refuse(request, "no rule allows it", None, fix)
 
 
 def _standing_fix(device: str, reason: str) -> str:

@@ -108,6 +108,7 @@ class Enrolment:
                 raise Conflict(
                     f"{name} is registered already, and the claim {claim.id} makes new devices ({claim.pattern})",
                     reason="device exists already",
+                    step=Step.CREDENTIAL,
                     fix=f"make a claim for it alone: lockgate claim add --name-pattern {name}",
                     evidence={"claim": claim.id, "device": name},
                 )
@@ -115,6 +116,7 @@ class Enrolment:
             raise Conflict(
                 f"the claim {claim.id} made {name} already, and that device was removed since",
                 reason="device was removed",
+                step=Step.CREDENTIAL,
                 fix=f"make another claim: lockgate claim add --name-pattern {name}",
                 evidence={"claim": claim.id, "device": name},
             )

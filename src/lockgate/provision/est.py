@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import NameOID
 
-from lockgate.errors import InvalidSettings
+from lockgate.errors import InvalidSettings, Step
 from lockgate.pki.certificates import PrivateKey, PublicKey, check_public_key, spki_thumbprint
 from lockgate.registry.weaknesses import check_weaknesses
 
@@ -82,20 +82,22 @@ def decode_request(body: bytes) -> x509.CertificateSigningRequest:
             request = x509.load_der_x509_csr(_from_base64(body))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise InvalidSettings(
-            "the body is no certificate request (PKCS #10, DER in base64)", reason="not a certificate request", fix=fix
-        ) from error
+            "the body is no certificate request (PKCS #10, DER in base64)", reason="not a certificate request", fix=fix,
+            step=Step.PROTOCOL,
+        ) from error  # fmt: skip
     try:
         request_key(request)
         is_signed = request.is_signature_valid
     except (ValueError, UnsupportedAlgorithm) as error:
         raise InvalidSettings(
             "the certificate request is signed in a way, or for a key, that is not used here",
-            reason="certificate request not usable", fix=fix,
+            reason="certificate request not usable", fix=fix, step=Step.CREDENTIAL,
         ) from error  # fmt: skip
     if not is_signed:
         raise InvalidSettings(
             "the certificate request is not signed by the key that it asks a certificate for",
             reason="no proof of possession", fix="sign the request with the device's own private key: " + _MAKE,
+            step=Step.CREDENTIAL,
         )  # fmt: skip
     return request
 
@@ -114,7 +116,8 @@ def request_key(request: x509.CertificateSigningRequest) -> PublicKey:
         raise InvalidSettings(
             str(error),
             reason=f"key refused: {error}"[:200],
-            fix="make a key on P-256: openssl ecparam -name prime256v1",
+            step=Step.CREDENTIAL,
+            fix="make a key on P-256: openssl ecparam -name prime256v1 -genkey -noout -out device.key",
         ) from error
 
 

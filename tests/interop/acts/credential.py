@@ -320,6 +320,19 @@ def revoked_while_connected(stage: Stage) -> Made:
     return Made({"client_id": shown.client_id}, lambda told: anew(stage, told), stage.roomy, reference)
 
 
+@act("a credential that ends while it is in use")
+def ended_while_connected(stage: Stage) -> Made:
+    shown = stage.device("x509")
+    client = PahoClient(shown)
+    assert client.connect().code == 0
+    stage.ends_soon(shown)
+    end = client.end()
+    client.close()
+    reference = reference_in(end.reason)
+    assert reference
+    return Made({"client_id": shown.client_id}, lambda told: anew(stage, told), stage.roomy, reference)
+
+
 # Client ids
 
 

@@ -213,3 +213,101 @@ def forbidden_will(stage: Stage) -> Made:
         wait_for(lambda: asks()[0] == 0, "the new rule")
 
     return Made({"client_id": shown.client_id}, mend, stage.roomy, reference)
+
+
+@act("publish: a QoS level that is not among the rule's")
+def publish_level(stage: Stage) -> Made:
+    shown = stage.device("x509")
+    stage.command("policy", "allow", "--device", shown.client_id, "--publish", "matrix/nine", "--qos", "0,2")
+    who = {"client_id": shown.client_id, "reason": "not authorized: the rule allows it at QoS 0 and 2"}
+    wait_for(lambda: forbidden(shown, "matrix/nine") and stage.newest(stage.roomy, who), "the new rule")
+    reference = forbidden(shown, "matrix/nine")
+
+    def mend(_told: Told) -> None:
+        assert publishes(shown, "matrix/nine", 2)[0] in (0, 0x10)
+
+    return Made({"client_id": shown.client_id}, mend, stage.roomy, reference)
+
+
+def long_message(shown: Login, topic: str) -> tuple[int, str]:
+    """Publish eleven bytes with paho."""
+    with PahoClient(shown) as client:
+        answer = client.publish(topic, "hello again", 1)
+        return answer.code, reference_in(answer.reason)
+
+
+@act("publish: a payload larger than the rule's")
+def publish_large(stage: Stage) -> Made:
+    shown = stage.device("x509")
+    stage.command("policy", "allow", "--device", shown.client_id, "--publish", "matrix/ten", "--max-payload", "10")
+    allowed_soon(shown, "matrix/ten")
+    code, reference = long_message(shown, "matrix/ten")
+    assert code == 0x87
+
+    def mend(_told: Told) -> None:
+        stage.command("policy", "allow", "--device", shown.client_id, "--publish", "matrix/ten", "--max-payload", "20")
+        wait_for(lambda: long_message(shown, "matrix/ten")[0] in (0, 0x10), "the wider rule")
+
+    return Made({"client_id": shown.client_id}, mend, stage.roomy, reference)
+
+
+@act("publish: more often than the rule allows")
+def publish_often(stage: Stage) -> Made:
+    shown = stage.device("x509")
+    rule = "policy", "allow", "--device", shown.client_id, "--publish", "matrix/eleven"
+    stage.command(*rule, "--rate", "0.01")
+    wait_for(lambda: publishes(shown, "matrix/eleven")[0] != 0x87, "the new rule")
+    wait_for(lambda: publishes(shown, "matrix/eleven")[0] >= 0x80, "the end of its burst")
+    code, reference = publishes(shown, "matrix/eleven")
+    assert code == 0x97
+
+    def mend(told: Told) -> None:
+        stage.command("policy", "remove", told["fix"].rpartition("rule ")[2])
+        stage.command(*rule)
+        allowed_soon(shown, "matrix/eleven")
+
+    return Made({"client_id": shown.client_id}, mend, stage.roomy, reference)
+
+
+@act("publish: for a device that the gateway is not bound to")
+def gateway(stage: Stage) -> Made:
+    gateway, bound, other = stage.device("x509"), stage.device("x509"), stage.device("x509")
+    stage.command("gateway", "bind", gateway.client_id, bound.client_id)
+    allowed_soon(gateway, f"devices/{bound.client_id}/x")
+    topic = f"devices/{other.client_id}/x"
+    reference = forbidden(gateway, topic)
+
+    def mend(told: Told) -> None:
+        stage.command(*told["fix"].partition(",")[0].split()[1:])
+        allowed_soon(gateway, topic)
+
+    return Made({"client_id": gateway.client_id}, mend, stage.roomy, reference)
+
+
+@act("publish: a role that the device does not hold")
+def role(stage: Stage) -> Made:
+    holder, other = stage.device("x509"), stage.device("x509")
+    stage.command("policy", "role", "add", "matrix-role")
+    stage.command("policy", "allow", "--role", "matrix-role", "--publish", "matrix/twelve")
+    stage.command("policy", "role", "grant", "matrix-role", "--device", holder.client_id)
+    allowed_soon(holder, "matrix/twelve")
+    reference = forbidden(other, "matrix/twelve")
+
+    def mend(told: Told) -> None:
+        stage.does_the_fix(told)
+        allowed_soon(other, "matrix/twelve")
+
+    return Made({"client_id": other.client_id}, mend, stage.roomy, reference)
+
+
+@act("a device of a group that is blocked while it is connected")
+def group_blocked_while_connected(stage: Stage) -> Made:
+    stage.command("group", "add", "matrix-team")
+    shown = stage.device("x509", "--group", "matrix-team")
+    client = PahoClient(shown)
+    assert client.connect().code == 0
+    stage.command("group", "block", "matrix-team")
+    reference = reference_in(client.end().reason)
+    client.close()
+    assert reference
+    return blocked_then_not(stage, shown, reference)

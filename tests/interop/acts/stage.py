@@ -28,7 +28,7 @@ Told: TypeAlias = dict[str, Any]
 
 TIGHT = (
     """\
-connect_deadline_seconds = 1
+connect_deadline_seconds = 2
 max_connect_bytes = 2048
 max_packet_bytes = 2048
 receive_maximum = 2
@@ -53,7 +53,7 @@ lockout_seconds = 2
 level = "debug"
 
 [net]
-handshake_deadline_seconds = 1
+handshake_deadline_seconds = 2
 max_connections_per_address = 3
 """,
 )
@@ -112,6 +112,11 @@ class Stage:
     def key(self, shown: Login) -> bytes:
         """Give a device's private key."""
         return (self.folder_of(shown) / "device.key").read_bytes()
+
+    def ends_soon(self, shown: Login) -> None:
+        """Let a device's only credential end in a second."""
+        (credential,) = msgspec.json.decode(self.command("credential", "list", shown.client_id, "--json"))
+        self.command("credential", "expire", str(credential["id"]), "--at", "1s")
 
     def does_the_fix(self, told: Told, hub: RunningHub | None = None) -> None:
         """Run the command that `why` gives as the fix, word by word."""

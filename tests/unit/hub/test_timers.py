@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from lockgate.hub.timers import SPARE_ENTRIES, Moment, Timers
+from lockgate.hub.timers import SPARE_ENTRIES, Moment, Timers, proof_ended
+from lockgate.model.principal import Principal
 from tests.unit.hub.test_trie import session
 
 
@@ -46,3 +47,11 @@ def test_a_session_that_comes_and_goes_all_the_time_takes_no_more_memory() -> No
         timers.add(1e6 + at, Moment.SESSION_EXPIRES, one)
         assert len(timers) <= 2 + SPARE_ENTRIES
     assert timers.due(1e7) == [(Moment.SESSION_EXPIRES, one)]
+
+
+def test_who_is_ended_with_its_proof_is_told_what_gives_another() -> None:
+    by_token = proof_ended(Principal("sensor", "sensor/1", "jwt-es256"))
+    assert (by_token.reason, by_token.fix) == ("token expired", "connect again with a fresh token")
+    by_certificate = proof_ended(Principal("sensor", "sensor/1", "x509"))
+    assert by_certificate.reason == "credential expired"
+    assert by_certificate.fix == "lockgate device rotate sensor --out DIR gives it a new one"

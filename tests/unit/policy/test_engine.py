@@ -91,6 +91,18 @@ def test_deny_wins_over_every_allow_and_names_its_rule(registry: FakeRegistry, e
     granted(engine.authorize(registry.principal("sensor"), RECEIVE, "devices/sensor/secret/x"))
 
 
+def test_who_reaches_into_another_devices_tree_is_told_of_gateways(
+    registry: FakeRegistry, engine: PolicyEngine
+) -> None:
+    sensor = registry.principal("sensor")
+    allow = "lockgate policy allow --device sensor "
+    assert denied(engine.authorize(sensor, PUBLISH, "devices/office/x")).fix.startswith(
+        f"lockgate gateway bind sensor office, if sensor speaks for office; else {allow}"
+    )
+    for topic in ("devices/nobody/x", "devices", "office/x"):
+        assert denied(engine.authorize(sensor, PUBLISH, topic)).fix.startswith(allow)
+
+
 # Limits
 
 
