@@ -175,8 +175,8 @@ def _unexplained(hub: RunningHub, attempts: list[Attempt]) -> list[Attempt]:
 class Cost(msgspec.Struct, frozen=True):
     """What it costs to build new contexts, in milliseconds.
 
-    `at_once` is how long `TlsContexts.reload` would hold the loop; `held` the longest time that the loop was late while
-    the keeper built both doors' contexts in its thread.
+    `at_once` is how long `TlsContexts.reload` holds who calls it; `held` the longest time that the loop was late while
+    the keeper built both doors' contexts, on the loop or beside it.
     """
 
     listed: int

@@ -7,7 +7,8 @@ stateless, two per full TLS 1.3 handshake, for an hour, under keys that live as 
 them. No session rests in the server's memory. Docs: ADR 0002.
 
 A context never changes; `TlsContexts` holds the one for new connections. Building one takes a millisecond, with long
-revocation lists tens of them: `build` may run in a thread beside the loop, `take` then puts it in force.
+revocation lists tens of them: unless it `is_quick`, `build` should run in a thread beside the loop; `take` then puts it
+in force.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ _TLS12_SUITES = (
     b"ECDHE-ECDSA-AES128-CCM:ECDHE-ECDSA-AES256-CCM"
 )
 _OP_PRIORITIZE_CHACHA = 1 << 21  # openssl/ssl.h; pyOpenSSL has no name for it
+_QUICK_BYTES = 32_768
+"""PEM of some ten CAs with their lists, and some four hundred revoked certificates."""
 _TICKET_LIFETIME_SECONDS = 3600
 _ALPN_HTTP = b"http/1.1"  # RFC 7301 section 6
 
@@ -122,6 +125,12 @@ class TlsContexts:
         self._clock = clock
         self.staple = Staple(staple_path, clock)
         self.take(self.build())
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether `build` takes a millisecond or two: the revocation lists are short, and the CAs few."""
+        paths = [path for path in (self._paths[2], self._crl_path) if path is not None]
+        return sum(path.stat().st_size for path in paths if path.exists()) <= _QUICK_BYTES
 
     def build(self) -> TlsContext:
         """Make a context of what the files hold now; the current one stays in force.

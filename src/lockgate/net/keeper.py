@@ -1,8 +1,10 @@
-"""Brings what changed in the files of TLS into force while the hub runs: nobody is disconnected, no handshake waits.
+"""Brings what changed in the files of TLS into force while the hub runs: nobody is disconnected.
 
-Contexts are built in a thread beside the loop and then put in force together; a file that cannot be used leaves those
-in force that were. A new context has new ticket keys, so that its age is theirs: tickets of an old one fall back to a
-full handshake (RFC 8446 section 4.6.1), which the client does not notice.
+Contexts are built and then put in force together; a file that cannot be used leaves those in force that were. Where a
+revocation list is long they are built in a thread beside the loop. Otherwise on it: that takes it a millisecond or two,
+as a few handshakes do, while a thread would have to win the interpreter lock back a hundred times, against a busy loop
+on a busy machine for a second. A new context has new ticket keys, so that its age is theirs: tickets of an old one fall
+back to a full handshake (RFC 8446 section 4.6.1), which the client does not notice.
 """
 
 from __future__ import annotations
@@ -82,7 +84,10 @@ class ContextKeeper:
         self._wanted.clear()
         why = self._why
         try:
-            built = await asyncio.get_running_loop().run_in_executor(None, self._build)
+            if all(each.is_quick for each in self._contexts):
+                built = self._build()
+            else:
+                built = await asyncio.get_running_loop().run_in_executor(None, self._build)
         except LockgateError as error:
             self._on_problem(error)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ from typing import Any
 import pytest
 
 from lockgate.errors import LockgateError
-from lockgate.net.context import TlsContexts
+from lockgate.net.context import TlsContext, TlsContexts
 from lockgate.net.keeper import ContextKeeper
 from lockgate.pki.authority import Authority
 from lockgate.pki.certificates import generate_key, private_key_to_pem
-from lockgate.pki.revocation import Known, build_crl, crls_to_pem, make_staple
+from lockgate.pki.revocation import Known, RevokedCertificate, build_crl, crls_to_pem, make_staple
 
 NOW = time.time()
 ROOT = Authority.create_root(now=NOW)
@@ -119,6 +120,25 @@ def test_what_nobody_expected_is_told_too(doors: Doors, monkeypatch: pytest.Monk
     asyncio.run(scene())
     assert doors.problems == ["the TLS files cannot be used: out of luck"]
     assert doors.serials() == {doors.serial}
+
+
+@pytest.mark.parametrize(("revoked", "is_on_loop"), [(None, True), (0, True), (2000, False)])
+def test_contexts_are_built_on_the_loop_unless_a_list_is_long(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch, revoked: int | None, is_on_loop: bool
+) -> None:
+    if revoked is not None:
+        listed = [RevokedCertificate(number + 1, NOW) for number in range(revoked)]
+        doors.crl_path.write_bytes(crls_to_pem([build_crl(ISSUING, listed, 1, NOW)]))
+    build, threads = doors.contexts[1].build, []
+
+    def noted() -> TlsContext:
+        threads.append(threading.current_thread())
+        return build()
+
+    monkeypatch.setattr(doors.contexts[1], "build", noted)
+    asyncio.run(doors.keeper().work())
+    assert doors.problems == []
+    assert [each is threading.main_thread() for each in threads] == [is_on_loop]
 
 
 @pytest.mark.requirement("T13")
