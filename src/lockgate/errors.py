@@ -152,3 +152,9 @@ class StoreDamaged(LockgateError):
     """A database cannot be read as what it should be."""
 
     default_reason = "store damaged"
+
+
+def in_words(error: Exception) -> str:
+    """Give what went wrong without the number and the path that an OSError shows: who says it names the path."""
+    spelled = error.strerror if isinstance(error, OSError) else None
+    return spelled or str(error) or type(error).__name__

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from lockgate.errors import InvalidSettings
+from lockgate.errors import InvalidSettings, in_words
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
@@ -257,7 +257,9 @@ def load_settings(path: Path) -> Settings:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSettings(f"{path} cannot be read: {error}", fix="lockgate init makes a new home") from error
+        raise InvalidSettings(
+            f"{path} cannot be read: {in_words(error)}", fix="lockgate init makes a new home"
+        ) from error
     return parse_settings(text, str(path))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lockgate import errors
-from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, Step
+from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, Step, in_words
 
 
 def kinds(kind: type[LockgateError] = LockgateError) -> list[type[LockgateError]]:
@@ -41,3 +41,10 @@ def test_the_steps_stand_in_the_order_of_the_checks() -> None:
     assert list(Step) == ["tcp", "tls", "protocol", "credential", "client-id", "policy", "limit", "hub"]
     assert AuthenticationFailed.default_step is Step.CREDENTIAL
     assert NotAuthorized.default_step is Step.POLICY
+
+
+def test_a_problem_with_a_file_is_told_in_words_without_its_number() -> None:
+    assert in_words(FileNotFoundError(2, "No such file or directory", "x.toml")) == "No such file or directory"
+    assert in_words(ValueError("not a number")) == "not a number"
+    assert in_words(OSError("closed")) == "closed"
+    assert in_words(TimeoutError()) == "TimeoutError"

@@ -55,10 +55,13 @@ def add_act(
 
 
 def add_pair_act(
-    group: click.Group, nouns: tuple[str, str], name: str, help_text: str, done: str,
+    group: click.Group, nouns: tuple[str, str], name: str, help_text: str, done: str, said: str,
     act: Callable[[Registrar, str, str], object],
 ) -> None:  # fmt: skip
-    """Give a group of commands one that does something between its first name and each of the others."""
+    """Give a group of commands one that does something between its first name and each of the others.
+
+    `done` is the word for programs, `said` the sentence for people: "joined {each} to {first}".
+    """
 
     @group.command(name=name, help=help_text)
     @click.argument("first", metavar=nouns[0].upper())
@@ -70,6 +73,6 @@ def add_pair_act(
             for each in names:
                 act(registrar, first, each)
                 if not as_json:
-                    console().print(f"[green]{done}[/] {safe(each)}: {safe(first)}")
+                    console().print(f"[green]{said.format(each=safe(each), first=safe(first))}[/]")
         if as_json:
             print_json([{nouns[0]: first, nouns[1]: each, "done": done} for each in names])

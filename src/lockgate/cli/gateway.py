@@ -19,10 +19,12 @@ def gateway() -> None:
 
 add_pair_act(
     gateway, ("gateway", "device"), "bind", "Let GATEWAY, a device itself, speak for devices.", "bound",
+    "bound {each} to {first}",
     lambda registrar, speaker, device: registrar.bind_gateway(device, speaker),
 )  # fmt: skip
 add_pair_act(
     gateway, ("gateway", "device"), "unbind", "Let GATEWAY speak for devices no longer.", "unbound",
+    "unbound {each} from {first}",
     lambda registrar, speaker, device: registrar.unbind_gateway(device, speaker),
 )  # fmt: skip
 

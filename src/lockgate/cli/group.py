@@ -65,11 +65,11 @@ def show(name: str, home: Path, as_json: bool) -> None:
 
 
 add_pair_act(
-    group, ("group", "device"), "join", "Make devices members of a group.", "joined",
+    group, ("group", "device"), "join", "Make devices members of a group.", "joined", "joined {each} to {first}",
     lambda registrar, name, device: registrar.join(device, name),
 )  # fmt: skip
 add_pair_act(
-    group, ("group", "device"), "leave", "Take devices out of a group.", "left",
+    group, ("group", "device"), "leave", "Take devices out of a group.", "left", "took {each} out of {first}",
     lambda registrar, name, device: registrar.leave(device, name),
 )  # fmt: skip
 add_act(

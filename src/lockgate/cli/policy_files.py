@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lockgate.cli.output import actor, console, home_option, json_option, print_json, safe, table
-from lockgate.errors import InvalidSettings
+from lockgate.errors import InvalidSettings, in_words
 from lockgate.home import Home
 from lockgate.policy.engine import RuleSource
 from lockgate.policy.expectations import Outcome, WrittenRules, check, described_devices, read_expectations
@@ -108,12 +108,11 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        problem = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise InvalidSettings(f"{file} cannot be read: {problem}", fix="name a TOML file") from error
+        raise InvalidSettings(f"{file} cannot be read: {in_words(error)}", fix="name a TOML file") from error
 
 
 def _write(file: Path, text: str) -> None:
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InvalidSettings(f"{file} cannot be written: {error.strerror}", fix="name another file") from error
+        raise InvalidSettings(f"{file} cannot be written: {in_words(error)}", fix="name another file") from error

@@ -35,6 +35,7 @@ from lockgate.errors import (
     QuotaExceeded,
     RateExceeded,
     Unavailable,
+    in_words,
 )
 from lockgate.model.device import check_name
 from lockgate.pki.certificates import (
@@ -107,7 +108,7 @@ class Office:
             ) from error
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable(
-                f"the hub's office at {self.host}:{self.port} cannot be reached: {error or type(error).__name__}",
+                f"the hub's office at {self.host}:{self.port} cannot be reached: {in_words(error)}",
                 fix="check the host, the port (8443 unless the hub says otherwise) and the network, and try again",
             ) from error
         finally:
@@ -166,7 +167,7 @@ def renew(folder: Path, url: str | None = None, keeps_key: bool = False) -> x509
     if device.certificate_file is None or device.key_file is None:
         raise InvalidSettings(
             f"{folder} is of a device that has no certificate ({device.auth})",
-            fix="only certificates are renewed by EST",
+            fix="for a new key or password, where the hub is: lockgate device rotate NAME --out DIR",
         )
     certificate_path, key_path = folder / device.certificate_file, folder / device.key_file
     _finish(certificate_path, key_path)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from lockgate.errors import Conflict, InvalidSettings, LockgateError
+from lockgate.errors import Conflict, InvalidSettings, LockgateError, in_words
 from lockgate.model.device import CredentialKind, check_name
 from lockgate.pki.certificates import spki_thumbprint
 from lockgate.provision.bundle import Given, NewCredential, requested_key
@@ -68,7 +68,7 @@ def read_table(path: Path, default_kind: CredentialKind) -> list[Line]:
                     problems.append((reader.line_num, error))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InvalidSettings(
-            f"{path} cannot be read: {error}", fix="write it as CSV in UTF-8, with a header"
+            f"{path} cannot be read: {in_words(error)}", fix="write it as CSV in UTF-8, with a header"
         ) from error
     _refuse(path, problems)
     return lines
@@ -205,7 +205,7 @@ def _read(folder: Path, name: str) -> str:
             raise InvalidSettings(f"{path} is too large for a key", fix="name a PEM file")
         return path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSettings(f"{path} cannot be read: {error}", fix="name a PEM file") from error
+        raise InvalidSettings(f"{path} cannot be read: {in_words(error)}", fix="name a PEM file") from error
 
 
 def _refuse(path: Path, problems: Sequence[tuple[int, LockgateError]]) -> None:

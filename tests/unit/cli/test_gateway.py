@@ -14,7 +14,7 @@ def test_a_gateway_is_bound_listed_and_unbound(lockgate: CommandLine) -> None:
     assert "one, two" in lockgate.does("gateway", "list", "gw").out
     assert "speak for it: gw" in lockgate.does("device", "show", "one").out
     assert lockgate.does("device", "show", "one", "--json").json()["gateways"] == ["gw"]
-    lockgate.does("gateway", "unbind", "gw", "one")
+    assert lockgate.does("gateway", "unbind", "gw", "one").out == "unbound one from gw\n"
     assert lockgate.does("gateway", "list", "--json").json() == [{"gateway": "gw", "devices": ["two"]}]
     lockgate.refuses("gateway", "unbind", "gw", "one")
     lockgate.refuses("gateway", "bind", "nobody", "one")

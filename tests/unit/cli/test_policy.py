@@ -112,9 +112,9 @@ def test_what_explain_offers_as_a_fix_works(lockgate: CommandLine) -> None:
 
 def test_members_of_a_group_have_its_rules_until_they_leave(lockgate: CommandLine) -> None:
     lockgate.does("policy", "allow", "--group", "floor1", "--publish", "out")
-    assert lockgate.does("policy", "join", "floor1", "sensor").out == "joined sensor: floor1\n"
+    assert lockgate.does("policy", "join", "floor1", "sensor").out == "joined sensor to floor1\n"
     lockgate.does("policy", "explain", "sensor", "publish", "out")
-    assert lockgate.does("policy", "leave", "floor1", "sensor").out == "left sensor: floor1\n"
+    assert lockgate.does("policy", "leave", "floor1", "sensor").out == "took sensor out of floor1\n"
     assert lockgate("policy", "explain", "sensor", "publish", "out").code == 1
     assert "not in the group" in lockgate.refuses("policy", "leave", "floor1", "sensor")
 
