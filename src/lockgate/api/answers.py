@@ -24,6 +24,7 @@ from lockgate.errors import (
     QuotaExceeded,
     RateExceeded,
     SessionTakenOver,
+    Step,
     TopicFilterInvalid,
     TopicNameInvalid,
     Unavailable,
@@ -34,6 +35,7 @@ from lockgate.net.link import Link
 
 log = structlog.get_logger()
 
+MAX_SHOWN_PATH = 100
 REALM = 'Basic realm="lockgate", charset="UTF-8"'
 _STATUS: Mapping[type[LockgateError], int] = {
     AuthenticationFailed: 401,
@@ -66,9 +68,16 @@ def handlers(noted: Noted) -> dict[type[Exception] | int, Callable[[Request, Exc
         assert isinstance(error, LockgateError)
         return refusal(error, noted(request.scope["state"][LINK], error))
 
+    def pass_over(request: Request, error: Exception) -> Response:
+        # Who knocks where no door is may be looking for one: it is on record like every other refusal.
+        assert isinstance(error, HTTPException)
+        found = _not_offered(request, error)
+        text = f"{error.detail}\nreference: {noted(request.scope['state'][LINK], found)}\n"
+        return PlainTextResponse(text, error.status_code, error.headers)
+
     return {
         LockgateError: refuse,
-        HTTPException: _plain,
+        HTTPException: pass_over,
         ClientDisconnect: lambda _request, _error: Response(status_code=400),  # nobody is there to read it
         Exception: _unexpected,
     }
@@ -83,9 +92,15 @@ def refusal(error: LockgateError, reference: str) -> Response:
     return Response(refusal_text(error, reference), status, headers, "text/plain; charset=utf-8")
 
 
-def _plain(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
+def _not_offered(request: Request, error: HTTPException) -> LockgateError:
+    asked = f"{request.method} {request.url.path[:MAX_SHOWN_PATH]}"
+    return LockgateError(
+        f"somebody asked for {asked!r}, to which the office has no answer ({error.status_code})",
+        reason="not offered by the office",
+        fix="check the address; the guides of enrolment and revocation name all that the office answers",
+        step=Step.PROTOCOL,
+        evidence={"asked for": asked},
+    )
 
 
 def _unexpected(request: Request, error: Exception) -> Response:

@@ -3,7 +3,7 @@
 uvicorn could listen by itself, but asyncio's TLS under it shows no refused certificate, no alert, and takes up no new
 context (ADR 0002). So its protocol (h11 underneath) gets a transport that is one of our links. What is bounded here:
 
-    header          `max_header_bytes`              400, closed
+    header          `max_header_bytes`              400, closed; so is what is no HTTP
     body            `max_body_bytes`                413, closed
     request         `request_deadline_seconds`      408, closed: from the connection, or its first byte, to its last
     answer          `answer_deadline_seconds`       closed: the application took too long, or the peer does not read
@@ -183,6 +183,27 @@ def refusal_text(error: LockgateError, reference: str) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
+class _Protocol(H11Protocol):
+    """uvicorn's protocol, save that what is no HTTP is refused like all else: with a reason and a reference."""
+
+    def __init__(self, server: HttpServer, link: Link) -> None:
+        super().__init__(server.config, server.state, {LINK: link})
+        self._refused = lambda error: server.on_refused(link, error)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn's words are not ours)
+        error = LockgateError(
+            "a request is no HTTP/1.1, or its headers contradict each other or are too long",
+            reason="not HTTP",
+            fix="speak HTTP/1.1 here, as RFC 9112 has it; office.max_header_bytes is the most for a request's headers",
+            step=Step.PROTOCOL,
+        )
+        text = refusal_text(error, self._refused(error)).decode()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(text)
+        else:  # an answer is on its way already, and nothing may stand in the middle of it
+            self.transport.close()
+
+
 class _HttpLink:
     """One connection: a link's handler on the one side, uvicorn's protocol on the other."""
 
@@ -191,13 +212,13 @@ class _HttpLink:
         self._links = links
         self._link: Link
         self._transport: _LinkTransport
-        self._protocol: H11Protocol
+        self._protocol: _Protocol
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, link: Link) -> None:
         self._link = link
         self._transport = _LinkTransport(link)
-        self._protocol = H11Protocol(self._server.config, self._server.state, {LINK: link})
+        self._protocol = _Protocol(self._server, link)
         self._protocol.connection_made(self._transport)
         self._links.add(self)
         self._begin_waiting()

@@ -53,11 +53,13 @@ def test_an_error_that_nobody_foresaw_tells_a_reference_and_nothing_else() -> No
     assert caller.refused == []
 
 
-def test_what_is_not_there_and_what_is_not_done_are_plain_answers() -> None:
+def test_what_is_not_there_and_what_is_not_done_are_on_record_as_well() -> None:
     async def nothing(_request: Request) -> Response:
         return Response()
 
     caller = Caller([Route("/x", nothing)])
-    assert (caller.get("/y").status, caller.get("/y").text) == (404, "Not Found\n")
+    answered = caller.get("/y")
+    assert (answered.status, answered.text) == (404, "Not Found\nreference: K7Q2-9XMD\n")
     assert caller.post("/x").status == 405
-    assert caller.refused == []
+    assert [error.evidence["asked for"] for error in caller.refused] == ["GET /y", "POST /x"]
+    assert {error.reason for error in caller.refused} == {"not offered by the office"}

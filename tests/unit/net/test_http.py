@@ -135,7 +135,21 @@ async def test_headers_without_end_are_refused() -> None:
 @on_loop
 async def test_what_is_no_http_is_refused() -> None:
     room = Room()
-    assert (await room.says(b"\x10\x0c\x00\x04MQTT\x05\x02\x00\x00")).startswith("HTTP/1.1 400")
+    answer = await room.says(b"\x10\x0c\x00\x04MQTT\x05\x02\x00\x00")
+    assert answer.startswith("HTTP/1.1 400")
+    assert "reference: K7Q2-9XMD" in answer
+    assert room.link.is_closed
+    assert [error.reason for error in room.refused] == ["not HTTP"]
+
+
+@on_loop
+async def test_what_is_no_http_behind_a_request_that_is_being_answered_adds_nothing_to_the_answer() -> None:
+    room = Room()
+    room.release.clear()
+    head = b"POST /x HTTP/1.1\r\nHost: hub\r\nTransfer-Encoding: chunked\r\n\r\n"
+    await room.says(head + b"65\r\n" + b"x" * 101 + b"\r\n")
+    answer = await room.says(b"no chunk\r\n")
+    assert answer == ""
     assert room.link.is_closed
 
 
