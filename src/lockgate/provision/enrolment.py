@@ -19,6 +19,7 @@ from lockgate.identity.lockout import Lockout
 from lockgate.model.device import Credential, CredentialKind, check_name
 from lockgate.pki.certificates import (
     DEVICE_URN,
+    certificate_thumbprint,
     certificates_from_pem,
     certificates_to_pem,
     spki_thumbprint,
@@ -146,6 +147,8 @@ class Enrolment:
             InvalidSettings: the request asks for another name than the certificate has (RFC 7030 section 4.2.2).
             Conflict: its key is another device's, or was revoked.
             QuotaExceeded: it has as many credentials as it may.
+            ShutOut: it was revoked since it has proven itself.
+            NotAuthorized: `shown` was told to end early, because another took its place.
         """
         check_asked_name(request, name)
         asked = _alternative_names(request)
@@ -154,7 +157,9 @@ class Enrolment:
         registrar = self._registrar(f"{name} (device)")
         registrar.check_room(name)
         leaf = self._issuer().issue_device_for_request(name, request, now=now)
-        registrar.add_credential(name, _credential(leaf))
+        registrar.renew_credential(
+            name, _credential(leaf), certificate_thumbprint(shown), shown.not_valid_after_utc.timestamp()
+        )
         return leaf
 
     def _prove(self, token: str, host: str, now: float) -> claims.Claim:

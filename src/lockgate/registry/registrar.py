@@ -217,6 +217,19 @@ class Registrar:
             credential = self._check(name, offered, now)
             return self._database.add_credential(credential, actor=self._actor, now=now)
 
+    def renew_credential(self, name: str, offered: Offered, follows: str, own_end_at: float) -> Credential:
+        """Give a device one more credential by right of the one whose thumbprint it `follows`, if that still counts.
+
+        `own_end_at` is the unix second at which that one ends by itself; if it was told to end earlier, it has no heir.
+        """
+        now = self._clock()
+        with helpful():
+            self._check_count(name, self._count_live(name, now) + 1)
+            credential = self._check(name, offered, now)
+            return stored_credentials.renew_credential(
+                self._database, credential, follows, own_end_at, actor=self._actor, now=now
+            )
+
     def rotate(self, name: str, offered: Offered, overlap_seconds: float) -> tuple[Credential, int]:
         """Give a device a new credential; all that it had end after the overlap, during which both hold.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from lockgate.errors import Conflict, NotFound
+from lockgate.errors import Conflict, NotAuthorized, NotFound, ShutOut, Step
 from lockgate.events import Event
 from lockgate.model.device import Credential, CredentialKind
 from lockgate.model.mosquitto_hash import PREFIX, is_mosquitto_hash
@@ -77,6 +77,58 @@ def rotate_credential(
             note = {"credentials": str(ending), "at": f"{old_end_at:.0f}"}
             write.note_audit(Event.CREDENTIAL_EXPIRES, credential.device, actor, now, note)
     return msgspec.structs.replace(credential, id=number), ending
+
+
+def renew_credential(
+    db: RegistryDb, credential: Credential, follows: str, own_end_at: float, *, actor: str, now: float
+) -> Credential:
+    """Give a device one more credential by right of one that it has; give it back with its number.
+
+    The right is looked at in the transaction that uses it: who was revoked a moment before the new credential is
+    written gets none, however long ago the request began.
+
+    Args:
+        db: registry.db.
+        credential: the new one.
+        follows: the thumbprint of the one that was shown.
+        own_end_at: the unix second at which that one ends by itself.
+        actor: who asked for it.
+        now: unix seconds.
+
+    Raises:
+        NotFound: when there is no such device.
+        ShutOut: when what was shown was revoked, or is the device's no longer.
+        NotAuthorized: when what was shown was told to end earlier than by itself: another takes its place.
+        Conflict: when the new key is registered to another device, or was revoked.
+    """
+    device = credential.device
+    with db.write() as write:
+        write.require_device(device)
+        row = write.execute(
+            "SELECT is_revoked, expires_at FROM credential WHERE device = ? AND thumbprint = ? AND thumbprint != ''",
+            (device, follows),
+        ).fetchone()
+        evidence = {"device": device, "key": follows}
+        if row is None or row[0]:
+            raise ShutOut(
+                f"{device} asked for a new credential by one that was revoked meanwhile",
+                reason="credential revoked",
+                fix=f"lockgate device rotate {device} --out DIR gives it a new key",
+                step=Step.CREDENTIAL,
+                evidence=evidence,
+            )
+        if row[1] is not None and row[1] < own_end_at:
+            raise NotAuthorized(
+                f"{device} asked for a new credential by one that was told to end early, and would outlive its end",
+                reason="credential is being replaced",
+                fix="renew the certificate that took its place; lockgate credential list shows which that is",
+                step=Step.CREDENTIAL,
+                evidence=evidence,
+            )
+        number = write.insert_credential(credential)
+        details = {"credential": str(number), "kind": str(credential.kind), "key": credential.thumbprint}
+        write.note_device(device, Event.CREDENTIAL_ADDED, actor, now, {**details, "follows": follows})
+    return msgspec.structs.replace(credential, id=number)
 
 
 def mosquitto_credentials(db: RegistryDb, among: Iterable[int]) -> set[int]:

@@ -18,6 +18,7 @@ from lockgate.errors import (
     NotAuthorized,
     QuotaExceeded,
     RateExceeded,
+    ShutOut,
 )
 from lockgate.identity.lockout import Lockout
 from lockgate.model.device import CredentialKind
@@ -200,6 +201,25 @@ def test_a_certificate_renews_itself_beside_the_old_one(desk: Desk) -> None:
     assert new.public_key() == KEYS[1].public_key()
     assert len(desk.device("sensor-1")) == 2
     assert desk.db.audit()[-1].actor == "sensor-1 (device)"
+
+
+def test_who_was_revoked_while_the_request_was_under_way_gets_nothing(desk: Desk) -> None:
+    old = desk.enrol("sensor-1", desk.claim())
+    Registrar(desk.db, "anna", lambda: NOW).revoke("sensor-1")  # after the office looked, before the clerk writes
+    with pytest.raises(ShutOut):
+        desk.enrolment.by_certificate("sensor-1", old, make_request("sensor-1", KEYS[1]), NOW)
+    known = desk.db.device("sensor-1")
+    assert known is not None
+    assert [credential.is_revoked for credential in known.credentials] == [True]
+
+
+def test_a_certificate_that_was_told_to_end_does_not_prolong_itself(desk: Desk) -> None:
+    old = desk.enrol("sensor-1", desk.claim())
+    known = desk.db.device("sensor-1")
+    assert known is not None
+    Registrar(desk.db, "anna", lambda: NOW).expire_credential(known.credentials[0].id, NOW + 60)
+    with pytest.raises(NotAuthorized, match="told to end early"):
+        desk.enrolment.by_certificate("sensor-1", old, make_request("sensor-1", KEYS[1]), NOW)
 
 
 def test_a_certificate_renews_no_other_name(desk: Desk) -> None:

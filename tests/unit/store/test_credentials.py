@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.errors import Conflict, NotFound
+from lockgate.errors import Conflict, NotAuthorized, NotFound, ShutOut
 from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.model.mosquitto_hash import PREFIX
 from lockgate.store.credentials import (
     expire_credential,
     mosquitto_credentials,
+    renew_credential,
     replace_hashes,
     revoke_credential,
     rotate_credential,
@@ -41,6 +42,39 @@ def test_revoking_one_leaves_the_others(db: RegistryDb) -> None:
     assert [(each.kind, each.name) for each in db.changes_since(start)] == [("device", "a")]
     with pytest.raises(NotFound):
         revoke_credential(db, 99, actor="anna", now=2.0)
+
+
+def test_a_credential_has_an_heir_beside_it(db: RegistryDb) -> None:
+    made = renew_credential(db, credential("a", "next"), "key of a", 10.0, actor="a (device)", now=2.0)
+    device = db.device("a")
+    assert device is not None
+    assert [(c.id, c.thumbprint, c.is_revoked) for c in device.credentials] == [
+        (1, "key of a", False),
+        (made.id, "next", False),
+    ]
+    assert db.audit()[-1].details["follows"] == "key of a"
+
+
+def test_what_is_not_the_devices_or_was_revoked_has_no_heir(db: RegistryDb) -> None:
+    for follows in ("key of b", "nobody's", ""):
+        with pytest.raises(ShutOut):
+            renew_credential(db, credential("a", "next"), follows, 10.0, actor="a (device)", now=2.0)
+    revoke_credential(db, 1, actor="anna", now=2.0)
+    before = (db.snapshot(), db.audit())
+    with pytest.raises(ShutOut) as caught:
+        renew_credential(db, credential("a", "next"), "key of a", 10.0, actor="a (device)", now=2.0)
+    assert caught.value.reason == "credential revoked"
+    with pytest.raises(NotFound):
+        renew_credential(db, credential("c", "next"), "key of a", 10.0, actor="a (device)", now=2.0)
+    assert (db.snapshot(), db.audit()) == before
+
+
+def test_what_was_told_to_end_early_has_no_heir(db: RegistryDb) -> None:
+    expire_credential(db, 1, 5.0, actor="anna", now=2.0)
+    with pytest.raises(NotAuthorized) as caught:
+        renew_credential(db, credential("a", "next"), "key of a", 10.0, actor="a (device)", now=2.0)
+    assert caught.value.reason == "credential is being replaced"
+    assert renew_credential(db, credential("a", "next"), "key of a", 5.0, actor="a (device)", now=2.0)
 
 
 def test_rotation_is_one_act_that_happens_or_does_not(db: RegistryDb) -> None:
