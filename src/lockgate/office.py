@@ -74,11 +74,9 @@ class Office:
         self._clerk = Clerk(home, settings, self._registry, self._poll)
         self._store = _JournalStore(self._clerk.database, settings.log.max_remembered_refusals)
         self._authorities = self._read_authorities()
-        self._server = HttpServer(
-            Starlette(routes=self._routes(), exception_handlers=answers.handlers(self._refused)),
-            _rules(settings.office),
-            self._refused,
-        )
+        application = Starlette(routes=self._routes(), exception_handlers=answers.handlers(self._refused))
+        application.router.redirect_slashes = False  # it would send people wherever their Host header says
+        self._server = HttpServer(application, _rules(settings.office), self._refused)
         self._listener: Listener | None = None
         self.doors: tuple[DoorFacts, ...] = ()
 

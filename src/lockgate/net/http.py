@@ -188,7 +188,8 @@ class _Protocol(H11Protocol):
 
     def __init__(self, server: HttpServer, link: Link) -> None:
         super().__init__(server.config, server.state, {LINK: link})
-        self._refused = lambda error: server.on_refused(link, error)
+        self._on_refused = server.on_refused
+        self._link = link
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn's words are not ours)
         error = LockgateError(
@@ -197,7 +198,7 @@ class _Protocol(H11Protocol):
             fix="speak HTTP/1.1 here, as RFC 9112 has it; office.max_header_bytes is the most for a request's headers",
             step=Step.PROTOCOL,
         )
-        text = refusal_text(error, self._refused(error)).decode()
+        text = refusal_text(error, self._on_refused(self._link, error)).decode()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             super().send_400_response(text)
         else:  # an answer is on its way already, and nothing may stand in the middle of it
