@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import x25519
+from OpenSSL import SSL
 
 from lockgate.errors import InvalidSettings
 from lockgate.net.context import TlsContexts, covered_names
@@ -128,3 +129,12 @@ def test_a_client_without_tickets_resumes_nothing_for_the_server_keeps_no_sessio
     again = Pair(contexts.current, client, session=first.client.session).shake_hands()
     assert again.stream.is_established
     assert not again.client.session_reused
+
+
+@pytest.mark.requirement("T15")
+def test_no_suite_with_a_shared_key_or_without_forward_secrecy_is_offered(tmp_path: Path) -> None:
+    offered = SSL.Connection(TlsContexts(*_write_home(tmp_path)).current.engine).get_cipher_list()
+    assert len(offered) > 4
+    for suite in offered:
+        assert suite.startswith(("TLS_", "ECDHE-"))
+        assert "PSK" not in suite
