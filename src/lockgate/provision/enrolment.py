@@ -132,7 +132,7 @@ class Enrolment:
             if known is None:
                 registrar.add_device(name, [_credential(leaf)], claim.groups)
             else:
-                registrar.add_credential(name, _credential(leaf))
+                registrar.add_credential(name, _credential(leaf), lambda write: claims.check_stands(write, claim.id))
         except BaseException:
             claims.give_back(self._database, claim.id, number)
             raise

@@ -21,7 +21,7 @@ from lockgate.registry.rules import check_rule, helpful
 from lockgate.settings import RegistrySettings
 from lockgate.store import credentials as stored_credentials
 from lockgate.store import groups as stored_groups
-from lockgate.store.registry_db import RegistryDb
+from lockgate.store.registry_db import RegistryDb, RegistryWrite
 
 DEFAULT_LIMITS = RegistrySettings()
 
@@ -209,13 +209,18 @@ class Registrar:
         """
         return self._require_device(name)
 
-    def add_credential(self, name: str, offered: Offered) -> Credential:
-        """Give a device one more credential, beside those it has, so that keys can change without a gap."""
+    def add_credential(
+        self, name: str, offered: Offered, check: Callable[[RegistryWrite], None] | None = None
+    ) -> Credential:
+        """Give a device one more credential, beside those it has, so that keys can change without a gap.
+
+        `check` raises when the right to it is gone at the moment at which it is written.
+        """
         now = self._clock()
         with helpful():
             self._check_count(name, self._count_live(name, now) + 1)
             credential = self._check(name, offered, now)
-            return self._database.add_credential(credential, actor=self._actor, now=now)
+            return self._database.add_credential(credential, actor=self._actor, now=now, check=check)
 
     def renew_credential(self, name: str, offered: Offered, follows: str, own_end_at: float) -> Credential:
         """Give a device one more credential by right of the one whose thumbprint it `follows`, if that still counts.

@@ -19,7 +19,7 @@ import msgspec
 from lockgate.errors import AuthenticationFailed, InvalidSettings, NotFound
 from lockgate.events import Event
 from lockgate.model.device import check_name
-from lockgate.store.registry_db import RegistryDb
+from lockgate.store.registry_db import RegistryDb, RegistryWrite
 
 PREFIX = "lgc"
 SECRET_BYTES = 32
@@ -194,6 +194,19 @@ def spend(database: RegistryDb, identifier: str, device: str, address: str, now:
             write.note_audit(Event.CLAIM_USED, device, f"claim {identifier}", now, details)
             return int(done.lastrowid or 0)
     raise refusal(claim_by_id(database, identifier), now)
+
+
+def check_stands(write: RegistryWrite, identifier: str) -> None:
+    """Come back unless a claim was revoked since it was spent: with its device, or by itself.
+
+    Raises:
+        AuthenticationFailed: it was.
+    """
+    if write.execute("SELECT 1 FROM claim WHERE id = ? AND NOT is_revoked", (identifier,)).fetchone() is None:
+        raise AuthenticationFailed(
+            f"the claim {identifier} was revoked while it was used", reason="claim token revoked",
+            fix="make another with: lockgate claim add --name-pattern NAME", evidence={"claim": identifier},
+        )  # fmt: skip
 
 
 def give_back(database: RegistryDb, identifier: str, number: int) -> None:

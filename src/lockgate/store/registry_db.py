@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -194,8 +194,12 @@ class RegistryDb:
             for device, rules in devices:
                 _add_device(write, device, rules, actor, now)
 
-    def add_credential(self, credential: Credential, *, actor: str, now: float) -> Credential:
+    def add_credential(
+        self, credential: Credential, *, actor: str, now: float, check: Callable[[RegistryWrite], None] | None = None
+    ) -> Credential:
         """Give a device one more credential; its `id` is chosen here.
+
+        `check` raises when the right to it is gone: it looks in the transaction that uses it.
 
         Raises:
             NotFound: when there is no such device.
@@ -203,6 +207,8 @@ class RegistryDb:
         """
         with self.write() as write:
             write.require_device(credential.device)
+            if check is not None:
+                check(write)
             number = write.insert_credential(credential)
             details = {"credential": str(number), "kind": str(credential.kind), "key": credential.thumbprint}
             write.note_device(credential.device, Event.CREDENTIAL_ADDED, actor, now, details)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from cryptography import x509
@@ -208,6 +209,22 @@ def test_who_was_revoked_while_the_request_was_under_way_gets_nothing(desk: Desk
     Registrar(desk.db, "anna", lambda: NOW).revoke("sensor-1")  # after the office looked, before the clerk writes
     with pytest.raises(ShutOut):
         desk.enrolment.by_certificate("sensor-1", old, make_request("sensor-1", KEYS[1]), NOW)
+    known = desk.db.device("sensor-1")
+    assert known is not None
+    assert [credential.is_revoked for credential in known.credentials] == [True]
+
+
+def test_who_was_revoked_between_spending_a_claim_and_its_certificate_gets_nothing(desk: Desk) -> None:
+    desk.enrol("sensor-1", desk.claim())
+    token = desk.claim("sensor-1")
+    signs = desk.enrolment._issuer
+
+    def revoke_first() -> Authority:
+        Registrar(desk.db, "anna", lambda: NOW).revoke("sensor-1")
+        return cast(Authority, signs())
+
+    desk.enrolment._issuer = revoke_first
+    assert refused(desk, AuthenticationFailed, "sensor-1", token, KEYS[1]).reason == "claim token revoked"
     known = desk.db.device("sensor-1")
     assert known is not None
     assert [credential.is_revoked for credential in known.credentials] == [True]
