@@ -72,7 +72,8 @@ def test_what_an_absent_member_held_goes_to_the_other_and_nothing_is_lost(site: 
     with PahoPeer(site.sink, site.port, suffix="two", version=4, expiry=DAY) as two:
         assert two.subscribe(SHARE, 2) == 2
         publish(site, 10, 5)
-        assert [each.payload for each in two.wait_for(5)] == [b"%d" % n for n in range(10, 15)]
+        # In no order: paho shows a QoS 2 message at its PUBREL, and a QoS 1 message at once.
+        assert sorted(each.payload for each in two.wait_for(5)) == [b"%d" % n for n in range(10, 15)]
         site.hub.restart()
         one.gives_up = False
         one.connect()
