@@ -287,6 +287,7 @@ def test_a_subscriber_that_does_not_read_stops_nobody_and_costs_a_bounded_amount
                 reader.wait_for(number - 20)  # the reader keeps up: what its queue holds is not under test here
             reader.wait_for(count, 30.0)
             grown = resident_bytes(hub.pid) - before
+            eventually(lambda: len(source.acknowledged) == count, 10.0, "the last acknowledgement")
             assert {source.acknowledged[each.mid] for each in sent} == {0}
             assert [each.payload[:4] for each in reader.heard] == [b"%04d" % number for number in range(count)]
             eventually(lambda: hub.events("message.dropped") or None, 5.0, "a word about it while it goes on")
