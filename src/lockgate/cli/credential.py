@@ -9,7 +9,7 @@ from typing import BinaryIO
 import click
 
 from lockgate.cli.acts import registrar_of
-from lockgate.cli.folders import brought_options, expires_option, make_folder, read_given
+from lockgate.cli.folders import brought_options, expires_option, look_over, make_folder, read_given
 from lockgate.cli.moments import end_moment
 from lockgate.cli.output import Noun, console, home_option, json_option, moment, print_json, safe, table
 from lockgate.errors import NotFound
@@ -46,6 +46,7 @@ def add(
     out: Path | None,
     public_key: BinaryIO | None,
     csr: BinaryIO | None,
+    certificate: BinaryIO | None,
     password_file: BinaryIO | None,
     expires: str | None,
     hub: str | None,
@@ -54,11 +55,12 @@ def add(
 ) -> None:
     """Give a device one more key, certificate or password beside those that it has, all of which stay good.
 
-    A public key or a password that the device brings needs no --out. `lockgate device rotate` lets the old ones end.
+    A public key, a certificate or a password that the device brings needs no --out.
+    `lockgate device rotate` lets the old ones end.
     """
     opened = Home.open(home)
     kind = CredentialKind(auth)
-    given = read_given(public_key, csr, password_file)
+    given = look_over(opened, kind, name, read_given(public_key, csr, password_file, certificate))
     expires_at = end_moment(expires, time.time()) if expires is not None else None
     with registrar_of(home) as registrar:
         device = registrar.device(name)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from lockgate.cli.acts import add_act, registrar_of
 from lockgate.cli.enrol import enrol, renew
-from lockgate.cli.folders import brought_options, expires_option, make_folder, read_given
+from lockgate.cli.folders import brought_options, expires_option, hub_address, look_over, make_folder, read_given
 from lockgate.cli.moments import end_moment
 from lockgate.cli.output import Noun, console, home_option, json_option, moment, print_json, safe, table
 from lockgate.cli.provision import add_table
@@ -20,8 +20,9 @@ from lockgate.errors import InvalidSettings, NotFound
 from lockgate.home import Home
 from lockgate.model.device import Credential, CredentialKind, Device, check_name
 from lockgate.model.permission import EVERYONE, Operation, Rule
-from lockgate.provision.folder import read_folder
-from lockgate.provision.guide import command_lines
+from lockgate.provision.bundle import NewCredential, take_given
+from lockgate.provision.folder import CERTIFICATE_FILE, KEY_FILE, VERSION, DeviceFile, read_folder
+from lockgate.provision.guide import CommandLines, command_lines
 from lockgate.provision.token import make_token, parse_duration
 from lockgate.registry.journal import CREDENTIAL_SEEN
 from lockgate.registry.passwords import check_password
@@ -48,7 +49,10 @@ device.add_command(renew)
     "--auth", type=click.Choice([kind.value for kind in CredentialKind]), required=True,
     help="How the device proves who it is.",
 )  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to make for the device.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR",
+    help="The folder to make for the device; --certificate needs none.",
+)  # fmt: skip
 @click.option("--group", "groups", multiple=True, metavar="G", help="A group it belongs to. Repeat it for more.")
 @click.option("--publish", multiple=True, metavar="FILTER", help="Topics it may publish on, beside its own tree.")
 @click.option("--receive", multiple=True, metavar="FILTER", help="Topics it may receive, beside its own tree.")
@@ -65,13 +69,14 @@ device.add_command(renew)
 def add(
     name: str,
     auth: str,
-    out: Path,
+    out: Path | None,
     groups: tuple[str, ...],
     publish: tuple[str, ...],
     receive: tuple[str, ...],
     metadata: tuple[str, ...],
     public_key: BinaryIO | None,
     csr: BinaryIO | None,
+    certificate: BinaryIO | None,
     password_file: BinaryIO | None,
     expires: str | None,
     form: str,
@@ -84,6 +89,8 @@ def add(
     The private key, or the password, is in that folder and nowhere else. The device may publish and receive under
     devices/NAME/# and what you allow with --publish and --receive.
     """
+    if out is None and certificate is None:
+        raise click.UsageError("Missing option '--out': the folder to make for the device.")
     check_name(name)
     opened = Home.open(home)
     kind = CredentialKind(auth)
@@ -92,26 +99,37 @@ def add(
         Rule(subject, Operation.RECEIVE, f) for f in receive
     ]
     described = dict(_pair(each) for each in metadata)
-    given = read_given(public_key, csr, password_file)
+    given = look_over(opened, kind, name, read_given(public_key, csr, password_file, certificate))
     if given.password:
         check_password(given.password, name, described.values())
     expires_at = end_moment(expires, time.time()) if expires is not None else None
     with registrar_of(home) as registrar:
         registrar.check_new(name, groups, rules, described)
-        make_folder(
-            opened, kind, name, out, hub, given=given, with_nvs=form == "nvs", expires_at=expires_at,
-            register=lambda credential: registrar.add_device(name, [credential], groups, rules, described),
-        )  # fmt: skip
+
+        def register(credential: NewCredential) -> None:
+            registrar.add_device(name, [credential], groups, rules, described)
+
+        if out is None:
+            register(take_given(kind, name, given, expires_at))
+        else:
+            make_folder(
+                opened, kind, name, out, hub, given=given, with_nvs=form == "nvs", expires_at=expires_at,
+                register=register,
+            )  # fmt: skip
         warnings = [COUNTS_UP.format(name=name)] if registrar.counts_up(name) else []
-    lines = command_lines(read_folder(out), out)
+    lines = _lines_of(opened, name, out, hub)
     if as_json:
-        facts = {"device": name, "auth": auth, "folder": str(out), "warnings": warnings}
+        facts = {"device": name, "auth": auth, "folder": None if out is None else str(out), "warnings": warnings}
         print_json({**facts, **_fields(lines.subscribe, lines.publish)})
         return
     for warning in warnings:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[yellow]note:[/] {safe(warning)}")
     show = console()
-    show.print(f"[green]added[/] {safe(name)}; its credentials are in {safe(out)}")
+    if out is None:
+        show.print(f"[green]added[/] {safe(name)} with the certificate that it has; its key stays where it is")
+        show.print(f"give it the hub's root ({safe(opened.root_path)}), and beside its device.crt and device.key:")
+    else:
+        show.print(f"[green]added[/] {safe(name)}; its credentials are in {safe(out)}")
     show.print("listen in one terminal, speak in another:")
     show.print()
     show.out(lines.subscribe, highlight=False)
@@ -288,6 +306,19 @@ add_act(
     is_final=True,
 )
 device.add_command(add_table)
+
+
+def _lines_of(home: Home, name: str, out: Path | None, hub: str | None) -> CommandLines:
+    if out is not None:
+        return command_lines(read_folder(out), out)
+    address = hub_address(home, hub)
+    return command_lines(
+        DeviceFile(
+            version=VERSION, name=name, auth=CredentialKind.X509, host=address.host, port=address.port,
+            audience=home.settings().identity.jwt_audience, client_id=name, ca_file="root.crt", key_file=KEY_FILE,
+            certificate_file=CERTIFICATE_FILE,
+        )
+    )  # fmt: skip
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import click
+import msgspec
 
+from lockgate.ca.brought import check_brought
 from lockgate.ca.desk import Desk
 from lockgate.cli.output import actor
 from lockgate.errors import InvalidSettings, NotFound
@@ -27,11 +29,15 @@ expires_option = click.option(
 
 
 def brought_options(command: _F) -> _F:
-    """Add the options for what a device, or its maker, brings: `public_key`, `csr`, `password_file`."""
+    """Add the options for what a device, or its maker, brings: `public_key`, `csr`, `certificate`, `password_file`."""
     for option in (
         click.option(
             "--password-file", type=click.File("rb"), metavar="FILE",
             help="A password set elsewhere, - for standard input (password, scram-sha-256).",
+        ),
+        click.option(
+            "--certificate", type=click.File("rb"), metavar="FILE",
+            help="A certificate that it has from a CA that is trusted (x509); its key stays where it is.",
         ),
         click.option(
             "--csr", type=click.File("rb"), metavar="FILE", help="A certificate request made on the device (x509)."
@@ -45,13 +51,29 @@ def brought_options(command: _F) -> _F:
     return command
 
 
-def read_given(public_key: BinaryIO | None, csr: BinaryIO | None, password_file: BinaryIO | None) -> Given:
+def read_given(
+    public_key: BinaryIO | None,
+    csr: BinaryIO | None,
+    password_file: BinaryIO | None,
+    certificate: BinaryIO | None = None,
+) -> Given:
     """Give what a device brings.
 
     Raises:
         InvalidSettings: when a file is empty, too large, or no text.
     """
-    return Given(_text(public_key), _text(csr), _text(password_file).rstrip("\r\n"))
+    return Given(_text(public_key), _text(csr), _text(password_file).rstrip("\r\n"), _text(certificate))
+
+
+def look_over(home: Home, kind: CredentialKind, name: str, given: Given) -> Given:
+    """Give what a device brings, when the gate would believe the certificate that is among it.
+
+    Raises:
+        InvalidSettings: see `ca.brought.check_brought`.
+    """
+    if kind is not CredentialKind.X509 or not given.certificate:
+        return given
+    return msgspec.structs.replace(given, certificate=check_brought(home, name, given.certificate, time.time()))
 
 
 def make_folder(
@@ -72,9 +94,7 @@ def make_folder(
         with_nvs: add the table for an ESP32.
         expires_at: the unix second at which the credential ends, if it shall.
     """
-    address = home.hub_address()
-    if hub is not None:
-        address = HubAddress(_covered(home, hub), address.port)
+    address = hub_address(home, hub)
     audience = home.settings().identity.jwt_audience
     with home.registry() as registry:
         issuer = Desk(home, registry, actor()) if kind is CredentialKind.X509 else None
@@ -82,6 +102,16 @@ def make_folder(
             kind, name, out, address, issuer, home.root_pem(), audience, time.time(),
             register=register, given=given, with_nvs=with_nvs, expires_at=expires_at,
         )  # fmt: skip
+
+
+def hub_address(home: Home, hub: str | None) -> HubAddress:
+    """Give where a device reaches the hub: by the name `hub`, None: by the first one.
+
+    Raises:
+        NotFound: the hub's certificate is not for that name.
+    """
+    address = home.hub_address()
+    return address if hub is None else HubAddress(_covered(home, hub), address.port)
 
 
 def _text(file: BinaryIO | None) -> str:

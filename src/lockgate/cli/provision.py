@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lockgate.ca.desk import Desk
+from lockgate.cli.folders import look_over
 from lockgate.cli.output import actor, console, home_option, json_option, print_json, safe
 from lockgate.home import Home
 from lockgate.model.device import CredentialKind
@@ -36,8 +37,9 @@ from lockgate.registry.registrar import Registrar
 def add_table(table: Path, out: Path, auth: str, form: str, skip_registered: bool, home: Path, as_json: bool) -> None:
     """Register the devices of a table, and make a folder for each under --out.
 
-    TABLE.csv has a header; its columns are name, and as wanted auth, groups (with ; between), public_key and csr
-    (files), and metadata.KEY. Nothing is made while any line is wrong; then batches of 200, each whole or not at all.
+    TABLE.csv has a header; its columns are name, and as wanted auth, groups (with ; between), public_key, csr and
+    certificate (files), and metadata.KEY. Nothing is made while any line is wrong; then
+    batches of 200, each whole or not at all.
     """
     opened = Home.open(home)
     lines = read_table(table, CredentialKind(auth))
@@ -57,6 +59,7 @@ def add_table(table: Path, out: Path, auth: str, form: str, skip_registered: boo
             task = progress.add_task("devices", total=len(lines))
             done = add_many(
                 table, lines, out, Registrar(registry, actor(), limits=settings.registry), make,
+                look_over=lambda line: look_over(opened, line.kind, line.name, line.given),
                 skip_registered=skip_registered, on_added=lambda count: progress.advance(task, count),
             )  # fmt: skip
     seconds = time.monotonic() - begun

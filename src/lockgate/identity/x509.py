@@ -1,7 +1,8 @@
 """Identity by client certificate: TLS has proven the private key and the chain; here the key finds its device.
 
 The registry knows a device by its public key (the SHA-256 of the SubjectPublicKeyInfo), never by a name that a
-certificate merely carries. Source: RFC 5280, RFC 7925 section 4.4.
+certificate merely carries. One of our CA names its device all the same, and must name the right one; one of a foreign
+CA may name nobody, when it was registered so. Source: RFC 5280, RFC 7925 section 4.4.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from cryptography import x509
 from lockgate.errors import AuthenticationFailed, InvalidSettings
 from lockgate.identity.credentials import DeviceSource
 from lockgate.model.device import Credential, CredentialKind
-from lockgate.pki.certificates import certificate_thumbprint, device_name_of
+from lockgate.pki.certificates import certificate_thumbprint, certificates_from_pem, claims_device, device_name_of
+
+_REGISTER = "lockgate device add NAME --auth x509 --certificate FILE"
 
 
 def verify_certificate(devices: DeviceSource, certificate: x509.Certificate) -> tuple[Credential, float]:
@@ -33,10 +36,10 @@ def verify_certificate(devices: DeviceSource, certificate: x509.Certificate) -> 
         raise AuthenticationFailed(
             f"the certificate for {name or 'nobody'} is of a trusted CA, but its key is registered to no device",
             reason="device not registered",
-            fix=f"lockgate device add {name or 'NAME'} --auth x509 --out DIR",
+            fix=f"lockgate device add {name} --auth x509 --out DIR" if name else _REGISTER,
             evidence=evidence,
         )
-    if name != credential.device:
+    if name != credential.device and not _may_name_nobody(certificate, credential):
         raise AuthenticationFailed(
             f"the certificate names {name or 'nobody'}, but its key is registered to {credential.device}",
             reason="certificate does not match the device",
@@ -57,4 +60,14 @@ def barred_owner(devices: DeviceSource, certificate: x509.Certificate) -> str:
         credential = None
     if credential is not None and not credential.is_revoked:
         return ""
-    return device_name_of(certificate) or "nobody"
+    return device_name_of(certificate) or (credential.device if credential is not None else "nobody")
+
+
+def _may_name_nobody(certificate: x509.Certificate, credential: Credential) -> bool:
+    # A foreign CA does not know our names. Whoever registered a certificate without one said whose it is.
+    if claims_device(certificate):
+        return False
+    try:
+        return not claims_device(certificates_from_pem(credential.public.encode())[0])
+    except InvalidSettings:
+        return False

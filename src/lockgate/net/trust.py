@@ -7,6 +7,7 @@ decides who may enter, so where a CA has no list, or one that has run out, its c
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -70,6 +71,27 @@ def trust(
     # Without VERIFY_FAIL_IF_NO_PEER_CERT the certificate stays optional. For a server the engine itself checks the
     # extended key usage clientAuth.
     context.set_verify(SSL.VERIFY_PEER, _keep_verdict)
+
+
+def why_not_believed(chain: Sequence[x509.Certificate], authorities: Iterable[x509.Certificate], now: float) -> str:
+    """Say in the engine's words why a handshake would not believe a client with this chain; "" when it would.
+
+    Args:
+        chain: what the client shows: its own certificate, then those between it and an authority.
+        authorities: whom the gate believes.
+        now: unix seconds.
+    """
+    store = crypto.X509Store()
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+    store.set_time(datetime.fromtimestamp(now, UTC))
+    for certificate in authorities:
+        store.add_cert(crypto.X509.from_cryptography(certificate))
+    shown = [crypto.X509.from_cryptography(each) for each in chain]
+    try:
+        crypto.X509StoreContext(store, shown[0], shown[1:]).verify_certificate()
+    except crypto.X509StoreContextError as error:
+        return str(error)
+    return ""
 
 
 def _keep_verdict(

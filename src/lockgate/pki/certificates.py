@@ -186,6 +186,21 @@ def device_name_of(certificate: x509.Certificate) -> str | None:
         return None
 
 
+def claims_device(certificate: x509.Certificate) -> bool:
+    """Say whether `certificate` says anything of a device in our form: also one that is misspelt, or one of several.
+
+    What another CA issues for its own purposes says nothing. Names that cannot be read count as a claim.
+    """
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+        return True
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    return any(uri.lower().startswith(DEVICE_URN) for uri in uris)  # RFC 8141 section 3.1: letters of either case
+
+
 def has_issued(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
     """Say whether `authority` signed `certificate`: by its signature, not only by its name."""
     if certificate.issuer != authority.subject:

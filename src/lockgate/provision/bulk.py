@@ -1,8 +1,8 @@
 """Many devices from one table: read, judged as a whole, and made batch by batch, each batch whole or not at all.
 
 The table is a CSV file with a header. Columns: `name`, and as wanted `auth`, `groups` (several with `;` between),
-`public_key` and `csr` (files, seen from the table's folder), and `metadata.KEY` for each thing to be remembered. Every
-problem is told with the number of its line before anything is made.
+`public_key`, `csr` and `certificate` (files, seen from the table's folder), and `metadata.KEY` for each thing to be
+remembered. Every problem is told with the number of its line before anything is made.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BATCH_DEVICES = 200
 MAX_TABLE_BYTES = 256 * 1024 * 1024
 MAX_KEY_FILE_BYTES = 65_536
 SHOWN_PROBLEMS = 10
-COLUMNS = ("name", "auth", "groups", "public_key", "csr")
+COLUMNS = ("name", "auth", "groups", "public_key", "csr", "certificate")
 METADATA = "metadata."
 
 
@@ -81,6 +81,7 @@ def add_many(
     registrar: Registrar,
     make: Callable[[Line, Path], NewCredential],
     *,
+    look_over: Callable[[Line], object] = lambda _line: None,
     skip_registered: bool = False,
     on_added: Callable[[int], None] | None = None,
 ) -> Done:
@@ -92,6 +93,7 @@ def add_many(
         out: the folder of the folders.
         registrar: who registers.
         make: makes one device's folder, without waiting for the disk.
+        look_over: raises when a line brings what would not be believed.
         skip_registered: leave out those whose names are registered: go on where a run before ended.
         on_added: hears how many more are registered, batch by batch.
 
@@ -101,7 +103,7 @@ def add_many(
     """
     known = registrar.known([line.name for line in lines]) if skip_registered else set()
     new = [line for line in lines if line.name not in known]
-    _check_all(table, new, out, registrar)
+    _check_all(table, new, out, registrar, look_over)
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     for batch in _batches(new):
         _add_batch(batch, out, registrar, make)
@@ -110,8 +112,15 @@ def add_many(
     return Done(len(new), len(lines) - len(new))
 
 
-def _check_all(table: Path, lines: Sequence[Line], out: Path, registrar: Registrar) -> None:
+def _check_all(
+    table: Path, lines: Sequence[Line], out: Path, registrar: Registrar, look_over: Callable[[Line], object]
+) -> None:
     problems = dict(registrar.problems([_draft(line) for line in lines]))
+    for index, line in enumerate(lines):
+        try:
+            look_over(line)
+        except LockgateError as error:
+            problems.setdefault(index, error)
     _check_requests(lines, registrar, problems)
     for index, line in enumerate(lines):
         if index not in problems and (out / line.name).exists():
@@ -152,8 +161,8 @@ def _add_batch(
 
 def _draft(line: Line, credential: NewCredential | None = None) -> Draft:
     known: tuple[NewCredential, ...] = (credential,) if credential is not None else ()
-    if credential is None and line.given.public:
-        known = (NewCredential(line.kind, line.given.public),)
+    if credential is None and (brought := line.given.public or line.given.certificate):
+        known = (NewCredential(line.kind, brought),)
     return Draft(line.name, known, line.groups, line.metadata)
 
 
@@ -184,15 +193,18 @@ def _line(row: dict[str | None, str | None], number: int, folder: Path, default_
     if request:
         requested_key(request)
     public = _read(folder, fields.get("public_key", ""))
-    if (bool(request) and kind != CredentialKind.X509) or (bool(public) and not kind.startswith("jwt-")):
-        raise InvalidSettings(f"{kind} does not go with that file", fix="csr is for x509, public_key for jwt-*")
+    certificate = _read(folder, fields.get("certificate", ""))
+    if (bool(request or certificate) and kind != CredentialKind.X509) or (bool(public) and not kind.startswith("jwt-")):
+        raise InvalidSettings(
+            f"{kind} does not go with that file", fix="csr and certificate are for x509, public_key for jwt-*"
+        )
     return Line(
         number,
         check_name(fields["name"]),
         CredentialKind(kind),
         tuple(group.strip() for group in fields.get("groups", "").split(";") if group.strip()),
         {name[len(METADATA) :]: value for name, value in fields.items() if name.startswith(METADATA) and value},
-        Given(public, request),
+        Given(public, request, certificate=certificate),
     )
 
 

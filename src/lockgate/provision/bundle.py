@@ -29,6 +29,8 @@ from lockgate.model.device import CredentialKind, check_name
 from lockgate.pki.authority import DEVICE_LIFE_SECONDS
 from lockgate.pki.certificates import (
     PublicKey,
+    certificate_thumbprint,
+    certificates_from_pem,
     certificates_to_pem,
     check_public_key,
     generate_key,
@@ -77,16 +79,21 @@ class Given(msgspec.Struct, frozen=True):
     """What the device or its maker brings, so that nothing secret is made here; "" for what is not brought.
 
     `public` is a public key or a certificate over it in PEM form (token kinds), `request` a PKCS #10 certificate
-    request in PEM form (x509), `password` a password (password, scram-sha-256).
+    request in PEM form (x509), `password` a password (password, scram-sha-256), `certificate` one that was issued
+    elsewhere and has been looked over, with what is shown along with it (x509).
     """
 
     public: str = ""
     request: str = ""
     password: str = ""
+    certificate: str = ""
 
     def __repr__(self) -> str:
         """Show which, never the password."""
-        return f"Given(public={self.public!r}, request={self.request!r}, has_password={bool(self.password)})"
+        return (
+            f"Given(public={self.public!r}, request={self.request!r}, has_password={bool(self.password)}, "
+            f"certificate={self.certificate!r})"
+        )
 
 
 NOTHING = Given()
@@ -153,7 +160,7 @@ def make_bundle(
         life_seconds = min(life_seconds, expires_at - now)
     secret_files, credential = _make_secret(kind, name, authority, now, life_seconds, given)
     credential = _ending(credential, expires_at)
-    brings_key = bool(given.public or given.request)
+    brings_key = bool(given.public or given.request or given.certificate)
     device = DeviceFile(
         version=VERSION,
         name=name,
@@ -186,13 +193,13 @@ def make_bundle(
 
 
 def take_given(kind: CredentialKind, name: str, given: Given, expires_at: float | None = None) -> NewCredential:
-    """Give what the registry is to remember of a public key or a password that is in its place already.
+    """Give what the registry is to remember of a public key, certificate or password that is in its place already.
 
     Raises:
         InvalidSettings: when it is neither, or does not go with the kind.
     """
     _check_given(kind, given)
-    if not given.public and not given.password:
+    if not given.public and not given.password and not given.certificate:
         raise InvalidSettings(
             f"what is made for {name} has to go somewhere", fix="--out DIR, the folder to make for what it gets"
         )
@@ -273,6 +280,11 @@ def _make_secret(
         return folder, NewCredential(kind, make_verifier(password).to_text())
     if given.public:  # checked, and brought into one form, by whoever registers it
         return {}, NewCredential(kind, given.public)
+    if given.certificate:
+        leaf = certificates_from_pem(given.certificate.encode())[0]
+        ends_at = leaf.not_valid_after_utc.timestamp()
+        credential = NewCredential(kind, certificates_to_pem(leaf).decode(), ends_at, certificate_thumbprint(leaf))
+        return {CERTIFICATE_FILE: given.certificate.encode()}, credential
     files: dict[str, bytes] = {}
     if given.request:
         public_key = requested_key(given.request)
@@ -310,16 +322,23 @@ def requested_key(pem: str) -> PublicKey:
 
 
 def _check_given(kind: CredentialKind, given: Given) -> None:
-    brought = {"a public key": given.public, "a certificate request": given.request, "a password": given.password}
-    fitting = {CredentialKind.X509: "a certificate request"}.get(
-        kind, "a password" if kind in (CredentialKind.PASSWORD, CredentialKind.SCRAM_SHA_256) else "a public key"
-    )
+    brought = {
+        "a public key": given.public, "a certificate request": given.request, "a password": given.password,
+        "a certificate": given.certificate,
+    }  # fmt: skip
+    fitting: tuple[str, ...] = ("a public key",)
+    if kind is CredentialKind.X509:
+        fitting = ("a certificate request", "a certificate")
+    elif kind in (CredentialKind.PASSWORD, CredentialKind.SCRAM_SHA_256):
+        fitting = ("a password",)
     for what, value in brought.items():
-        if value and what != fitting:
+        if value and what not in fitting:
             raise InvalidSettings(
-                f"a device of kind {kind.value} brings {fitting}, not {what}",
+                f"a device of kind {kind.value} brings {' or '.join(fitting)}, not {what}",
                 fix="choose another --auth, or leave it out",
             )
+    if given.request and given.certificate:
+        raise InvalidSettings("a device brings a certificate or a request for one, not both", fix="leave one out")
 
 
 def _check_free(target: Path, shown: Path) -> None:

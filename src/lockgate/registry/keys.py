@@ -20,6 +20,7 @@ from lockgate.pki.certificates import (
     certificate_key,
     certificates_from_pem,
     certificates_to_pem,
+    claims_device,
     device_name_of,
     public_key_from_pem,
     public_key_to_pem,
@@ -131,6 +132,11 @@ def _read_certificate(device: str, public: str, now: float) -> tuple[str, str, f
         raise
     _check_begun(certificate, now)
     named = device_name_of(certificate)
+    if named is None and claims_device(certificate):
+        raise InvalidSettings(
+            "the certificate names several devices, or one that no device can be called",
+            fix=f"have it made with the one name urn:lockgate:device:{device}, or with none of that form",
+        )
     if named is not None and named != device:
         raise InvalidSettings(
             f"the certificate names the device {named}, not {device}", fix=f"register it as {named}, or make a new one"

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from lockgate.home import Home
 from lockgate.store.certificates import certificates
 from lockgate.store.messages_db import MessagesDb
+from tests.support.certificates import Authority
 from tests.support.cli import CommandLine
 
 KINDS = ["jwt-es256", "jwt-rs256", "x509", "password"]
@@ -439,3 +440,71 @@ def test_what_is_remembered_about_a_device_may_change(lockgate: CommandLine) -> 
     lockgate.refuses("device", "describe", "nobody", "--forget", "x")
     lockgate.refuses("device", "describe", "lamp", "--metadata", "x=\x07")
     lockgate.misused("device", "describe", "lamp")
+
+
+# Certificates from elsewhere
+
+
+@pytest.fixture
+def plant(lockgate: CommandLine) -> Authority:
+    authority = Authority("Plant CA")
+    (lockgate.folder / "plant.pem").write_bytes(authority.pem)
+    lockgate.does("ca", "trust", lockgate.folder / "plant.pem")
+    return authority
+
+
+def test_a_certificate_of_a_trusted_ca_is_registered_without_a_folder(lockgate: CommandLine, plant: Authority) -> None:
+    certificate, _ = plant.issue("SN-1").write(lockgate.folder, "one")
+    options = ("--auth", "x509", "--certificate", certificate)
+    said = lockgate.does("device", "add", "pump", *options).out
+    assert "its key stays where it is" in said
+    assert str(lockgate.home / "ca" / "root.crt") in said
+    assert "mosquitto_pub -h hub.example -p 8883 --cafile root.crt --cert device.crt --key device.key" in said
+    (credential,) = lockgate.does("device", "show", "pump", "--json").json()["credentials"]
+    assert credential["kind"] == "x509"
+    assert "is registered to another device" in lockgate("device", "add", "valve", *map(str, options)).err
+    second, _ = plant.issue("SN-2").write(lockgate.folder, "two")
+    facts = lockgate.does("credential", "add", "pump", "--auth", "x509", "--certificate", second, "--json").json()
+    assert (facts["folder"], facts["kind"]) == (None, "x509")
+    third, _ = plant.issue("SN-3").write(lockgate.folder, "three")
+    told = lockgate.does(
+        "device", "add", "fan", "--auth", "x509", "--certificate", third, "--hub", "127.0.0.1", "--json"
+    ).json()
+    assert told["folder"] is None
+    assert told["publish"].startswith("mosquitto_pub -h 127.0.0.1")
+
+
+def test_a_certificate_of_a_trusted_ca_goes_into_a_folder_where_one_is_wanted(
+    lockgate: CommandLine, plant: Authority
+) -> None:
+    certificate, _ = plant.issue("SN-1").write(lockgate.folder, "one")
+    out = lockgate.folder / "out"
+    lockgate.does("device", "add", "pump", "--auth", "x509", "--certificate", certificate, "--out", out)
+    assert sorted(os.listdir(out)) == ["README.md", "ca.pem", "device.crt", "device.json"]
+    assert (out / "device.crt").read_bytes() == certificate.read_bytes()
+
+
+def test_a_certificate_that_would_not_be_believed_is_not_registered(lockgate: CommandLine, plant: Authority) -> None:
+    certificate, _ = Authority("Another CA").issue("SN-1").write(lockgate.folder, "one")
+    done = lockgate("device", "add", "pump", "--auth", "x509", "--certificate", str(certificate))
+    assert (done.code, "lockgate ca trust CA.pem" in done.err) == (1, True)
+    done = lockgate("device", "add", "pump", "--auth", "jwt-es256", "--certificate", str(certificate))
+    assert (done.code, "brings a public key, not a certificate" in done.err) == (1, True)
+    done = lockgate("device", "add", "pump", "--auth", "x509")
+    assert (done.code, "--out" in done.err) == (2, True)
+    assert lockgate.does("device", "list", "--json").json() == []
+
+
+def test_a_table_takes_certificates_and_names_the_line_of_a_wrong_one(lockgate: CommandLine, plant: Authority) -> None:
+    plant.issue("SN-1").write(lockgate.folder, "one")
+    Authority("Another CA").issue("SN-2").write(lockgate.folder, "two")
+    table = lockgate.folder / "table.csv"
+    table.write_text("name,auth,certificate\npump,x509,one.pem\nfan,x509,two.pem\n")
+    done = lockgate("device", "add-many", str(table), "--out", str(lockgate.folder / "many"))
+    assert (done.code, "line 3: the certificate" in done.err, "line 2" in done.err) == (1, True, False)
+    table.write_text("name,auth,certificate\npump,x509,one.pem\nfan,jwt-es256,two.pem\n")
+    done = lockgate("device", "add-many", str(table), "--out", str(lockgate.folder / "many"))
+    assert "csr and certificate are for x509" in done.err
+    table.write_text("name,auth,certificate\npump,x509,one.pem\n")
+    lockgate.does("device", "add-many", table, "--out", lockgate.folder / "many")
+    assert (lockgate.folder / "many" / "pump" / "device.crt").read_bytes() == (lockgate.folder / "one.pem").read_bytes()

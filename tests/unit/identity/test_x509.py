@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec
 
 from lockgate.errors import AuthenticationFailed, InvalidSettings
 from lockgate.identity.x509 import barred_owner, verify_certificate
+from lockgate.model.device import Credential
 from lockgate.pki.authority import Authority
+from lockgate.pki.certificates import certificates_to_pem
 from tests.support.certificates import self_signed
 from tests.support.registry import EC_KEY, NOW, OTHER_EC_KEY, FakeRegistry, es256, x509_key
 
@@ -92,3 +96,32 @@ def test_a_certificate_that_nobody_could_use_is_barred(registry: FakeRegistry, m
     monkeypatch.setattr("lockgate.identity.x509.certificate_thumbprint", refuse)
     assert barred_owner(registry, ISSUING.issue_device("office", EC_KEY.public_key(), now=NOW)) == "office"
     assert barred_owner(registry, self_signed("office").certificate) == "nobody"
+
+
+def test_a_foreign_certificate_may_name_nobody_when_it_was_registered_so(registry: FakeRegistry) -> None:
+    issued = self_signed("whatever its CA calls it")
+    registry.add("pump", certified(issued.certificate, issued.key))
+    credential, _ = verify_certificate(registry, issued.certificate)
+    assert credential.device == "pump"
+    registry.change_credentials("pump", is_revoked=True)
+    assert barred_owner(registry, issued.certificate) == "pump"
+
+
+def test_a_certificate_that_names_another_is_refused_however_its_key_was_registered(registry: FakeRegistry) -> None:
+    issued = self_signed("nobody")
+    registry.add("pump", certified(issued.certificate, issued.key))
+    with pytest.raises(AuthenticationFailed, match="names sensor, but its key is registered to pump"):
+        verify_certificate(registry, ISSUING.issue_device("sensor", issued.key.public_key(), now=NOW))
+
+
+def test_a_nameless_certificate_does_not_stand_in_for_one_that_names_its_device(registry: FakeRegistry) -> None:
+    issued = self_signed("nobody")
+    ours = ISSUING.issue_device("pump", issued.key.public_key(), now=NOW)
+    registry.add("pump", certified(ours, issued.key))
+    assert verify_certificate(registry, ours)
+    with pytest.raises(AuthenticationFailed, match="names nobody, but its key is registered to pump"):
+        verify_certificate(registry, issued.certificate)
+
+
+def certified(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Credential:
+    return msgspec.structs.replace(x509_key(key), public=certificates_to_pem(certificate).decode())

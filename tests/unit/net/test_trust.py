@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from lockgate.errors import InvalidSettings
 from lockgate.net.context import TlsContext, load_context
 from lockgate.net.failures import TlsReason
-from lockgate.net.trust import load_crls, outdated
+from lockgate.net.trust import load_crls, outdated, why_not_believed
 from lockgate.pki.authority import Authority
 from lockgate.pki.certificates import certificates_to_pem, generate_key, private_key_to_pem
 from lockgate.pki.revocation import RevokedCertificate, build_crl, crls_to_pem
@@ -145,3 +145,12 @@ def test_a_list_that_cannot_be_read_is_named_and_an_empty_file_holds_none(tmp_pa
 def test_outdated_lists_are_told_from_current_ones() -> None:
     old, new = build_crl(ISSUING, [], 1, NOW - 100, 50), build_crl(OLDER, [], 1, NOW)
     assert outdated([old, new], NOW) == [old]
+
+
+def test_a_chain_is_judged_before_any_handshake() -> None:
+    leaf = ISSUING.issue_device("sensor", generate_key("ec").public_key(), now=NOW)
+    chain = [leaf, ISSUING.certificate]
+    assert why_not_believed(chain, [ROOT.certificate], NOW) == ""
+    assert "unable to get" in why_not_believed(chain[:1], [ROOT.certificate], NOW)
+    assert why_not_believed(chain[:1], [ISSUING.certificate], NOW) == "", "an authority need not be a root"
+    assert "expired" in why_not_believed(chain, [ROOT.certificate], NOW + 30 * 366 * 86_400)

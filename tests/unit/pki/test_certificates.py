@@ -169,3 +169,10 @@ def test_an_address_with_a_scope_is_refused() -> None:
 
 _AUTHORITY = Authority.create_root(now=NOW)
 _KEY = pki.generate_key("ec").public_key()
+
+
+def test_a_certificate_claims_a_device_also_when_it_names_none_rightly() -> None:
+    for uri in ("urn:lockgate:device:a", "urn:lockgate:device:a/b", "URN:Lockgate:Device:a"):
+        assert pki.claims_device(_certificate(uri))
+    assert not pki.claims_device(_certificate("https://plant.example/SN-1"))
+    assert not pki.claims_device(_certificate(common_name="sensor-1"))
