@@ -176,7 +176,7 @@ def test_sigterm_while_it_sets_up_leaves_nothing(tmp_path: Path) -> None:
 def test_on_a_terminal_it_draws_tables(tmp_path: Path) -> None:
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 160, 0, 0))
-    process = start_demo(tmp_path / "tmp", "--for", "5", stdin=slave, stdout=slave, stderr=slave)
+    process = start_demo(tmp_path / "tmp", "--for", "5s", stdin=slave, stdout=slave, stderr=slave)
     os.close(slave)
     drawn = b""
     while True:

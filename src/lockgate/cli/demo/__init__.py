@@ -13,13 +13,29 @@ from lockgate.cli.demo.scene import Scene
 from lockgate.cli.demo.screen import LiveScreen, PlainScreen
 from lockgate.cli.output import Noun, console
 from lockgate.errors import LockgateError
+from lockgate.provision.token import parse_duration
 
 WHOLE_SECONDS = 5.0
 """A demonstration of this length has shown everything once, or something is wrong."""
 
 
+def _span(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    """Give the seconds in a number, or in a duration as other commands take it."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value) if value.isascii() and value.isdecimal() else float(parse_duration(value))
+    except LockgateError as error:
+        raise click.BadParameter(f"{error}: {error.fix}") from error
+    if seconds < 1:
+        raise click.BadParameter(f"{value} is less than a second")
+    return seconds
+
+
 @click.group(cls=Noun, invoke_without_command=True, short_help="Show the main job live: devices, messages, refusals.")
-@click.option("--for", "seconds", type=click.FloatRange(min=1), metavar="SECONDS", help="End by itself after a while.")
+@click.option(
+    "--for", "seconds", callback=_span, metavar="TIME", help="End by itself after a while: 30s, 2m; 10 is ten seconds."
+)
 @click.pass_context
 def demo(context: click.Context, seconds: float | None) -> None:
     """Show the main job live: two devices, a hub, messages over TLS, and three intruders who are refused.
