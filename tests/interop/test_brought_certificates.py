@@ -60,7 +60,8 @@ def test_a_foreign_certificate_lets_in_its_device_while_its_ca_is_trusted_and_no
     assert refused.returncode == 1
     assert "lockgate ca trust CA.pem" in refused.stderr
     assert not connects(certificate)
-    assert hub.wait_for_refusal("unknown issuer")["step"] == "tls"
+    told = hub.wait_for_refusal("unknown issuer")
+    assert (told["step"], "lockgate ca trust CA.pem" in told["fix"]) == ("tls", True)
 
     hub.lockgate("ca", "trust", str(authority))
     assert "mosquitto_pub" in hub.lockgate(*add).stdout

@@ -121,6 +121,7 @@ _CERTIFICATE_REASONS = {
 }
 
 _ISSUE_ANOTHER = "Give the device a certificate from this hub: lockgate device add NAME --auth x509."
+_TRUST = "If that CA is yours: lockgate ca trust CA.pem, then lockgate device add NAME --auth x509 --certificate FILE."
 
 _HANDSHAKE_ERRORS = {
     "unsupported protocol": TlsReason.VERSION_NOT_OFFERED,
@@ -219,7 +220,10 @@ def _certificate_advice(reason: TlsReason, whose: str, verdict: CertificateVerdi
     if reason is TlsReason.CERTIFICATE_NOT_YET_VALID and certificate:
         return _clock_advice(whose, "becomes valid", "from now", certificate.not_valid_before_utc)
     sentences = {
-        TlsReason.UNKNOWN_ISSUER: (f"{whose} was issued by {issuer}, which this hub does not trust", _ISSUE_ANOTHER),
+        TlsReason.UNKNOWN_ISSUER: (
+            f"{whose} was issued by {issuer}, which this hub does not trust",
+            f"{_ISSUE_ANOTHER} {_TRUST}",
+        ),
         TlsReason.SELF_SIGNED: (f"{whose} is signed by itself, not by a CA that this hub trusts", _ISSUE_ANOTHER),
         TlsReason.WRONG_PURPOSE: (
             f"{whose} is not meant for clients (extended key usage without clientAuth, or an issuer that is no CA)",

@@ -79,7 +79,8 @@ _OWN_CA = _always(
 )
 _CLIENT_CERTIFICATES = _always(
     NOT,
-    "certificates of another authority prove nobody here: lockgate device add NAME --auth x509 makes new ones",
+    "certificates of another authority count one by one: lockgate ca trust CA.pem, then for each device "
+    "lockgate device add NAME --auth x509 --certificate FILE",
 )
 _SERVICE = _always(SAME, "the service and the log: lockgate service install, [log] in lockgate.toml")
 _OWN_TUNING = _always(SAME, "of no use here: what is acknowledged is on the disk ([store] durability)")
