@@ -3,7 +3,7 @@
 uvicorn could listen by itself, but asyncio's TLS under it shows no refused certificate, no alert, and takes up no new
 context (ADR 0002). So its protocol (h11 underneath) gets a transport that is one of our links. What is bounded here:
 
-    header          `max_header_bytes`              400, closed; so is what is no HTTP
+    header          `max_header_bytes`              413, closed; 400 where they do not end, and for what is no HTTP
     body            `max_body_bytes`                413, closed
     request         `request_deadline_seconds`      408, closed: from the connection, or its first byte, to its last
     answer          `answer_deadline_seconds`       closed: the application took too long, or the peer does not read
@@ -109,6 +109,7 @@ class HttpServer:
                     fix="try again in a moment, or raise office.max_requests",
                     step=Step.LIMIT,
                 )
+            _check_headers(scope, self.rules.max_header_bytes)
             body.check_announced(scope["headers"])
             async with asyncio.timeout(self.rules.answer_deadline_seconds + self.rules.request_deadline_seconds):
                 await self._application(scope, body, answer)
@@ -172,6 +173,18 @@ class _Body:
         return PayloadTooLarge(
             f"a request's body is longer than {self._max_bytes} bytes",
             fix="send less: a certificate request takes 1 to 3 KiB; office.max_body_bytes is the limit",
+        )
+
+
+def _check_headers(scope: Message, max_bytes: int) -> None:
+    # h11 bounds what it keeps of headers that have not come whole; those that come in one piece are counted here.
+    taken = len(scope["raw_path"]) + len(scope["query_string"])
+    taken += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    if taken > max_bytes:
+        raise PayloadTooLarge(
+            f"a request's headers are longer than {max_bytes} bytes",
+            reason="headers too long",
+            fix="send less: office.max_header_bytes is the limit",
         )
 
 

@@ -133,6 +133,16 @@ async def test_headers_without_end_are_refused() -> None:
 
 
 @on_loop
+async def test_headers_that_come_whole_are_counted_all_the_same() -> None:
+    room = Room()
+    answer = await room.says(b"GET /x HTTP/1.1\r\nHost: hub\r\nX: " + b"x" * 4096 + b"\r\n\r\n")
+    assert answer.startswith("HTTP/1.1 413")
+    assert room.link.is_closed
+    assert [error.reason for error in room.refused] == ["headers too long"]
+    assert room.scopes == []
+
+
+@on_loop
 async def test_what_is_no_http_is_refused() -> None:
     room = Room()
     answer = await room.says(b"\x10\x0c\x00\x04MQTT\x05\x02\x00\x00")
