@@ -18,7 +18,7 @@ test: setup peers  ## set up, install the real peers, run all tests
 	@tools/tests tests/conformance
 	@tools/tests -n 2 --dist loadfile --ignore=tests/conformance $(ARGS)
 
-check: setup  ## lint, types, floors, fast tests, coverage, docs: under a minute
+check: setup  ## lint, types, floors, fast tests, coverage, docs: some two minutes
 	@tools/check
 
 long: setup peers  ## the full form of the tests that have a short one
