@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import paho.mqtt.client as paho
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -58,10 +58,14 @@ def secrets_of(path: Path) -> set[bytes]:
     found: set[bytes] = set()
     pem = path.read_bytes()
     key = load_pem_private_key(pem, None)
-    # The body's first line is the same for all keys of a kind, and an EC key's last is its public half.
-    found.add(pem.split(b"\n")[2])
+    lines = pem.split(b"\n")
+    # The body's first line is the same for all keys of a kind, and an EC key's last is its public half; an Ed25519
+    # key's body has one line only, which holds all of it.
+    found.add(lines[1] if isinstance(key, ed25519.Ed25519PrivateKey) else lines[2])
     if isinstance(key, ec.EllipticCurvePrivateKey):
         found.update(spellings(key.private_numbers().private_value.to_bytes(32, "big")))
+    elif isinstance(key, ed25519.Ed25519PrivateKey):
+        found.update(spellings(key.private_bytes_raw()))
     else:
         assert isinstance(key, rsa.RSAPrivateKey)
         numbers = key.private_numbers()

@@ -14,13 +14,15 @@ BUILDS = [("compiled", {"LOCKGATE_COMPILED": "1"}), ("pure", {"CC": "/nonexisten
 
 
 def run(*command: str | Path, **environment: str) -> str:
+    # PYTHONPATH would hide what is installed.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [str(word) for word in command],
         capture_output=True,
         text=True,
         timeout=280,
         cwd=ROOT,
-        env={**os.environ, "PYTHON": sys.executable, **environment},
+        env={**inherited, "PYTHON": sys.executable, **environment},
     )
     assert done.returncode == 0, f"{command}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done.stdout
