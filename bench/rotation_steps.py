@@ -55,6 +55,7 @@ IN, REFUSED, ENDED = "in", "refused by MQTT", "refused by TLS"
 TAKEN, DENIED = f"{ReasonCode.NO_MATCHING_SUBSCRIBERS:d}", f"{ReasonCode.NOT_AUTHORIZED:d}"
 PATIENCE_SECONDS = 20.0
 BREATH_SECONDS = 0.002
+SETTLED_SECONDS = 0.2
 OVERLAP_SECONDS = 1.5
 WEEK = 604_800.0
 SPOKEN = "devices/voice/x"
@@ -143,9 +144,7 @@ class Stage:
     # The changes
 
     def _change_ticket_keys(self) -> None:
-        first = self._come(PROBE, self._passes[PROBE])
-        session = first.socket.session
-        first.is_cut()
+        session: ssl.SSLSession | None = None
 
         def look() -> str:
             peer = self._come(PROBE, self._passes[PROBE], session)
@@ -154,6 +153,16 @@ class Stage:
             peer.is_cut()
             return "resumed" if is_resumed else "full"
 
+        def has_ticket() -> bool:
+            # The change before this one may still be coming into force: it ends the tickets that came before it.
+            nonlocal session
+            first = self._come(PROBE, self._passes[PROBE])
+            session = first.socket.session
+            first.is_cut()
+            time.sleep(SETTLED_SECONDS)
+            return look() == "resumed"
+
+        eventually(has_ticket, PATIENCE_SECONDS, "a ticket that resumes")
         now = time.time()
         self._watch(TICKETS, look, lambda: rotation.rotate_tickets(self._registry, "bench", now), "resumed", "full")
 
