@@ -7,7 +7,6 @@ from enum import StrEnum
 import msgspec
 
 EVERYONE = "everyone"
-SUBJECT_KINDS = ("device", "group", "role")
 QOS_LEVELS = (0, 1, 2)
 
 

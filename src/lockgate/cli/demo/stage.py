@@ -24,7 +24,6 @@ from lockgate.provision.folder import HubAddress
 from lockgate.registry.registrar import Registrar
 
 ACTOR = "demonstration"
-START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 
 
