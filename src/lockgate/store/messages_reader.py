@@ -22,6 +22,7 @@ from lockgate.model.refusal import Refusal
 from lockgate.model.session import Delivery, SessionRecord, StoredSession, Subscription
 from lockgate.model.topic import TopicName
 from lockgate.store.batch import DELIVERY_COLUMNS, MESSAGE_COLUMNS, TAG_BITS, row_checksum
+from lockgate.store.rows import refusals_query
 from lockgate.store.sqlite import open_database, restore, translated
 
 _T = TypeVar("_T")
@@ -110,13 +111,7 @@ def read_refusals(
         step: only those at this step.
         since: only those at this unix second or later.
     """
-    query = "SELECT body FROM refusal WHERE at >= ?"
-    values: list[str | float] = [since]
-    for condition, value in ((" AND reference = ?", reference), (" AND device = ?", device)):
-        if value is not None:
-            query += condition
-            values.append(value)
-    query += " ORDER BY at DESC, reference DESC"
+    query, values = refusals_query("refusal", reference, device, since)
     with reading(path) as connection:
         if connection is None:
             return []

@@ -10,6 +10,7 @@ import msgspec
 
 from lockgate.model.refusal import Refusal
 from lockgate.store.registry_db import RegistryDb
+from lockgate.store.rows import refusals_query
 from lockgate.store.sqlite import translated
 
 _NEWEST = "SELECT reference FROM office_refusal ORDER BY at DESC LIMIT ?"
@@ -35,13 +36,8 @@ def read_refusals(
     since: float = 0.0,
 ) -> list[Refusal]:
     """Give the latest refusals, newest first; the arguments are those of `messages_reader.read_refusals`."""
-    query = "SELECT body FROM office_refusal WHERE at >= ?"
-    values: list[str | float] = [since]
-    for condition, value in ((" AND reference = ?", reference), (" AND device = ?", device)):
-        if value is not None:
-            query += condition
-            values.append(value)
+    query, values = refusals_query("office_refusal", reference, device, since)
     with RegistryDb(path, read_only=True) as database, translated(path):
-        rows = database.query(f"{query} ORDER BY at DESC, reference DESC", values)
+        rows = database.query(query, values)
     found = (msgspec.msgpack.decode(body, type=Refusal) for (body,) in rows)
     return list(islice((refusal for refusal in found if step is None or refusal.step == step), last))

@@ -1,4 +1,4 @@
-"""Many rows in one statement."""
+"""Rows of both databases: many in one statement, and the query of those that have one form in both."""
 
 from __future__ import annotations
 
@@ -26,3 +26,23 @@ def execute_rows(connection: sqlite3.Connection, head: str, rows: Sequence[Seque
         row = f"({','.join('?' * len(part[0]))})"
         connection.execute(f"{head} VALUES {','.join([row] * count)}", list(chain.from_iterable(part)))
         start += count
+
+
+def refusals_query(
+    table: str, reference: str | None, device: str | None, since: float
+) -> tuple[str, list[str | float]]:
+    """Give the query of a table of refusals, newest first, and its values: gate and office keep them in one form.
+
+    Args:
+        table: one of ours; it goes into the query as it is.
+        reference: only the one with it.
+        device: only of who claimed to be this device.
+        since: only those at this unix second or later.
+    """
+    query = f"SELECT body FROM {table} WHERE at >= ?"  # noqa: S608  (our words)
+    values: list[str | float] = [since]
+    for condition, value in ((" AND reference = ?", reference), (" AND device = ?", device)):
+        if value is not None:
+            query += condition
+            values.append(value)
+    return query + " ORDER BY at DESC, reference DESC", values
