@@ -126,7 +126,8 @@ def requests(draw: st.DrawFn, version: int) -> SubscriptionRequest:
     topic_filter = draw(texts)
     if version == V311:
         return SubscriptionRequest(topic_filter, draw(levels))
-    return SubscriptionRequest(topic_filter, draw(levels), draw(st.booleans()), draw(st.booleans()), draw(levels))
+    no_local = draw(st.booleans()) and not topic_filter.startswith("$share/")  # [MQTT-3.8.3-4] forbids it
+    return SubscriptionRequest(topic_filter, draw(levels), no_local, draw(st.booleans()), draw(levels))
 
 
 def codes(kind: int, version: int) -> st.SearchStrategy[int]:
