@@ -16,6 +16,10 @@ from setuptools.command.build_ext import build_ext
 
 HOT_ROOMS = [
     "src/lockgate/model/topic.py",
+    "src/lockgate/net/link.py",
+    "src/lockgate/net/handshakes.py",
+    "src/lockgate/net/tls.py",
+    "src/lockgate/net/streams.py",
     "src/lockgate/adapters/mqtt/wire.py",
     "src/lockgate/adapters/mqtt/wire_fields.py",
     "src/lockgate/adapters/mqtt/wire_properties.py",

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from lockgate.errors import InvalidSettings, Step, Unavailable
 from lockgate.net.context import TlsContexts
 from lockgate.net.failures import TlsFailure, TlsReason
-from lockgate.net.link import Address, Link, NetLimits
+from lockgate.net.link import Address, Link, NetLimits, StreamHandler
 from lockgate.net.listener import Listener
 from lockgate.net.streams import Census
 from tests.support.certificates import Authority, self_signed
@@ -29,7 +29,7 @@ HUB_CA = Authority("Hub CA")
 DEADLINE_SECONDS = 20.0
 
 
-class Echo:
+class Echo(StreamHandler):
     """A handler that answers in two writes, and remembers what happened to it."""
 
     def __init__(self, room: Room) -> None:

@@ -17,7 +17,7 @@ from lockgate.model.message import Message
 from lockgate.model.permission import Operation, Rule
 from lockgate.model.principal import Principal
 from lockgate.model.session import Delivery, SessionRecord, StoredSession, Subscription
-from lockgate.net.link import Address, StreamHandler
+from lockgate.net.link import Address, Link, StreamHandler
 from lockgate.net.tls import Protection
 from lockgate.settings import IdentitySettings
 from tests.support.registry import FakeRegistry
@@ -272,15 +272,16 @@ class FakeLoop:
             callback(*args)
 
 
-class FakeLink:
+class FakeLink(Link):
     """One end of a connection without a wire; what is written gathers in `written`."""
 
+    peer: Address = Address("192.0.2.7", 40_000)
+    protection: Protection | None = Protection("TLSv1.3", "TLS_AES_256_GCM_SHA384")
+    peer_certificate: x509.Certificate | None = None
+    server_name: str | None = None
+    is_name_covered: bool = True
+
     def __init__(self, loop: FakeLoop, handler: StreamHandler) -> None:
-        self.peer = Address("192.0.2.7", 40_000)
-        self.protection: Protection | None = Protection("TLSv1.3", "TLS_AES_256_GCM_SHA384")
-        self.peer_certificate: x509.Certificate | None = None
-        self.server_name: str | None = None
-        self.is_name_covered = True
         self.written = bytearray()
         self.is_closed = False
         self.is_aborted = False

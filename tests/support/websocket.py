@@ -21,7 +21,7 @@ from tests.support.fakes import FakeLink, FakeLoop
 URL = "wss://hub.example:8884/mqtt"
 
 
-class Room:
+class Room(StreamHandler):
     """A door's handler that keeps what it hears, and answers only when told to."""
 
     def __init__(self) -> None:

@@ -25,6 +25,10 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 WIDE_COLUMNS = 4096
 HOT_ROOMS = (
     "lockgate.model.topic",
+    "lockgate.net.link",
+    "lockgate.net.handshakes",
+    "lockgate.net.tls",
+    "lockgate.net.streams",
     "lockgate.adapters.mqtt.wire",
     "lockgate.adapters.mqtt.wire_fields",
     "lockgate.adapters.mqtt.wire_properties",

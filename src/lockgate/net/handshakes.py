@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol, final
 
 from lockgate.errors import Step
 from lockgate.net.failures import TlsFailure, TlsReason
 from lockgate.net.link import NetLimits
 
-PER_TURN = 4
+PER_TURN: Final = 4
 """Two milliseconds of work, about."""
-MAX_NETWORKS = 65_536
+MAX_NETWORKS: Final = 65_536
 
 
 class Shaking(Protocol):
@@ -33,6 +33,7 @@ class Shaking(Protocol):
         ...
 
 
+@final
 class Handshakes:
     """The handshakes of all listeners that are limited together.
 

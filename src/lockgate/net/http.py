@@ -28,7 +28,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from lockgate.errors import LockgateError, PayloadTooLarge, RateExceeded, Step, Unavailable
-from lockgate.net.link import Link
+from lockgate.net.link import Link, StreamHandler
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -218,7 +218,7 @@ class _Protocol(H11Protocol):
             self.transport.close()
 
 
-class _HttpLink:
+class _HttpLink(StreamHandler):
     """One connection: a link's handler on the one side, uvicorn's protocol on the other."""
 
     def __init__(self, server: HttpServer, links: set[_HttpLink]) -> None:

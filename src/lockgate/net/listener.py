@@ -11,7 +11,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from lockgate.errors import InvalidSettings, Unavailable
 from lockgate.net.context import TlsContexts
@@ -66,7 +66,9 @@ class Listener:
         sockets = bind([hosts] if isinstance(hosts, str) else list(hosts), port)
         desk = Desk(handler_factory, contexts, limits, on_failure, census)
         addresses = tuple(Address(*each.getsockname()[:2]) for each in sockets)
-        servers = [await desk.loop.create_server(desk.new_link, sock=each, backlog=_BACKLOG) for each in sockets]
+        # A link is no asyncio.Protocol by descent, but does all that one does.
+        factory = cast(Callable[[], asyncio.Protocol], desk.new_link)
+        servers = [await desk.loop.create_server(factory, sock=each, backlog=_BACKLOG) for each in sockets]
         return cls(desk, servers, addresses)
 
     @property

@@ -11,7 +11,7 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast, final
 
 import structlog
 from cryptography import x509
@@ -21,16 +21,17 @@ from lockgate.events import Event
 from lockgate.net.context import TlsContexts
 from lockgate.net.failures import TlsFailure, TlsReason, TlsRefused
 from lockgate.net.handshakes import Handshakes
-from lockgate.net.link import Address, NetLimits, StreamHandler, network_of
+from lockgate.net.link import Address, Link, NetLimits, StreamHandler, network_of
 from lockgate.net.tls import Protection, TlsStream
 
 log = structlog.get_logger()
 
-_FLUSH_BYTES = 65_536
-_SLICE_BYTES = 32_768
+_FLUSH_BYTES: Final = 65_536
+_SLICE_BYTES: Final = 32_768
 """So much of one connection is taken in, then the others have their turn. What libuv would read at once is 8 MB."""
 
 
+@final
 class Census:
     """How many connections there are, and from where: shared by all listeners that have one limit together."""
 
@@ -58,6 +59,7 @@ class Census:
             del self._per_network[network]
 
 
+@final
 class Desk:
     """What the links of one listener share: who is in, the limits, where failures go, one flush per loop turn."""
 
@@ -138,8 +140,11 @@ def log_unexpected(error: Exception, peer: Address) -> None:
     )
 
 
-class PlainLink(asyncio.Protocol):
-    """A link in plain text; `TlsLink` changes what lies between transport and handler."""
+class PlainLink(Link):
+    """A link in plain text; `TlsLink` changes what lies between transport and handler.
+
+    To its transport it is a protocol (`asyncio.Protocol`), without being derived from that class: no loop asks for it.
+    """
 
     __slots__ = (
         "_desk",
@@ -147,11 +152,11 @@ class PlainLink(asyncio.Protocol):
         "_has_peer_ended",
         "_is_closing",
         "_is_paused",
+        "_peer",
         "_rest",
         "_taken",
         "_timer",
         "_transport",
-        "peer",
     )
 
     def __init__(self, desk: Desk) -> None:
@@ -164,7 +169,7 @@ class PlainLink(asyncio.Protocol):
         self._has_peer_ended = False
         self._rest = b""
         self._taken = 0
-        self.peer = Address("", 0)
+        self._peer = Address("", 0)
 
     @property
     def has_handler(self) -> bool:
@@ -172,6 +177,11 @@ class PlainLink(asyncio.Protocol):
         return self._handler is not None
 
     # What the door uses.
+
+    @property
+    def peer(self) -> Address:
+        """Where the peer connects from."""
+        return self._peer
 
     @property
     def protection(self) -> Protection | None:
@@ -239,7 +249,7 @@ class PlainLink(asyncio.Protocol):
         if not name:  # it left before it was accepted
             self.abort()
             return
-        self.peer = Address(name[0], name[1])
+        self._peer = Address(name[0], name[1])
         refusal = self._desk.enter(self)
         if refusal:
             self.abort()
@@ -364,6 +374,7 @@ class PlainLink(asyncio.Protocol):
             self._timer = None
 
 
+@final
 class TlsLink(PlainLink):
     """A link under TLS; its handler is made when the handshake is done."""
 

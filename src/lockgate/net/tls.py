@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from enum import Enum
+from typing import Final, final
 
 import msgspec
 from cryptography import x509
@@ -38,12 +38,12 @@ from lockgate.net.failures import (
     timeout_failure,
 )
 
-MAX_RECORD_BYTES = 16_384  # RFC 8446 section 5.1: one read gives one record at most
+MAX_RECORD_BYTES: Final = 16_384  # RFC 8446 section 5.1: one read gives one record at most
 # A memory BIO never shrinks: feeding and emptying it in steps bounds what an idle connection holds.
-_BIO_STEP_BYTES = 32_768
-_READ_BYTES = 65_536
-_MAX_UNSENT_BYTES = 1_048_576
-_HANDSHAKE_RECORD = 0x16
+_BIO_STEP_BYTES: Final = 32_768
+_READ_BYTES: Final = 65_536
+_MAX_UNSENT_BYTES: Final = 1_048_576
+_HANDSHAKE_RECORD: Final = 0x16
 _VERSIONS = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2 or later"}
 
 # Not in pyOpenSSL's own interface; where the binding lacks it, -1 says that nobody knows.
@@ -64,13 +64,13 @@ class Protection(msgspec.Struct, frozen=True):
     is_resumed: bool = False
 
 
-class _State(Enum):
-    HANDSHAKING = 0
-    ESTABLISHED = 1
-    CLOSED = 2
-    FAILED = 3
+_HANDSHAKING: Final = 0  # no enumeration: its members would be looked up by name for each read and write
+_ESTABLISHED: Final = 1
+_CLOSED: Final = 2
+_FAILED: Final = 3
 
 
+@final
 class TlsStream:
     """The server's side of one TLS connection."""
 
@@ -93,7 +93,7 @@ class TlsStream:
         self._engine.set_accept_state()
         self._verdict = CertificateVerdict()
         self._engine.set_app_data(self._verdict)
-        self._state = _State.HANDSHAKING
+        self._state = _HANDSHAKING
         self._is_handshake_done = False
         self._has_peer_ended = False
         self._first_bytes = b""
@@ -104,12 +104,12 @@ class TlsStream:
     @property
     def is_established(self) -> bool:
         """Whether the handshake is done and the connection is open."""
-        return self._state is _State.ESTABLISHED
+        return self._state == _ESTABLISHED
 
     @property
     def is_closed(self) -> bool:
         """Whether either side has said close_notify; after the peer's we may still send (RFC 8446 section 6.1)."""
-        return self._has_peer_ended or self._state is _State.CLOSED
+        return self._has_peer_ended or self._state == _CLOSED
 
     @property
     def server_name(self) -> str | None:
@@ -136,7 +136,7 @@ class TlsStream:
 
     def peer_certificate(self) -> x509.Certificate | None:
         """Give back the client's verified certificate; None when it showed none, or before the handshake is done."""
-        is_verified = self._state in (_State.ESTABLISHED, _State.CLOSED) and self._is_handshake_done
+        is_verified = self._state in (_ESTABLISHED, _CLOSED) and self._is_handshake_done
         return self._engine.get_peer_certificate(as_cryptography=True) if is_verified else None
 
     def receive_data(self, data: bytes) -> bytes:
@@ -145,9 +145,9 @@ class TlsStream:
         Raises:
             TlsRefused: when the connection cannot go on; `data_to_send` then holds the alert.
         """
-        if self._has_peer_ended or self._state in (_State.CLOSED, _State.FAILED):
+        if self._has_peer_ended or self._state in (_CLOSED, _FAILED):
             return b""
-        if self._state is _State.ESTABLISHED and len(data) <= _BIO_STEP_BYTES:
+        if self._state == _ESTABLISHED and len(data) <= _BIO_STEP_BYTES:
             self._engine.bio_write(data)
             return self._read_plaintext()
         if len(self._first_bytes) < 11:
@@ -162,9 +162,9 @@ class TlsStream:
             TlsRefused: when the connection cannot go on.
             BufferError: when more than 1 MiB waits for the handshake.
         """
-        if self._state in (_State.CLOSED, _State.FAILED) or not plaintext:
+        if self._state in (_CLOSED, _FAILED) or not plaintext:
             return
-        if self._state is _State.HANDSHAKING or self._unsent:
+        if self._state == _HANDSHAKING or self._unsent:
             self._unsent_bytes += len(plaintext)
             if self._unsent_bytes > _MAX_UNSENT_BYTES:
                 raise BufferError(f"more than {_MAX_UNSENT_BYTES} bytes wait for the TLS handshake")
@@ -187,13 +187,13 @@ class TlsStream:
 
     def close(self) -> None:
         """Say close_notify (RFC 8446 section 6.1); nothing can be sent after it."""
-        if self._state is _State.ESTABLISHED:
+        if self._state == _ESTABLISHED:
             try:
                 self._engine.shutdown()
             except SSL.Error:
-                self._state = _State.FAILED
+                self._state = _FAILED
                 return
-        self._state = _State.CLOSED
+        self._state = _CLOSED
 
     def failure_by_leaving(self) -> TlsFailure:
         """Say why a handshake failed that the client left by closing its connection."""
@@ -207,16 +207,16 @@ class TlsStream:
         self._first_bytes += data[: 16 - len(self._first_bytes)]
         is_sslv2_hello = self._first_bytes[0:1] >= b"\x80" and self._first_bytes[2:3] in (b"", b"\x01")
         if self._first_bytes and self._first_bytes[0] != _HANDSHAKE_RECORD and not is_sslv2_hello:
-            self._state = _State.FAILED
+            self._state = _FAILED
             raise TlsRefused(not_tls_failure(data[:16]))
 
     def _feed(self, data: memoryview) -> bytes:
         plaintext = []
         for start in range(0, len(data), _BIO_STEP_BYTES):
             self._engine.bio_write(data[start : start + _BIO_STEP_BYTES])
-            if self._state is _State.HANDSHAKING:
+            if self._state == _HANDSHAKING:
                 self._shake_hands()
-            if self._state is _State.ESTABLISHED:
+            if self._state == _ESTABLISHED:
                 plaintext.append(self._read_plaintext())
         return plaintext[0] if len(plaintext) == 1 else b"".join(plaintext)
 
@@ -227,7 +227,7 @@ class TlsStream:
             return
         except SSL.Error as error:
             raise self._refused(error) from error
-        self._state = _State.ESTABLISHED
+        self._state = _ESTABLISHED
         self._is_handshake_done = True
         self._engine.set_app_data(None)
         self._check_resumed_certificate()
@@ -253,7 +253,7 @@ class TlsStream:
     def _refuse_resumed(self, certificate: x509.Certificate, error_number: int) -> None:
         self._verdict.error_number, self._verdict.certificate = error_number, certificate
         self.close()
-        self._state = _State.FAILED
+        self._state = _FAILED
         raise TlsRefused(certificate_failure(self._verdict, self.server_name))
 
     def _read_plaintext(self) -> bytes:
@@ -273,7 +273,7 @@ class TlsStream:
                 chunks.append(chunk)
             else:
                 plaintext = chunk
-        if self._unsent and self._state is _State.ESTABLISHED:
+        if self._unsent and self._state == _ESTABLISHED:
             self._retry_unsent()
         return plaintext + b"".join(chunks) if chunks else plaintext
 
@@ -296,7 +296,7 @@ class TlsStream:
         self._write(unsent)
 
     def _refused(self, error: SSL.Error) -> TlsRefused:
-        self._state = _State.FAILED
+        self._state = _FAILED
         server_name = self.server_name
         if self._verdict.error_number:
             return TlsRefused(certificate_failure(self._verdict, server_name))

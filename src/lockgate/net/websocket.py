@@ -51,8 +51,8 @@ class WebSocketRules(msgspec.Struct, frozen=True):
     """How the write begins that lets a peer in: for MQTT the packet type of CONNACK."""
 
 
-class WebSocketLink:
-    """One WebSocket connection.
+class WebSocketLink(StreamHandler):
+    """One WebSocket connection: the handler of the link below, with a link for the door's handler above it.
 
     Args:
         handler_factory: makes the door's handler.
@@ -88,32 +88,7 @@ class WebSocketLink:
         self._is_held_by_door = False
         self._is_held_by_pongs = False
 
-    # What the door uses.
-
-    @property
-    def peer(self) -> Address:
-        """Where the peer connects from."""
-        return self._link.peer
-
-    @property
-    def protection(self) -> Protection | None:
-        """How TLS protects the link below."""
-        return self._link.protection
-
-    @property
-    def peer_certificate(self) -> x509.Certificate | None:
-        """The client's verified certificate, None when it showed none."""
-        return self._link.peer_certificate
-
-    @property
-    def server_name(self) -> str | None:
-        """The name that the client asked for (SNI), None when it asked for none."""
-        return self._link.server_name
-
-    @property
-    def is_name_covered(self) -> bool:
-        """Whether the server certificate holds that name."""
-        return self._link.is_name_covered
+    # What the door uses, through its link.
 
     def write(self, data: bytes) -> None:
         """Send `data` as one binary frame; before the handshake and after the end nothing is sent."""
@@ -125,7 +100,7 @@ class WebSocketLink:
         if data[0] & 0xF0 == self._rules.first_answer:
             protocol.max_message_size = self._rules.max_message_bytes
 
-    def close(self, text: str = "") -> None:
+    def close(self, text: str) -> None:
         """Say goodbye with a close frame, then end the link below in order."""
         self._close(CloseCode.NORMAL_CLOSURE, text)
 
@@ -134,26 +109,17 @@ class WebSocketLink:
         self._is_over = True
         self._link.abort()
 
-    def pause_reading(self) -> None:
-        """Stop reading."""
-        self._is_held_by_door = True
+    def hold(self, is_held: bool) -> None:
+        """Stop reading for the door, or go on."""
+        self._is_held_by_door = is_held
         self._read_or_not()
-
-    def resume_reading(self) -> None:
-        """Go on reading."""
-        self._is_held_by_door = False
-        self._read_or_not()
-
-    def write_buffer_bytes(self) -> int:
-        """Say how many bytes wait to be sent."""
-        return self._link.write_buffer_bytes()
 
     # What the link below calls.
 
     def connection_made(self, link: Link) -> None:
         """Begin: the door's deadline runs from here."""
         self._link = link
-        self._handler.connection_made(self)
+        self._handler.connection_made(_DoorLink(self, link))
 
     def data_received(self, data: bytes) -> None:
         """Take the handshake, then frames."""
@@ -313,6 +279,54 @@ class WebSocketLink:
         elif not shall_read and self._is_reading:
             self._is_reading = False
             self._link.pause_reading()
+
+
+class _DoorLink(Link):
+    """What the door's handler sees of a `WebSocketLink`."""
+
+    __slots__ = ("_below", "_socket")
+
+    def __init__(self, socket: WebSocketLink, below: Link) -> None:
+        self._socket = socket
+        self._below = below
+
+    @property
+    def peer(self) -> Address:
+        return self._below.peer
+
+    @property
+    def protection(self) -> Protection | None:
+        return self._below.protection
+
+    @property
+    def peer_certificate(self) -> x509.Certificate | None:
+        return self._below.peer_certificate
+
+    @property
+    def server_name(self) -> str | None:
+        return self._below.server_name
+
+    @property
+    def is_name_covered(self) -> bool:
+        return self._below.is_name_covered
+
+    def write(self, data: bytes) -> None:
+        self._socket.write(data)
+
+    def close(self, text: str = "") -> None:
+        self._socket.close(text)
+
+    def abort(self) -> None:
+        self._socket.abort()
+
+    def pause_reading(self) -> None:
+        self._socket.hold(True)
+
+    def resume_reading(self) -> None:
+        self._socket.hold(False)
+
+    def write_buffer_bytes(self) -> int:
+        return self._below.write_buffer_bytes()
 
 
 def _with_reference(text: str, reference: str) -> str:

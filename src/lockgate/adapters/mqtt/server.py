@@ -41,7 +41,7 @@ from lockgate.events import Event
 from lockgate.hub import Hub, Opened, Receipt, Session, SessionStore
 from lockgate.identity import Authenticator
 from lockgate.model.principal import Principal
-from lockgate.net.link import Link
+from lockgate.net.link import Link, StreamHandler
 from lockgate.net.partials import Partials
 from lockgate.registry.journal import REPORT_IT, Journal, Peer, cited
 from lockgate.settings import Settings
@@ -150,7 +150,7 @@ class MqttDoor:
             connection.guarded(connection.pump)
 
 
-class MqttConnection:
+class MqttConnection(StreamHandler):
     """One client. It is a stream handler towards `net`, and an outlet towards the hub."""
 
     link: Link
