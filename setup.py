@@ -30,6 +30,7 @@ HOT_ROOMS = [
     "src/lockgate/adapters/mqtt/intake.py",
     "src/lockgate/adapters/mqtt/server.py",
     "src/lockgate/hub/handover.py",
+    "src/lockgate/hub/known.py",
     "src/lockgate/hub/rates.py",
     "src/lockgate/hub/shares.py",
     "src/lockgate/hub/trie.py",

@@ -39,6 +39,7 @@ HOT_ROOMS = (
     "lockgate.adapters.mqtt.intake",
     "lockgate.adapters.mqtt.server",
     "lockgate.hub.handover",
+    "lockgate.hub.known",
     "lockgate.hub.rates",
     "lockgate.hub.shares",
     "lockgate.hub.trie",

@@ -2,11 +2,14 @@
 
 A publish on a topic seen before costs two look-ups. What is remembered is dropped when the policy's epoch moves; a
 route also when a subscription that touches its topic comes or goes. There is no second path that skips the policy: a
-route is made by asking it about every receiver.
+route is made by asking it about every receiver. When subscriptions alone have changed, the answers about the receivers
+that a route had are still those that the policy would give, and are taken over: a storm of subscriptions does not make
+each message ask about everybody anew.
 """
 
 from __future__ import annotations
 
+from lockgate.hub.known import KnownTopics
 from lockgate.hub.session import Session
 from lockgate.hub.shares import READY, UNABLE, Share, rank
 from lockgate.hub.trie import Trie
@@ -16,6 +19,7 @@ from lockgate.model.principal import Principal
 from lockgate.model.session import Subscription
 from lockgate.policy import UNLIMITED_BYTES, Denied, Grant, PolicyEngine
 
+NEVER = -1
 MAX_ROUTES = 100_000
 MAX_ROUTE_BYTES = 134_217_728
 MAX_GRANTS_PER_CLIENT = 1000
@@ -29,6 +33,9 @@ MAX_TOPIC_CHARACTERS = 256
 _ROUTE_BYTES = 512
 _TARGET_BYTES = 192
 _SUBSCRIPTION_BYTES = 24
+_LEVEL_BYTES = 384
+KEPT_TARGETS = 32
+"""A touched route of more receivers is kept for what was decided about them; a smaller one is as soon made anew."""
 
 
 class Target:
@@ -38,6 +45,7 @@ class Target:
         "identifiers",
         "max_payload_bytes",
         "no_local",
+        "principal",
         "qos",
         "retain_as_published",
         "session",
@@ -48,12 +56,17 @@ class Target:
         self, session: Session, subscriptions: list[Subscription], max_qos: int, max_payload_bytes: int
     ) -> None:
         self.session = session
+        self.principal: Principal = session.principal
         self.subscriptions = subscriptions
         self.max_payload_bytes: int = max_payload_bytes
         self.qos: int = min(max(s.qos for s in subscriptions), max_qos)
         self.identifiers: tuple[int, ...] = tuple(s.identifier for s in subscriptions if s.identifier)
         self.retain_as_published: bool = any(s.retain_as_published for s in subscriptions)
         self.no_local: bool = any(s.no_local for s in subscriptions)
+
+    def holds_for(self, subscriptions: list[Subscription]) -> bool:
+        """Say whether it would be made just so again: the policy is as it was, and so are session and subscriptions."""
+        return self.session.principal is self.principal and self.subscriptions == subscriptions
 
     def without_local(self) -> Target | None:
         """Give the target as it stands for the session's own messages [MQTT-3.8.3-3]."""
@@ -129,7 +142,7 @@ class Memory:
         self._trie = trie
         self._policy_epoch: int = policy.epoch
         self._routes: dict[str, Route] = {}
-        self._below: dict[str, dict[str, None]] = {}
+        self._known = KnownTopics()
         self._route_bytes: int = 0
         self._grants: dict[str, Grants] = {}
         self._decisions: int = 0
@@ -214,25 +227,34 @@ class Memory:
         """Give who hears `topic`: remembered, or made now by asking the policy about each receiver."""
         route = self._routes.get(topic)
         if route is None or route.epoch != self._epoch:
-            route = Route(self._targets(topic), self._shared_targets(topic), self._epoch)
+            route = Route(self._targets(topic, route), self._shared_targets(topic, route), self._epoch)
             self._route_bytes += _size_of(topic, route)  # one made anew counts twice: the bound comes sooner
             if len(self._routes) >= MAX_ROUTES or self._route_bytes > MAX_ROUTE_BYTES:
                 self._forget_all_routes()
             self._routes[topic] = route
-            self._below.setdefault(_first_levels(topic), {})[topic] = None
+            self._route_bytes += _LEVEL_BYTES * self._known.add(topic)
         return route
 
     def forget_routes(self, topic_filter: str) -> None:
-        """Drop the routes that a subscription with this filter touches."""
+        """Make the routes anew that a subscription with this filter touches, when they are next asked for."""
         if "+" not in topic_filter and "#" not in topic_filter:
-            self._routes.pop(topic_filter, None)
+            self._touch(topic_filter)
             return
-        first = _first_levels(topic_filter)
-        if "+" in first or "#" in first:
+        topics = self._known.taken_in(topic_filter)
+        if topics is None:
             self._epoch += 1
             return
-        for topic in self._below.pop(first, ()):  # such as a device's own tree: the others' routes stay
-            self._routes.pop(topic, None)
+        for topic in topics:
+            self._touch(topic)
+
+    def _touch(self, topic: str) -> None:
+        route = self._routes.get(topic)
+        if route is None:
+            return
+        if len(route.targets) + sum(len(shared.members) for shared in route.shares) > KEPT_TARGETS:
+            route.epoch = NEVER
+        else:
+            del self._routes[topic]
 
     def _forget_all_grants(self) -> None:
         self._grants.clear()
@@ -240,12 +262,17 @@ class Memory:
 
     def _forget_all_routes(self) -> None:
         self._routes.clear()
-        self._below.clear()
+        self._known.clear()
         self._route_bytes = 0
 
-    def _targets(self, topic: str) -> list[Target]:
+    def _targets(self, topic: str, former: Route | None) -> list[Target]:
+        decided = {target.session: target for target in former.targets} if former is not None else {}
         targets = []
         for session, subscriptions in self._trie.match(topic).items():
+            known = decided.get(session)
+            if known is not None and known.holds_for(subscriptions):
+                targets.append(known)
+                continue
             grant = self._policy.authorize(session.principal, Operation.RECEIVE, topic)
             if isinstance(grant, Grant):
                 targets.append(Target(session, subscriptions, grant.max_qos, grant.max_payload_bytes))
@@ -261,12 +288,18 @@ class Memory:
                 shares.append(SharedTarget(shared.share, members))
         return Route(targets, shares, route.epoch)
 
-    def _shared_targets(self, topic: str) -> list[SharedTarget]:
+    def _shared_targets(self, topic: str, former: Route | None) -> list[SharedTarget]:
+        decided: dict[Share, dict[Session, Target]] = {}
+        for shared in former.shares if former is not None else ():
+            decided[shared.share] = {target.session: target for target in shared.members}
         found: list[SharedTarget] = []
         for share in self._trie.match_shares(topic):
+            known = decided.get(share, {})
             members: list[Target] = []
-            for session in share.members:
-                member = member_target(self._policy, share, session, topic)
+            for session, subscription in share.members.items():
+                member = known.get(session)
+                if member is None or not member.holds_for([subscription]):
+                    member = member_target(self._policy, share, session, topic)
                 if member is not None:
                     members.append(member)
             if members:
@@ -292,11 +325,6 @@ def fitting(policy: PolicyEngine, target: Target, topic: str, size: int) -> Targ
     if not isinstance(grant, Grant):
         return None
     return Target(session, target.subscriptions, grant.max_qos, grant.max_payload_bytes)
-
-
-def _first_levels(topic: str) -> str:
-    """Give the first two levels of a topic or a filter."""
-    return "/".join(topic.split("/", 2)[:2])
 
 
 def _size_of(topic: str, route: Route) -> int:

@@ -82,12 +82,71 @@ def test_a_route_is_remembered_until_its_topic_is_touched() -> None:
     assert world.hearers("a") == ["one", "two"]
 
 
-@pytest.mark.parametrize("topic_filter", ["+", "#", "a/#"])
-def test_a_wildcard_touches_every_route(topic_filter: str) -> None:
+@pytest.mark.parametrize(
+    ("topic_filter", "touched"),
+    [("+", {"x"}), ("#", {"x", "x/y", "x/z/y"}), ("x/#", {"x", "x/y", "x/z/y"}), ("+/y", {"x/y"}), ("a/#", set())],
+)
+def test_a_wildcard_touches_the_routes_that_it_takes_in(topic_filter: str, touched: set[str]) -> None:
     world = World()
-    first = world.memory.route("x")
+    before = {topic: world.memory.route(topic) for topic in ("x", "x/y", "x/z/y", "$SYS/y")}
     world.memory.forget_routes(topic_filter)
-    assert world.memory.route("x") is not first
+    assert {topic for topic, route in before.items() if world.memory.route(topic) is not route} == touched
+
+
+def test_a_wildcard_that_takes_in_very_many_topics_touches_every_route() -> None:
+    world = World()
+    before = [world.memory.route(f"devices/{number}/x") for number in range(1000)]
+    world.trie.insert(session("office"), subscription("devices/+/x"))
+    world.memory.forget_routes("devices/+/x")
+    assert not any(world.memory.route(f"devices/{number}/x") is before[number] for number in range(1000))
+    assert world.hearers("devices/7/x") == ["office"]
+
+
+@pytest.mark.parametrize("share", ["", "team"])
+@pytest.mark.parametrize("wanted", ["hall/1/door", "hall/+/door", "+/1/#"])
+def test_one_more_subscriber_of_many_is_one_more_question_to_the_policy(wanted: str, share: str) -> None:
+    world = World()
+    for number in range(100):
+        world.trie.insert(session(str(number)), Subscription(TopicFilter(wanted), share=share))
+    world.memory.route("hall/1/door")
+    asked = world.policy.asked
+    for number in range(100, 110):
+        world.trie.insert(session(str(number)), Subscription(TopicFilter(wanted), share=share))
+        world.memory.forget_routes(wanted)
+        route = world.memory.route("hall/1/door")
+        heard = [t.session.client_id for t in (route.shares[0].members if share else route.targets)]
+        assert heard == [str(each) for each in range(number + 1)]
+    assert world.policy.asked - asked == 10
+
+
+def test_what_was_decided_about_a_receiver_is_asked_anew_when_it_is_another_or_wants_something_else() -> None:
+    world = World()
+    many = [session(str(number)) for number in range(50)]
+    for each in many:
+        world.trie.insert(each, subscription("a", 1))
+    world.memory.route("a")
+    asked = world.policy.asked
+    many[3].principal = principal("3")
+    world.trie.insert(many[4], subscription("a", 2))
+    world.trie.insert(many[5], subscription("#"))
+    world.trie.remove(many[6], "a")
+    world.memory.forget_routes("a")
+    route = world.memory.route("a")
+    assert world.policy.asked - asked == 3
+    assert {t.session.client_id: t.qos for t in route.targets if t.qos != 1} == {"4": 2}
+    assert [len(t.subscriptions) for t in route.targets if t.session is many[5]] == [2]
+    assert all(t.session is not many[6] for t in route.targets)
+
+
+def test_a_route_that_is_kept_for_its_answers_asks_anew_when_the_policy_has_changed() -> None:
+    world = World()
+    for number in range(50):
+        world.trie.insert(session(str(number)), subscription("a"))
+    world.memory.route("a")
+    world.memory.forget_routes("a")
+    world.rules.change()
+    world.memory.check_epoch()
+    assert world.hearers("a") == []
 
 
 def test_a_change_of_the_policy_forgets_everything() -> None:
@@ -165,7 +224,7 @@ def test_overlapping_subscriptions_make_one_target_capped_by_the_policy() -> Non
     assert Target(one, [wide], 2, UNLIMITED_BYTES).without_local() is None
 
 
-def test_a_wildcard_below_two_levels_touches_the_routes_under_them_alone() -> None:
+def test_a_wildcard_at_the_end_touches_the_routes_under_them_alone() -> None:
     world = World()
     kept = world.memory.route("devices/one/x")
     touched = {topic: world.memory.route(topic) for topic in ("devices/two", "devices/two/x")}
@@ -203,7 +262,7 @@ def test_the_memory_is_bounded_by_the_members_of_shares_too(monkeypatch: pytest.
     for number in range(50):
         world.memory.route(str(number))
         assert len(world.memory._routes) <= 5
-        assert len(world.memory._below) <= 5
+        assert len(world.memory._known.taken_in("#") or ()) <= 5
 
 
 def test_a_denial_is_remembered_for_exactly_its_publish_until_the_policy_changes() -> None:

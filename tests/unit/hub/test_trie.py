@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.hub.session import Session
-from lockgate.hub.trie import Trie
+from lockgate.hub.trie import Node, Trie
 from lockgate.model.session import Subscription
 from lockgate.model.topic import TopicFilter, filter_matches
 from tests.support.fakes import FakeStore, principal
@@ -89,3 +92,47 @@ def test_shares_are_found_beside_the_others_and_leave_nothing_behind() -> None:
         assert trie.remove(each, "a/+", "team")
         assert not trie.remove(each, "a/+", "team")
     assert (len(trie), trie.shared, trie._root.children) == (0, 0, {})
+
+
+class CountedChildren(dict[str, Node]):
+    """The children of a node, which count how often any node's are looked at."""
+
+    looked_at = 0
+
+    def get(self, *arguments: Any) -> Any:
+        CountedChildren.looked_at += 1
+        return super().get(*arguments)
+
+
+def count_work(trie: Trie, topic: str) -> int:
+    def count(node: Node) -> None:
+        node.children = CountedChildren(node.children)
+        for child in node.children.values():
+            count(child)
+
+    count(trie._root)
+    CountedChildren.looked_at = 0
+    trie.match(topic)
+    return CountedChildren.looked_at
+
+
+@pytest.mark.parametrize("depth", [3, 5, 10])
+def test_matching_does_not_grow_with_the_subscriptions_that_do_not_match(depth: int) -> None:
+    topic = "/".join(["plant", *"abcdefgh"[: depth - 2], "temperature"])
+    work = []
+    for others in (0, 10, 1000, 10_000):
+        trie, one = Trie(), session()
+        for text in (topic, topic.replace("/a/", "/+/"), "plant/#", "#"):
+            trie.insert(one, subscription(text))
+        for number in range(others):
+            for text in (
+                f"{topic}/{number}",
+                topic.replace("plant", f"plant{number}"),
+                f"+/{number}/#",
+                topic.replace("temperature", str(number)),
+            ):
+                trie.insert(one, subscription(text))
+        assert sum(map(len, trie.match(topic).values())) == 4
+        work.append(count_work(trie, topic))
+    assert work[1:] == [work[1]] * 3, "it is the levels and the wildcards that cost"
+    assert work[1] <= 3 * 2 * (depth + 1)
