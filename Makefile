@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
+# What is tested on the compiled build too: the hot rooms, by themselves and together.
+COMPILED := tests/unit/hub tests/unit/adapters tests/unit/model tests/unit/net tests/unit/policy tests/playbook tests/attacks
+
 .PHONY: up test check long conformance bench docs sbom lock clean setup peers help
 .DEFAULT_GOAL := help
 
@@ -14,8 +17,9 @@ help:  ## what can be done here
 up: setup  ## set up, and run the demonstration (ARGS="--for 10" ends it by itself)
 	@$(BIN)/lockgate demo $(ARGS)
 
-test: setup peers  ## set up, install the real peers, run all tests
+test: setup peers  ## set up, install the real peers, run all tests, those of the hot rooms on the compiled build too
 	@tools/tests tests/conformance
+	@tools/tests --compiled -n 2 --dist loadfile $(COMPILED)
 	@tools/tests -n 2 --dist loadfile --ignore=tests/conformance $(ARGS)
 
 check: setup  ## lint, types, floors, fast tests, coverage, docs: some two minutes
@@ -23,6 +27,8 @@ check: setup  ## lint, types, floors, fast tests, coverage, docs: some two minut
 
 long: setup peers  ## the full form of the tests that have a short one
 	@tools/tests tests/conformance
+	@tools/tests --compiled tests/conformance
+	@tools/tests --compiled -n 2 --dist loadfile $(COMPILED) tests/fuzz tests/interop/test_mosquitto.py tests/interop/test_paho.py tests/interop/test_mqttjs.py
 	@tools/tests -n 2 --dist loadfile --ignore=tests/conformance -m "long or not long" $(ARGS)
 
 conformance: setup  ## every statement of MQTT 3.1.1 and 5.0, against our own hub or HUB=mqtt://... (ELSEWHERE=NAME: its known differences)

@@ -70,7 +70,8 @@ def extensions() -> list[Extension]:
     try:
         from mypyc.build import mypycify
 
-        made: list[Any] = mypycify([*MYPY, *HOT_ROOMS], opt_level="3")
+        # Without debug information the wheel is half as large; the names of functions stay, for profiles.
+        made: list[Any] = mypycify([*MYPY, *HOT_ROOMS], opt_level="3", debug_level="0", group_name="lockgate")
     except (Exception, SystemExit) as error:
         if os.environ.get("LOCKGATE_COMPILED"):
             raise

@@ -36,7 +36,7 @@ def let_in(hub: Playbook) -> WebPeer:
     peer = connect(hub).opened().sends(binary(wire.encode(Connect(V5, "sensor"), V5)))
     hub.loop.run()
     peer.events()
-    found = wire.decode(peer.heard[-1].data, 0, V5, 1000)
+    found = wire.decode(bytes(peer.heard[-1].data), 0, V5, 1000)
     assert found is not None
     assert isinstance(found[0], Connack)
     return peer
