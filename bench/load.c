@@ -28,16 +28,17 @@
  *     filters each subscribes to before it counts as back; none unless told.
  *
  * With --steps it prints "warm" when it is about to measure and waits for a line on standard input, and waits for
- * another after the result, before it disconnects: in between, someone else can read the broker's CPU.
+ * another after the result, before it disconnects: in between, someone else can read the broker's CPU. After a flow's
+ * result, a line "again N" has the same connections publish N messages more; it prints how many deliveries that made.
  *
  * Build: gcc -O2 -Wall -Wextra -o load load.c -lssl -lcrypto          (the parts in load/ are included here)
  */
-#include "load/common.c"
-#include "load/stream.c"
-#include "load/mqtt.c"
-#include "load/loop.c"
-#include "load/flow.c"
-#include "load/tasks.c"
+#include "load/common.h"
+#include "load/stream.h"
+#include "load/mqtt.h"
+#include "load/loop.h"
+#include "load/flow.h"
+#include "load/tasks.h"
 
 static const char *const USAGE =
     "load [--do flow|handshakes|idle|storm-subscribe|storm-reconnect] [--host H] [--port P] [--protocol 4|5]\n"

@@ -65,7 +65,7 @@ WORKLOADS = tuple(Workload(s, q, tls) for tls in (False, True) for s in (1, 100)
 
 def build_load() -> None:
     """Compile the load generator, if it changed."""
-    parts = (LOAD_SOURCE, *LOAD_SOURCE.with_suffix("").glob("*.c"))
+    parts = (LOAD_SOURCE, *LOAD_SOURCE.with_suffix("").glob("*.h"))
     if LOAD.exists() and LOAD.stat().st_mtime >= max(part.stat().st_mtime for part in parts):
         return
     LOAD.parent.mkdir(parents=True, exist_ok=True)

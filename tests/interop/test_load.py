@@ -116,6 +116,13 @@ def test_a_flow_delivers_every_message_once(load: Path, broker: Mosquitto, qos: 
     assert result["acked"] == (300 if qos else 0)
 
 
+def test_the_same_connections_publish_again_when_told(load: Path, broker: Mosquitto) -> None:
+    command = [str(load), "--port", str(broker.plain), "--subscribers", "3", "--messages", "10", "--steps"]
+    done = subprocess.run(command, input="go\nagain 7\nend\n", capture_output=True, text=True, timeout=60, check=True)
+    warm, first, again = done.stdout.splitlines()
+    assert (warm, json.loads(first)["delivered"], json.loads(again)["delivered"]) == ("warm", 30, 21)
+
+
 def test_many_publishers_reach_one_wildcard_filter(load: Path, broker: Mosquitto) -> None:
     words = ("--publishers", 50, "--topic", "bench/%i/load", "--filter", "bench/+/load", "--messages", 500)
     assert run(load, "--port", broker.plain, *words)["delivered"] == 500

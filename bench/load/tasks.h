@@ -14,6 +14,25 @@ static void clean_sessions(void) {
     cleaning = false;
 }
 
+/* After a result: how many messages to publish once more ("again N"); 0 when it is to end. */
+static uint64_t asked_again(void) {
+    char line[64];
+    uint64_t messages = 0;
+    return fgets(line, sizeof line, stdin) && sscanf(line, "again %" SCNu64, &messages) == 1 ? messages : 0;
+}
+
+/* The same connections once more, for someone who changed what they may hear: how much of it was delivered? */
+static void run_again(void) {
+    uint64_t messages;
+    option.stall_seconds = 0.3;
+    while ((messages = asked_again()) > 0) {
+        uint64_t before = sum.delivered;
+        run_flow(messages, 0);
+        printf("{\"delivered\": %" PRIu64 "}\n", sum.delivered - before);
+        fflush(stdout);
+    }
+}
+
 static void do_flow(void) {
     if (option.persistent) clean_sessions();
     uint64_t begin = now();
@@ -29,7 +48,7 @@ static void do_flow(void) {
     if (latency.count) print_histogram("latency_microseconds", &latency);
     if (lag.count) print_histogram("lag_microseconds", &lag);
     end_result();
-    if (option.steps) wait_for_line();
+    if (option.steps) run_again();
     disconnect_all();
     if (option.persistent) clean_sessions();
 }
