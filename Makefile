@@ -35,7 +35,8 @@ conformance: setup  ## every statement of MQTT 3.1.1 and 5.0, against our own hu
 	@tools/tests tests/conformance $(if $(HUB),--hub $(HUB),--keep-results) $(if $(HUB_CA),--hub-ca $(HUB_CA)) $(if $(ELSEWHERE),--elsewhere $(ELSEWHERE)) $(ARGS)
 	@$(BIN)/python -m docs.reference
 
-bench: setup peers  ## measure beside Debian's mosquitto, and write the table (QUICK=1 for a short run)
+bench: setup  ## measure beside the other brokers, and write the tables (QUICK=1 for a short run)
+	@PYTHON=$(PYTHON) tools/peers --bench
 	@tools/installed .cache/installed
 	@LOCKGATE_BENCH=$(CURDIR)/.cache/installed/bin/lockgate $(BIN)/python -m bench.run $(if $(QUICK),--quick) $(ARGS)
 
@@ -60,5 +61,5 @@ peers:
 
 clean:  ## remove everything that was made
 	rm -rf $(VENV) build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache docs/_build
-	rm -rf tests/interop/js/node_modules src/*.egg-info .coverage
+	rm -rf tests/interop/js/node_modules bench/peers/js/node_modules src/*.egg-info .coverage
 	find src tests bench docs -name __pycache__ -prune -exec rm -rf {} +

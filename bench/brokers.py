@@ -1,7 +1,7 @@
-"""The brokers under test: each starts afresh on one core, in a folder of its own, and is gone afterwards.
+"""Ours and mosquitto: each starts afresh on one core, in a folder of its own, and is gone afterwards.
 
-Both do the same work: MQTT over plain TCP or TLS, client certificates, an access rule per publish and delivery,
-nothing kept on disk for sessions that end with their connection.
+Both do the same work: MQTT over plain TCP or TLS, client certificates, a decision for each publish and delivery,
+nothing kept on disk for sessions that end with their connection. The others are in bench/peers/.
 """
 
 from __future__ import annotations
@@ -9,29 +9,55 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from bench.fleet import TOPIC, Fleet
+from bench.machine import cpu_seconds, machine_cpu_seconds
+from bench.processes import BrokerFailed, free_port, is_open, output_of, started, wait_for
 from bench.report import OURS, PEER
 
+__all__ = [
+    "TOPIC",
+    "Broker",
+    "BrokerFailed",
+    "Door",
+    "Lockgate",
+    "Mosquitto",
+    "Provisioned",
+    "cpu_seconds",
+    "lockgate_command",
+    "machine_cpu_seconds",
+    "provision",
+]
+
 DEVICE = "bench"
-TOPIC = "bench/load"
-START_SECONDS = 20.0
-STOP_SECONDS = 10.0
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+Settings = Mapping[str, Mapping[str, int | float | str | bool]]
 
-
-class BrokerFailed(Exception):
-    """A broker did not start, or ended before it was asked to."""
+# One address is the whole load here, and one device may be: these limits refuse just that.
+NO_LIMITS: Settings = {
+    "net": {
+        "max_connections": 20_000,
+        "max_connections_per_address": 20_000,
+        "max_handshakes": 10_000,
+        "max_handshakes_per_second_per_address": 0,
+        "max_handshake_burst_per_address": 20_000,
+    },
+    "hub": {
+        "max_messages_per_second": 0,
+        "max_bytes_per_second": 0,
+        "max_sessions_per_device": 20_000,
+        "max_queued_messages": 60_000,
+        "max_queued_bytes": 268_435_456,
+    },
+}
 
 
 class Door(msgspec.Struct, frozen=True):
@@ -39,6 +65,28 @@ class Door(msgspec.Struct, frozen=True):
 
     load_arguments: tuple[str, ...]
     pid: int
+    home: Path | None = None
+    tls_port: int = 0
+    is_ruled: bool = False  # ours, with the rules of the fleet's home: canaries are told apart by them
+
+
+class Provisioned(msgspec.Struct, frozen=True):
+    """A home, and the folders of its devices; `device` is one folder, or a pattern with %i for many."""
+
+    home: Path
+    device: Path
+    client_id: str = f"{DEVICE}/%i"
+    is_ruled: bool = False
+
+    @classmethod
+    def of(cls, fleet: Fleet, home: Path | None = None) -> Provisioned:
+        """Give a fleet's home, with a certificate for each connection."""
+        return cls(home or fleet.home, fleet.devices / "d%i", "d%i", home is None)
+
+    @property
+    def ca(self) -> Path:
+        """The CA that signed the server's certificate, and the devices'."""
+        return Path(str(self.device).replace("%i", "0")) / "ca.pem"
 
 
 class Broker(Protocol):
@@ -49,14 +97,9 @@ class Broker(Protocol):
     def version(self) -> str: ...
 
     @contextmanager
-    def running(self, folder: Path, *, tls: bool, core: int | None) -> Iterator[Door]: ...
-
-
-class Provisioned(msgspec.Struct, frozen=True):
-    """A home and the folder of a device in it; both brokers use these certificates and keys."""
-
-    home: Path
-    device: Path
+    def running(
+        self, folder: Path, *, tls: bool, core: int | None, settings: Settings | None = None
+    ) -> Iterator[Door]: ...
 
 
 def lockgate_command() -> str:
@@ -70,36 +113,35 @@ def provision(folder: Path) -> Provisioned:
     home = ("--home", str(made.home))
     rules = ("--publish", "bench/#", "--receive", "bench/#")
     device = ("device", "add", DEVICE, "--auth", "x509", "--out", str(made.device))
-    _output(
-        lockgate_command(), "init", *home, "--name", "localhost", "--name", "127.0.0.1", "--port", str(_free_port())
-    )
-    _output(lockgate_command(), *device, *rules, *home)
+    names = ("--name", "localhost", "--name", "127.0.0.1", "--port", str(free_port()))
+    output_of(lockgate_command(), "init", *home, *names)
+    output_of(lockgate_command(), *device, *rules, *home)
     return made
 
 
 class Lockgate:
     """Ours, as installed: `lockgate up` with every process that it starts."""
 
-    name = OURS
-
-    def __init__(self, provisioned: Provisioned) -> None:
+    def __init__(self, provisioned: Provisioned, name: str = OURS) -> None:
         self._provisioned = provisioned
+        self.name = name
 
     def version(self) -> str:
-        return _output(lockgate_command(), "--version")
+        return output_of(lockgate_command(), "--version")
 
     @contextmanager
-    def running(self, folder: Path, *, tls: bool, core: int | None) -> Iterator[Door]:
+    def running(self, folder: Path, *, tls: bool, core: int | None, settings: Settings | None = None) -> Iterator[Door]:
         home = folder / "home"
         shutil.copytree(self._provisioned.home, home)
-        settings = home / "lockgate.toml"
-        section = "" if "\n[hub]\n" in settings.read_text(encoding="utf-8") else "\n[hub]\n"
-        with settings.open("a", encoding="utf-8") as file:  # one device is the whole load here, as no device should be
-            file.write(f"{section}max_messages_per_second = 0\nmax_bytes_per_second = 0\n")
+        path = home / "lockgate.toml"
+        written = tomllib.loads(path.read_text(encoding="utf-8"))
+        path.write_text(settings_text(merged(NO_LIMITS, written, settings or {})), encoding="utf-8")
         command = (lockgate_command(), "up", "--home", str(home), *(() if tls else ("--lab-port", "0")))
-        with _started(command, folder / "lockgate.log", core) as process:
-            port = _wait_for(lambda: _find_door(home / "run" / "doors.json", tls), process, folder / "lockgate.log")
-            yield Door((*_reach(port), *(_tls(self._provisioned.device) if tls else ())), process.pid)
+        doors = home / "run" / "doors.json"
+        with started(command, folder / "lockgate.log", core) as process:
+            port = wait_for(lambda: _find_door(doors, tls), process, folder / "lockgate.log")
+            arguments = reach(port, self._provisioned, tls=tls)
+            yield Door(arguments, process.pid, home, _find_door(doors, True) or 0, self._provisioned.is_ruled)
 
 
 class Mosquitto:
@@ -116,16 +158,18 @@ class Mosquitto:
         return help_text.splitlines()[0].strip()
 
     @contextmanager
-    def running(self, folder: Path, *, tls: bool, core: int | None) -> Iterator[Door]:
-        port = _free_port()
+    def running(self, folder: Path, *, tls: bool, core: int | None, settings: Settings | None = None) -> Iterator[Door]:
+        del settings  # they are ours
+        port = free_port()
         rules = folder / "acl"
-        rules.write_text((f"user {DEVICE}\n" if tls else "") + "topic readwrite bench/#\n", encoding="utf-8")
+        # One rule for all: fewer than ours, to its advantage.
+        rules.write_text(("pattern" if tls else "topic") + " readwrite bench/#\n", encoding="utf-8")
         config = folder / "mosquitto.conf"
         config.write_text("\n".join(self._config(port, rules, tls=tls)) + "\n", encoding="utf-8")
         log = folder / "mosquitto.log"
-        with _started((self._command, "-c", str(config)), log, core) as process:
-            _wait_for(lambda: _is_open(port), process, log)
-            yield Door((*_reach(port), *(_tls(self._provisioned.device) if tls else ())), process.pid)
+        with started((self._command, "-c", str(config)), log, core) as process:
+            wait_for(lambda: is_open(port), process, log)
+            yield Door(reach(port, self._provisioned, tls=tls), process.pid, tls_port=port if tls else 0)
 
     def _config(self, port: int, rules: Path, *, tls: bool) -> list[str]:
         lines = [
@@ -142,7 +186,7 @@ class Mosquitto:
             lines.append("user root")
         if tls:
             lines += [
-                f"cafile {self._provisioned.device / 'ca.pem'}",
+                f"cafile {self._provisioned.ca}",
                 f"certfile {self._provisioned.home / 'server.crt'}",
                 f"keyfile {self._provisioned.home / 'server.key'}",
                 "tls_version tlsv1.2",
@@ -152,66 +196,37 @@ class Mosquitto:
         return lines
 
 
-def cpu_seconds(pid: int) -> float:
-    """Give the CPU that a process and all below it have used, user and system, from /proc/PID/stat (proc(5))."""
-    parents: dict[int, int] = {}
-    ticks: dict[int, int] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            each = int(path.parent.name)
-            parents[each] = int(fields[1])
-            ticks[each] = sum(int(field) for field in fields[11:15])  # its own, and of children that have ended
-    if pid not in ticks:
-        raise BrokerFailed("the broker ended during the run")
-    return sum(used for each, used in ticks.items() if _descends(each, pid, parents)) / _TICKS_PER_SECOND
+def merged(*parts: Mapping[str, object]) -> dict[str, object]:
+    """Give all settings of `parts` together; of two with the same name, the later one."""
+    found: dict[str, object] = {}
+    for part in parts:
+        for key, value in part.items():
+            before = found.get(key)
+            both = isinstance(before, dict) and isinstance(value, Mapping)
+            found[key] = {**before, **value} if both else value  # type: ignore[dict-item]
+    return found
 
 
-def machine_cpu_seconds() -> float:
-    """Give the CPU that everything on this machine has used, the hypervisor's theft included, from /proc/stat."""
-    user, nice, system, _idle, _waiting, *interrupts_and_stolen = Path("/proc/stat").read_text().split(maxsplit=9)[1:9]
-    return sum(map(int, (user, nice, system, *interrupts_and_stolen))) / _TICKS_PER_SECOND
+def settings_text(settings: Mapping[str, object]) -> str:
+    """Give settings as TOML; numbers, texts and lists of them are written alike in JSON."""
+    lines = []
+    for section, values in settings.items():
+        assert isinstance(values, Mapping), section
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""]
+    return "\n".join(lines)
 
 
-def _descends(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
-    while pid and pid != ancestor:
-        pid = parents.get(pid, 0)
-    return pid == ancestor
+def reach(port: int, provisioned: Provisioned, *, tls: bool) -> tuple[str, ...]:
+    """Give what the load generator needs to reach a broker at `port`."""
+    arguments = ("--host", "127.0.0.1", "--port", str(port), "--client-id", provisioned.client_id)
+    return (*arguments, *(tls_arguments(provisioned) if tls else ()))
 
 
-def _reach(port: int) -> tuple[str, ...]:
-    return ("--host", "127.0.0.1", "--port", str(port), "--client-id", f"{DEVICE}/%i", "--topic", TOPIC)
-
-
-def _tls(folder: Path) -> tuple[str, ...]:
-    files = ("--cafile", folder / "ca.pem", "--cert", folder / "device.crt", "--key", folder / "device.key")
+def tls_arguments(provisioned: Provisioned) -> tuple[str, ...]:
+    """Give what the load generator needs for TLS 1.3 with client certificates."""
+    folder = provisioned.device
+    files = ("--cafile", provisioned.ca, "--cert", folder / "device.crt", "--key", folder / "device.key")
     return ("--tls", "13", *map(str, files))
-
-
-@contextmanager
-def _started(command: Sequence[str], log: Path, core: int | None) -> Iterator[subprocess.Popen[bytes]]:
-    def pin() -> None:
-        if core is not None:
-            os.sched_setaffinity(0, {core})
-
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            preexec_fn=pin,  # the broker's children inherit the core
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_SECONDS)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _find_door(path: Path, tls: bool) -> int | None:
@@ -225,36 +240,3 @@ def _find_door(path: Path, tls: bool) -> int | None:
         if door["address"] in ("127.0.0.1", "0.0.0.0"):
             return int(door["port"])
     raise BrokerFailed(f"{path} names no IPv4 door {wanted}: {doors}")
-
-
-def _is_open(port: int) -> int | None:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return port
-    return None
-
-
-class _Poll(Protocol):
-    def __call__(self) -> int | None: ...
-
-
-def _wait_for(poll: _Poll, process: subprocess.Popen[bytes], log: Path) -> int:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        port = poll()
-        if port is not None:
-            return port
-        time.sleep(0.02)
-    said = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
-    raise BrokerFailed(f"{process.args!r} did not open its door; it said:\n{said}")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def _output(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BrokerFailed(f"{' '.join(command)} failed: {done.stderr.strip()[-2000:]}")
-    return done.stdout.strip()

@@ -1,64 +1,29 @@
-"""The bench's results: from single runs to medians, ratios and the table, or to the reason why there is no ratio."""
+"""The bench's results: from single runs to medians, ratios and goals, or to the reason why there is no ratio."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 OURS, PEER = "lockgate", "mosquitto"
 TABLE_START, TABLE_END = "<!-- bench:start -->", "<!-- bench:end -->"
-NOTHING = "–"
+SATURATED_SHARE = 0.9
 
 
-class Load(msgspec.Struct, frozen=True):
-    """What the load generator printed about one run."""
+class Sample(msgspec.Struct, frozen=True):
+    """One measurement of one fresh broker: its figures by name, or why they are not fit for a ratio."""
 
-    tls: str
-    published: int
-    delivered: int
-    lost: int
-    duplicates: int
-    elapsed_seconds: float
-    delivered_per_second: float
-    cpu_seconds: float
-    cpu_share: float
-    saturated: bool
-
-
-class Run(msgspec.Struct, frozen=True):
-    """One workload on one fresh broker."""
-
-    workload: str
+    measure: str
     broker: str
-    load: Load
-    broker_cpu_seconds: float
-    machine_cpu_seconds: float
-
-    @property
-    def cpu_microseconds(self) -> float:
-        """The broker's CPU for one delivered message."""
-        return self.broker_cpu_seconds / self.load.delivered * 1e6 if self.load.delivered else float("nan")
-
-    @property
-    def others_share(self) -> float:
-        """How much of one core went to neither the broker nor the load generator: it disturbs throughput."""
-        others = self.machine_cpu_seconds - self.broker_cpu_seconds - self.load.cpu_seconds
-        return max(0.0, others / self.load.elapsed_seconds)
-
-    @property
-    def problem(self) -> str | None:
-        """Why this run is not fit for a ratio."""
-        load = self.load
-        if load.lost:
-            return f"{self.broker} lost {load.lost:,} of {load.delivered + load.lost:,} messages"
-        if load.duplicates:
-            return f"{self.broker} delivered {load.duplicates:,} messages twice or out of order"
-        if load.saturated:
-            return f"the load generator was saturated beside {self.broker} ({load.cpu_share:.0%} of its core)"
-        return None
+    figures: dict[str, float]
+    problem: str | None = None
+    others_share: float = 0.0
+    generator_share: float = 0.0
+    said: dict[str, Any] = {}
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -73,17 +38,58 @@ class Spread(msgspec.Struct, frozen=True):
         return cls(statistics.median(values), min(values), max(values))
 
 
-class Row(msgspec.Struct, frozen=True):
-    """One line of the table; a broker that was not run is None, and so is a ratio that would not be honest."""
+class Reference(msgspec.Struct, frozen=True):
+    """What a figure of ours is held against: mosquitto's own, unless told; None is the row's own measure or figure."""
 
-    workload: str
-    our_cpu: Spread | None
-    peer_cpu: Spread | None
-    cpu_ratio: float | None
-    our_rate: Spread | None
-    peer_rate: Spread | None
-    rate_ratio: float | None
-    refusal: str | None
+    broker: str = PEER
+    measure: str | None = None
+    figure: str | None = None
+
+
+class Goal(msgspec.Struct, frozen=True):
+    """At most `limit` times the reference (at least, where more is better); without a reference, `limit` itself."""
+
+    limit: float
+    against: Reference | None = Reference()
+    at_least: bool = False
+    written: str = ""
+
+    def is_met(self, value: float) -> bool:
+        """Say whether a ratio, or a figure where there is no reference, reaches the goal."""
+        return value >= self.limit if self.at_least else value <= self.limit
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One line of the table: a figure of a measure, and what it must reach."""
+
+    name: str
+    measure: str
+    figure: str
+    unit: str
+    goal: Goal
+    is_must: bool = True
+    beside_others: bool = False
+
+
+class Guess(msgspec.Struct, frozen=True):
+    """What a broker that was measured elsewhere would need here, by its ratio to mosquitto there."""
+
+    broker: str
+    value: float
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A row with its figures. A ratio that would not be honest is None, and `refusals` say why."""
+
+    row: Row
+    spreads: dict[str, Spread]
+    ratio: float | None
+    is_met: bool | None
+    factor: float | None
+    guesses: list[Guess]
+    best: str | None
+    best_ratio: float | None
+    refusals: list[str]
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -93,8 +99,7 @@ class Machine(msgspec.Struct, frozen=True):
     cores: int
     kernel: str
     python: str
-    lockgate: str
-    mosquitto: str
+    versions: dict[str, str]
     revision: str
     date: str
 
@@ -105,89 +110,137 @@ class Report(msgspec.Struct, frozen=True):
     machine: Machine
     repeats: int
     seconds: float
-    rows: list[Row]
-    runs: list[Run]
+    rules: int
+    lines: list[Line]
+    samples: list[Sample]
 
 
-def summarise(workload: str, runs: Sequence[Run]) -> Row:
-    """Give the row of `workload`: medians of its runs, and ratios (ours by the peer's) where nothing speaks against."""
-    ours = [run for run in runs if run.workload == workload and run.broker == OURS]
-    peers = [run for run in runs if run.workload == workload and run.broker == PEER]
-    our_cpu, our_rate = _spreads(ours)
-    peer_cpu, peer_rate = _spreads(peers)
-    refusal = _refusal(ours, peers)
-    cpu_ratio = rate_ratio = None
-    if refusal is None and our_cpu and peer_cpu and our_rate and peer_rate:
-        cpu_ratio = our_cpu.median / peer_cpu.median
-        rate_ratio = our_rate.median / peer_rate.median
-    return Row(workload, our_cpu, peer_cpu, cpu_ratio, our_rate, peer_rate, rate_ratio, refusal)
+class Elsewhere(msgspec.Struct, frozen=True):
+    """Figures of brokers that cannot be installed here, made on another machine beside another mosquitto."""
+
+    what: str
+    peer: str
+    bridge: str
+    rows: dict[str, dict[str, float]]
+
+    def factor(self, row: str, peer_here: float | None, bridge_here: float | None) -> float | None:
+        """Give how much more the mosquitto here needs than the one there, seen from a broker measured at both places.
+
+        None where one of the four figures is missing.
+        """
+        there = self.rows.get(row, {})
+        if not peer_here or not bridge_here or self.bridge not in there:
+            return None
+        return (peer_here / bridge_here) / (there[self.peer] / there[self.bridge])
+
+    def guesses(self, row: str, peer_here: float | None, factor: float | None) -> list[Guess]:
+        """Give what the others would need here: their ratio to mosquitto there, by the factor (1 without one)."""
+        there = self.rows.get(row, {})
+        if not peer_here:
+            return []
+        scale = peer_here / there[self.peer] / (factor or 1.0) if there else 0.0
+        return [Guess(name, each * scale) for name, each in there.items() if name not in (self.peer, self.bridge)]
 
 
-def _spreads(runs: Sequence[Run]) -> tuple[Spread | None, Spread | None]:
-    runs = [run for run in runs if run.load.delivered]
-    if not runs:
-        return None, None
-    return Spread.of([run.cpu_microseconds for run in runs]), Spread.of([run.load.delivered_per_second for run in runs])
+def load_problem(broker: str, said: Mapping[str, Any]) -> str | None:
+    """Say why what the load generator printed is not fit for a ratio."""
+    lost, delivered = said.get("lost", 0), said.get("delivered", 0)
+    if lost:
+        return f"{broker} lost {lost:,} of {delivered + lost:,} messages"
+    if said.get("duplicates"):
+        return f"{broker} delivered {said['duplicates']:,} messages twice or out of order"
+    if said.get("saturated"):
+        return f"the load generator was saturated beside {broker} ({said['cpu_share']:.0%} of its core)"
+    return None
 
 
-def _refusal(ours: Sequence[Run], peers: Sequence[Run]) -> str | None:
-    for name, runs in ((OURS, ours), (PEER, peers)):
-        if not runs:
-            return f"{name} was not run"
-    problems = dict.fromkeys(run.problem for run in (*ours, *peers) if run.problem)
-    return "; ".join(problems) or None
+def summarise(row: Row, samples: Sequence[Sample], elsewhere: Elsewhere) -> Line:
+    """Give the line of `row`: medians of its runs, and ratios where nothing speaks against."""
+    spreads = _spreads(row, samples)
+    refusals: list[str] = []
+    value, ours = None, spreads.get(OURS)
+    problems = _problems(row.measure, OURS, samples)
+    if row.goal.against is not None:
+        problems |= _problems(row.goal.against.measure or row.measure, row.goal.against.broker, samples)
+    if problems:
+        refusals.append("no ratio, because " + "; ".join(problems))
+    elif ours is not None:
+        value = _value(row, ours, samples)
+    is_met = row.goal.is_met(value) if value is not None else None
+    factor, guesses, best, best_ratio = _beside_others(row, spreads, samples, elsewhere, refusals)
+    ratio = value if row.goal.against is not None else None
+    return Line(row, spreads, ratio, is_met, factor, guesses, best, best_ratio, refusals)
 
 
-def render(report: Report) -> str:
-    """Give the table in Markdown, the refused ratios with their reasons and the machine below it."""
-    lines = [
-        f"| workload (64 B) | CPU µs per delivery: {OURS} | {PEER} | ratio "
-        f"| deliveries per second: {OURS} | {PEER} | ratio |",
-        "|---|---|---|---|---|---|---|",
-        *(_render_row(row) for row in report.rows),
-        "",
+def _spreads(row: Row, samples: Sequence[Sample]) -> dict[str, Spread]:
+    found: dict[str, list[float]] = {}
+    for sample in samples:
+        if sample.measure == row.measure and row.figure in sample.figures:
+            found.setdefault(sample.broker, []).append(sample.figures[row.figure])
+    against = row.goal.against
+    if against is not None and against.broker not in found:
+        values = _values(against.measure or row.measure, against.broker, against.figure or row.figure, samples)
+        if values:
+            found[against.broker] = values
+    return {broker: Spread.of(values) for broker, values in found.items()}
+
+
+def _values(measure: str, broker: str, figure: str, samples: Sequence[Sample]) -> list[float]:
+    return [
+        sample.figures[figure]
+        for sample in samples
+        if (sample.measure, sample.broker) == (measure, broker) and figure in sample.figures
     ]
-    refused = [f"- {row.workload}: no ratio, because {row.refusal}." for row in report.rows if row.refusal]
-    if refused:
-        lines += [*refused, ""]
-    lines += [_render_machine(report), ""]
-    return "\n".join(lines)
 
 
-def _render_row(row: Row) -> str:
-    cells = (
-        row.workload,
-        _render_cpu(row.our_cpu),
-        _render_cpu(row.peer_cpu),
-        _render_ratio(row.cpu_ratio),
-        _render_rate(row.our_rate),
-        _render_rate(row.peer_rate),
-        _render_ratio(row.rate_ratio),
-    )
-    return f"| {' | '.join(cells)} |"
+def _value(row: Row, ours: Spread, samples: Sequence[Sample]) -> float | None:
+    against = row.goal.against
+    if against is None:
+        return ours.median
+    beside = _values(against.measure or row.measure, against.broker, against.figure or row.figure, samples)
+    return ours.median / statistics.median(beside) if beside and statistics.median(beside) else None
 
 
-def _render_cpu(spread: Spread | None) -> str:
-    return f"{spread.median:.2f} ({spread.least:.2f} to {spread.most:.2f})" if spread else NOTHING
+def _problems(measure: str, broker: str, samples: Sequence[Sample]) -> dict[str, None]:
+    runs = [sample for sample in samples if (sample.measure, sample.broker) == (measure, broker)]
+    if not runs:
+        return {f"{broker} was not run": None}
+    return dict.fromkeys(run.problem for run in runs if run.problem)
 
 
-def _render_rate(spread: Spread | None) -> str:
-    return f"{spread.median:,.0f} ({spread.least:,.0f} to {spread.most:,.0f})" if spread else NOTHING
+def _beside_others(
+    row: Row,
+    spreads: Mapping[str, Spread],
+    samples: Sequence[Sample],
+    elsewhere: Elsewhere,
+    refusals: list[str],
+) -> tuple[float | None, list[Guess], str | None, float | None]:
+    """Give the factor, the guesses, the best of the others and our ratio to it."""
+    ours, peer = (_sound(row, name, spreads, samples) for name in (OURS, PEER))
+    bridge = _sound(row, elsewhere.bridge, spreads, samples)
+    factor = elsewhere.factor(row.name, peer, bridge)
+    guesses = elsewhere.guesses(row.name, peer, factor)
+    if not row.beside_others:
+        return factor, guesses, None, None
+    others = {guess.broker: guess.value for guess in guesses}
+    for broker in spreads:
+        if broker in (OURS, PEER):
+            continue
+        value = _sound(row, broker, spreads, samples)
+        if value is None:
+            refusals.append("not counted: " + "; ".join(_problems(row.measure, broker, samples)))
+        else:
+            others[broker] = value
+    if not others:
+        return factor, guesses, None, None
+    best = min(others, key=others.__getitem__)
+    return factor, guesses, best, ours / others[best] if ours is not None and others[best] else None
 
 
-def _render_ratio(ratio: float | None) -> str:
-    return f"**{ratio:.2f}**" if ratio is not None else NOTHING
-
-
-def _render_machine(report: Report) -> str:
-    machine = report.machine
-    others = max((run.others_share for run in report.runs), default=0.0)
-    return (
-        f"Medians (least to most) of {report.repeats} runs of {report.seconds:g} s, each on a fresh broker; "
-        f"a ratio is {OURS}'s figure by {PEER}'s. {machine.date}, {machine.cpu}, {machine.cores} cores, "
-        f"Linux {machine.kernel}, Python {machine.python}, {machine.lockgate} at {machine.revision}, "
-        f"{machine.mosquitto}. Other processes took up to {others:.0%} of a core meanwhile."
-    )
+def _sound(row: Row, broker: str, spreads: Mapping[str, Spread], samples: Sequence[Sample]) -> float | None:
+    if broker not in spreads or _problems(row.measure, broker, samples):
+        return None
+    return spreads[broker].median
 
 
 def replace_table(path: Path, table: str) -> bool:

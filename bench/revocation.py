@@ -194,7 +194,7 @@ def page(outcomes: list[Outcome], machine: str) -> str:
 @click.option("--keep", is_flag=True, help=f"Write {RESULT.relative_to(TOP)}.")
 def main(sessions: int, one_by_one: int, in_group: int, runs: int, keep: bool) -> None:
     """Measure how long revocation takes."""
-    from bench.run import describe_machine
+    from bench.machine import describe_machine
 
     outcomes: list[Outcome] = []
     for number in range(runs):

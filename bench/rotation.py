@@ -290,7 +290,7 @@ def _seconds(outcomes: list[Outcome], name: str) -> list[float]:
 @click.option("--keep", is_flag=True, help=f"Write {RESULT.relative_to(TOP)}.")
 def main(sessions: int, turns: int, runs: int, keep: bool) -> None:
     """Measure how soon a rotation is in force, and that nobody is dropped."""
-    from bench.run import describe_machine
+    from bench.machine import describe_machine
 
     outcomes: list[Outcome] = []
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -1,4 +1,4 @@
-"""The bench: CPU per delivered message and throughput, ours beside mosquitto's, in one run with fresh processes.
+"""The bench: what a broker spends on a message, a handshake, a connection, ours beside the others, in one run.
 
 Run it with `python -m bench.run`, from the top of the source; bench/README.md says how the numbers are made.
 """
@@ -7,13 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -22,100 +18,27 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench.brokers import Broker, BrokerFailed, Lockgate, Mosquitto, cpu_seconds, machine_cpu_seconds, provision
-from bench.report import Load, Machine, Report, Run, render, replace_table, summarise
+from bench.brokers import Broker, BrokerFailed, Lockgate, Mosquitto, Provisioned, lockgate_command
+from bench.fleet import Fleet, make_fleet
+from bench.generator import SCRATCH, build_load
+from bench.machine import LOAD_CORE, PINNED, TOP, describe_machine
+from bench.measures import Context, Measure
+from bench.peers.aedes import Aedes
+from bench.peers.amqtt import Amqtt
+from bench.peers.nats import Nats
+from bench.peers.rabbitmq import RabbitMq
+from bench.render import number, render_figures, render_goals
+from bench.report import Elsewhere, Report, Sample, replace_table, summarise
+from bench.rows import MEASURES, ROWS
 
-TOP = Path(__file__).resolve().parent.parent
-LOAD_SOURCE = TOP / "bench" / "load.c"
-SCRATCH = TOP / "build" / "bench"
-LOAD = SCRATCH / "load"
 RESULTS = TOP / "bench" / "results"
-BROKER_CORE, LOAD_CORE = 0, 1
+ELSEWHERE = TOP / "bench" / "elsewhere.json"
 
 
-class Workload(msgspec.Struct, frozen=True):
-    """One row: how many hear one publisher, at which QoS, and over what."""
-
-    subscribers: int
-    qos: int
-    tls: bool
-
-    @property
-    def name(self) -> str:
-        return f"1 to {self.subscribers}, QoS {self.qos}, {'TLS 1.3' if self.tls else 'plain'}"
-
-    def load_arguments(self) -> tuple[str, ...]:
-        """Windows bound what is under way: 2000 messages to one subscriber, 200 to each of many; at QoS 1, 20."""
-        many = self.subscribers > 1
-        window, warm_up = (200, 200) if many else (2000, 10_000)
-        options = {
-            "subscribers": self.subscribers,
-            "publishers": 1,
-            "qos": self.qos,
-            "payload": 64,
-            "window": window,
-            "in-flight": 20,
-            "warm-up": warm_up,
-        }
-        return tuple(word for name, value in options.items() for word in (f"--{name}", str(value)))
-
-
-WORKLOADS = tuple(Workload(s, q, tls) for tls in (False, True) for s in (1, 100) for q in (0, 1))
-
-
-def build_load() -> None:
-    """Compile the load generator, if it changed."""
-    parts = (LOAD_SOURCE, *LOAD_SOURCE.with_suffix("").glob("*.h"))
-    if LOAD.exists() and LOAD.stat().st_mtime >= max(part.stat().st_mtime for part in parts):
-        return
-    LOAD.parent.mkdir(parents=True, exist_ok=True)
-    command = ["gcc", "-O2", "-Wall", "-Wextra", "-o", str(LOAD), str(LOAD_SOURCE), "-lssl", "-lcrypto"]
-    try:
-        subprocess.run(command, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise click.ClickException(f"the load generator needs gcc and libssl-dev: {error}") from error
-
-
-def measure(broker: Broker, workload: Workload, seconds: float, folder: Path) -> Run:
-    """Give one run of `workload` on a fresh `broker`; its CPU is read after the warm-up and after the last delivery."""
-    pinned = (os.cpu_count() or 1) > 1
-    with broker.running(folder, tls=workload.tls, core=BROKER_CORE if pinned else None) as door:
-        command = [str(LOAD), *door.load_arguments, *workload.load_arguments(), "--seconds", str(seconds), "--steps"]
-        if pinned:
-            command = ["taskset", "-c", str(LOAD_CORE), *command]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdin
-            assert process.stdout
-            if process.stdout.readline() != "warm\n":
-                raise BrokerFailed(f"{broker.name} failed in the warm-up of {workload.name}")
-            before, all_before = cpu_seconds(door.pid), machine_cpu_seconds()
-            process.stdin.write("go\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-            if not line:
-                raise BrokerFailed(f"{broker.name} failed in {workload.name}")
-            used, all_used = cpu_seconds(door.pid) - before, machine_cpu_seconds() - all_before
-            process.communicate("end\n")
-    return Run(workload.name, broker.name, msgspec.json.decode(line, type=Load), used, all_used)
-
-
-def describe_machine(versions: dict[str, str]) -> Machine:
-    """Say where the numbers come from."""
-    info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    models = [line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")]
-    revision = subprocess.run(
-        ["git", "-C", str(TOP), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return Machine(
-        cpu=models[0] if models else platform.machine(),
-        cores=os.cpu_count() or 1,
-        kernel=platform.release(),
-        python=platform.python_version(),
-        lockgate=versions.get("lockgate", "lockgate not run"),
-        mosquitto=versions.get("mosquitto", "mosquitto not run"),
-        revision=revision or "an unknown revision",
-        date=datetime.now(UTC).date().isoformat(),
-    )
+def every_broker(fleet: Fleet) -> list[Broker]:
+    """Give all brokers that are here, ours first."""
+    shared = Provisioned.of(fleet)
+    return [Lockgate(shared), *(kind(shared) for kind in (Mosquitto, Nats, RabbitMq, Aedes, Amqtt))]
 
 
 @contextmanager
@@ -127,73 +50,102 @@ def _progress(console: Console, total: int) -> Iterator[Progress]:
         yield progress
 
 
-def run_all(brokers: Sequence[Broker], repeats: int, seconds: float, folder: Path, console: Console) -> list[Run]:
-    """Give every run: the brokers take turns within each workload, and the workloads within each repeat."""
-    runs: list[Run] = []
-    steps = [(n, workload, broker) for n in range(repeats) for workload in WORKLOADS for broker in brokers]
+def run_all(
+    measures: Sequence[Measure], brokers: Sequence[Broker], repeats: int, context: Context, console: Console
+) -> list[Sample]:
+    """Give every sample: the brokers take turns within each measure, and the measures within each repeat."""
+    steps = [
+        (n, measure, broker)
+        for n in range(repeats)
+        for measure in measures
+        for broker in brokers
+        if broker.name in measure.brokers
+    ]
+    samples: list[Sample] = []
     with _progress(console, len(steps)) as progress:
-        for number, (n, workload, broker) in enumerate(steps):
-            progress.update(progress.task_ids[0], description=f"{workload.name} · {broker.name}", refresh=True)
-            place = folder / f"run-{number}"
-            place.mkdir()
-            run = measure(broker, workload, seconds, place)
-            shutil.rmtree(place)
-            runs.append(run)
-            console.print(_line(n, run), highlight=False, soft_wrap=True)
+        for n, measure, broker in steps:
+            progress.update(progress.task_ids[0], description=f"{measure.name} · {broker.name}", refresh=True)
+            sample = run_one(measure, broker, context)
+            samples.append(sample)
+            console.print(_line(n, sample), highlight=False, soft_wrap=True)
             progress.advance(progress.task_ids[0])
-    return runs
+    return samples
 
 
-def _line(n: int, run: Run) -> str:
-    figures = f"{run.cpu_microseconds:8.2f} µs {run.load.delivered_per_second:12,.0f}/s"
-    generator = f"generator {run.load.cpu_share:4.0%}  others {run.others_share:4.0%}"
-    problem = f"  ! {run.problem}" if run.problem else ""
-    return f"{n + 1}  {run.workload:24} {run.broker:10} {figures}  {generator}{problem}"
+def run_one(measure: Measure, broker: Broker, context: Context) -> Sample:
+    """Give the sample of one fresh broker; what went wrong is in it, and refuses the ratio."""
+    with tempfile.TemporaryDirectory(prefix="lockgate-bench-") as place:
+        try:
+            return measure.run(broker, Path(place), context)
+        except (BrokerFailed, OSError) as error:
+            return Sample(measure.name, broker.name, {}, problem=f"{broker.name}: {error}")
+
+
+def _line(n: int, sample: Sample) -> str:
+    figures = "  ".join(f"{name} {number(value)}" for name, value in sample.figures.items())
+    shares = f"generator {sample.generator_share:.0%}, others {sample.others_share:.0%}"
+    problem = f"  ! {sample.problem}" if sample.problem else ""
+    return f"{n + 1}  {sample.measure:34} {sample.broker:10} {figures}  ({shares}){problem}"
 
 
 def write(report: Report, folder: Path) -> None:
-    """Keep the report, every run in it, and its table."""
+    """Keep the report with every sample, and its tables."""
     folder.mkdir(parents=True, exist_ok=True)
-    encoded = json.dumps(msgspec.to_builtins(report), indent=2, ensure_ascii=False)
+    encoded = json.dumps(msgspec.to_builtins(report), indent=1, ensure_ascii=False)
     (folder / "latest.json").write_text(encoded + "\n", encoding="utf-8")
-    (folder / "latest.md").write_text(render(report), encoding="utf-8")
+    (folder / "latest.md").write_text(render_figures(report), encoding="utf-8")
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Two runs of one second each; nothing that we publish is changed.")
+@click.option("--quick", is_flag=True, help="Short runs, one of each; nothing that we publish is changed.")
 @click.option("--repeats", type=click.IntRange(1), help="How many runs of each; 5 unless told.")
 @click.option("--seconds", type=click.FloatRange(0.1), help="How long each publishes; 2 unless told.")
-@click.option(
-    "--only",
-    type=click.Choice(["lockgate", "mosquitto"]),
-    help="Run one broker alone; as unpublished as --quick.",
-)
-def main(quick: bool, repeats: int | None, seconds: float | None, only: str | None) -> None:
-    """Measure lockgate beside mosquitto and write the table."""
-    repeats, seconds = repeats or (2 if quick else 5), seconds or (1.0 if quick else 2.0)
+@click.option("--broker", "chosen", multiple=True, help="Run this broker alone (several times: these); not published.")
+@click.option("--only", multiple=True, help="Run the measures whose names hold this alone; not published.")
+@click.option("--to", type=click.Path(path_type=Path), help="Write the results to this folder instead.")
+def main(
+    quick: bool,
+    repeats: int | None,
+    seconds: float | None,
+    chosen: tuple[str, ...],
+    only: tuple[str, ...],
+    to: Path | None,
+) -> None:
+    """Measure lockgate beside the other brokers, and write the tables."""
+    repeats, seconds = repeats or (1 if quick else 5), seconds or (0.5 if quick else 2.0)
     console = Console(stderr=True)
-    build_load()
-    if (os.cpu_count() or 1) > 1:
+    os.environ.pop("PYTHONPATH", None)  # what is measured is what is installed
+    if PINNED:
         os.sched_setaffinity(0, {LOAD_CORE})
-    with tempfile.TemporaryDirectory(prefix="lockgate-bench-") as name:
-        folder = Path(name)
-        try:
-            provisioned = provision(folder)
-            every: list[Broker] = [Lockgate(provisioned), Mosquitto(provisioned)]
-            brokers = [broker for broker in every if only in (None, broker.name)]
-            versions = {broker.name: broker.version() for broker in brokers}
-            runs = run_all(brokers, repeats, seconds, folder, console)
-        except (BrokerFailed, OSError) as error:
-            raise click.ClickException(str(error)) from error
-    rows = [summarise(workload.name, runs) for workload in WORKLOADS]
-    report = Report(describe_machine(versions), repeats, seconds, rows, runs)
-    table = render(report)
-    Console().print(Markdown(table)) if console.is_terminal else click.echo(table)
-    if quick or only:
-        write(report, SCRATCH)
-        return
-    write(report, RESULTS)
-    if not replace_table(TOP / "README.md", table):
+    try:
+        build_load()
+        console.print("making the home and its devices", highlight=False)
+        fleet = make_fleet(lockgate_command(), SCRATCH / ("fleet-quick" if quick else "fleet"), quick=quick)
+        brokers = [broker for broker in every_broker(fleet) if not chosen or broker.name in chosen]
+        versions = {broker.name: broker.version() for broker in brokers}
+    except (BrokerFailed, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    measures = [each for each in MEASURES if not only or any(part in each.name for part in only)]
+    samples = run_all(measures, brokers, repeats, Context(fleet, seconds, quick), console)
+    names = {measure.name for measure in measures}
+    elsewhere = msgspec.json.decode(ELSEWHERE.read_bytes(), type=Elsewhere)
+    lines = [summarise(row, samples, elsewhere) for row in ROWS if row.measure in names]
+    report = Report(describe_machine(versions), repeats, seconds, fleet.rules, lines, samples)
+    show(report)
+    publish(report, to or (SCRATCH if quick or chosen or only else RESULTS))
+
+
+def show(report: Report) -> None:
+    """Print the table of goals."""
+    table = render_goals(report)
+    console = Console()
+    console.print(Markdown(table)) if console.is_terminal else click.echo(table)
+
+
+def publish(report: Report, folder: Path) -> None:
+    """Write the results; and the README's table, when they are the published ones."""
+    write(report, folder)
+    if folder == RESULTS and not replace_table(TOP / "README.md", render_goals(report)):
         click.echo("README.md has no place for the table (bench:start and bench:end)", err=True)
 
 

@@ -2,118 +2,195 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from bench.brokers import merged, settings_text
+from bench.fleet import CANARY, Fleet, device_names, devices_table, rules_text
+from bench.measures import EVERY, Flow
+from bench.render import number, render_figures, render_goals
 from bench.report import (
     OURS,
     PEER,
     TABLE_END,
     TABLE_START,
-    Load,
+    Elsewhere,
+    Goal,
+    Line,
     Machine,
+    Reference,
     Report,
-    Run,
-    render,
+    Row,
+    Sample,
+    load_problem,
     replace_table,
     summarise,
 )
+from bench.rows import MEASURES, ROWS
 
-WORKLOAD = "1 to 1, QoS 0, plain"
-MACHINE = Machine("A processor", 2, "6.1", "3.11", "lockgate 0.1.0 (pure)", "mosquitto 2", "abc", "2030-01-02")
-
-
-def run(
-    broker: str,
-    cpu_seconds: float,
-    *,
-    delivered: int = 1_000_000,
-    lost: int = 0,
-    duplicates: int = 0,
-    cpu_share: float = 0.5,
-) -> Run:
-    load = Load(
-        tls="",
-        published=delivered + lost,
-        delivered=delivered,
-        lost=lost,
-        duplicates=duplicates,
-        elapsed_seconds=2.0,
-        delivered_per_second=delivered / 2.0,
-        cpu_seconds=cpu_share * 2.0,
-        cpu_share=cpu_share,
-        saturated=cpu_share > 0.9,
-    )
-    return Run(WORKLOAD, broker, load, cpu_seconds, cpu_seconds + load.cpu_seconds + 0.5)
+NAME = "1 to 1"
+ROW = Row(NAME, NAME, "cpu", "µs", Goal(1 / 2, written="1/2"), beside_others=True)
+NOWHERE = Elsewhere("nothing", "mosquitto 2.1", "NATS", {})
+THERE = Elsewhere("there", "mosquitto 2.1", "NATS", {NAME: {"mosquitto 2.1": 8.0, "NATS": 1.0, "FlashMQ": 0.8}})
+MACHINE = Machine(
+    "A processor", 2, "6.1", "3.11", {OURS: "lockgate 0.1.0 (pure)", PEER: "mosquitto 2"}, "abc", "2030-01-02"
+)
 
 
-def test_a_row_holds_medians_and_ratios() -> None:
-    row = summarise(WORKLOAD, [run(OURS, s) for s in (1.0, 2.0, 9.0)] + [run(PEER, s) for s in (10.0, 4.0, 5.0)])
-    assert row.refusal is None
-    assert row.our_cpu is not None
-    assert (row.our_cpu.median, row.our_cpu.least, row.our_cpu.most) == (2.0, 1.0, 9.0)
-    assert row.cpu_ratio == 2.0 / 5.0
-    assert row.rate_ratio == 1.0
+def sample(broker: str, cpu: float, problem: str | None = None, measure: str = NAME) -> Sample:
+    return Sample(measure, broker, {"cpu": cpu, "per_second": 500_000.0}, problem, 0.25)
 
 
-def test_runs_of_another_workload_do_not_count() -> None:
-    other = Run("1 to 100, QoS 0, plain", OURS, run(OURS, 50.0, lost=3).load, 50.0, 51.0)
-    row = summarise(WORKLOAD, [run(OURS, 2.0), other, run(PEER, 4.0)])
-    assert row.cpu_ratio == 0.5
+def report(samples: Sequence[Sample], elsewhere: Elsewhere = NOWHERE) -> Report:
+    return Report(MACHINE, 1, 2.0, 10_000, [summarise(ROW, samples, elsewhere)], list(samples))
 
 
-def test_one_lost_message_of_either_broker_refuses_the_ratios() -> None:
-    for loser in (OURS, PEER):
-        runs = [run(OURS, 2.0), run(PEER, 4.0), run(loser, 2.0, lost=1)]
-        row = summarise(WORKLOAD, runs)
-        assert (row.cpu_ratio, row.rate_ratio) == (None, None)
-        assert row.refusal == f"{loser} lost 1 of 1,000,001 messages"
+def line(*samples: Sample, row: Row = ROW, elsewhere: Elsewhere = NOWHERE) -> Line:
+    return summarise(row, samples, elsewhere)
 
 
-def test_a_message_delivered_twice_refuses_the_ratios() -> None:
-    row = summarise(WORKLOAD, [run(OURS, 2.0, duplicates=2), run(PEER, 4.0)])
-    assert row.cpu_ratio is None
-    assert row.refusal == "lockgate delivered 2 messages twice or out of order"
+def test_a_line_holds_medians_spread_and_ratio() -> None:
+    found = line(*(sample(OURS, s) for s in (1.0, 2.0, 9.0)), *(sample(PEER, s) for s in (10.0, 4.0, 5.0)))
+    assert found.refusals == []
+    assert (found.spreads[OURS].median, found.spreads[OURS].least, found.spreads[OURS].most) == (2.0, 1.0, 9.0)
+    assert found.ratio == 2.0 / 5.0
+    assert found.is_met is True
 
 
-def test_a_saturated_generator_refuses_the_ratios() -> None:
-    row = summarise(WORKLOAD, [run(OURS, 2.0, cpu_share=0.95), run(PEER, 4.0)])
-    assert (row.cpu_ratio, row.rate_ratio) == (None, None)
-    assert row.refusal == "the load generator was saturated beside lockgate (95% of its core)"
+def test_a_goal_that_is_missed_is_said_to_be() -> None:
+    assert line(sample(OURS, 3.0), sample(PEER, 4.0)).is_met is False
 
 
-def test_a_broker_that_delivered_nothing_has_no_figures() -> None:
-    row = summarise(WORKLOAD, [run(OURS, 2.0, delivered=0, lost=7), run(PEER, 4.0)])
-    assert row.our_cpu is None
-    assert row.refusal == "lockgate lost 7 of 7 messages"
+def test_runs_of_another_measure_do_not_count() -> None:
+    found = line(sample(OURS, 2.0), sample(OURS, 50.0, "lost", measure="another"), sample(PEER, 4.0))
+    assert found.ratio == 0.5
+
+
+@pytest.mark.parametrize("loser", [OURS, PEER])
+def test_one_run_with_a_problem_refuses_the_ratio(loser: str) -> None:
+    found = line(sample(OURS, 2.0), sample(PEER, 4.0), sample(loser, 2.0, "something was lost"))
+    assert (found.ratio, found.is_met) == (None, None)
+    assert found.refusals == ["no ratio, because something was lost"]
 
 
 def test_a_broker_that_was_not_run_has_no_ratio() -> None:
-    assert summarise(WORKLOAD, [run(PEER, 4.0)]).refusal == "lockgate was not run"
+    assert line(sample(PEER, 4.0)).refusals == ["no ratio, because lockgate was not run"]
 
 
-def test_the_table_shows_figures_ratio_and_machine() -> None:
-    row = summarise(WORKLOAD, [run(OURS, 2.0), run(PEER, 4.0)])
-    text = render(Report(MACHINE, 1, 2.0, [row], [run(OURS, 2.0)]))
-    figures = "500,000 (500,000 to 500,000)"
-    assert f"| {WORKLOAD} | 2.00 (2.00 to 2.00) | 4.00 (4.00 to 4.00) | **0.50** | {figures} | {figures} |" in text
-    for fact in (
-        "A processor",
-        "2 cores",
-        "Linux 6.1",
-        "lockgate 0.1.0 (pure)",
-        "mosquitto 2",
-        "2030-01-02",
-        "25% of a core",
-    ):
-        assert fact in text
+def test_of_the_others_the_best_counts_and_one_with_a_problem_does_not() -> None:
+    found = line(sample(OURS, 2.0), sample(PEER, 4.0), sample("NATS", 1.0), sample("aedes", 0.5, "aedes lost 1"))
+    assert (found.best, found.best_ratio) == ("NATS", 2.0)
+    assert found.refusals == ["not counted: aedes lost 1"]
+
+
+def test_a_broker_measured_elsewhere_stands_by_its_ratio_to_the_mosquitto_there() -> None:
+    found = line(sample(OURS, 2.0), sample(PEER, 24.0), sample("NATS", 2.0), elsewhere=THERE)
+    assert found.factor == (24.0 / 2.0) / (8.0 / 1.0)
+    assert [guess.broker for guess in found.guesses] == ["FlashMQ"]
+    assert found.guesses[0].value == pytest.approx(24.0 * 0.8 / 8.0 / found.factor)
+    assert found.best == "FlashMQ"
+    assert found.best_ratio == pytest.approx(2.0 / 1.6)
+
+
+def test_without_the_bridge_the_factor_is_taken_as_one() -> None:
+    found = line(sample(OURS, 2.0), sample(PEER, 24.0), elsewhere=THERE)
+    assert found.factor is None
+    assert found.guesses[0].value == pytest.approx(2.4)
+
+
+def test_more_is_better_where_the_goal_says_at_least() -> None:
+    row = Row(NAME, NAME, "per_second", "/s", Goal(0.8, Reference("the disk"), at_least=True))
+    found = line(sample(OURS, 1.0), sample("the disk", 1.0), row=row)
+    assert (found.ratio, found.is_met) == (1.0, True)
+
+
+def test_a_figure_can_be_held_against_another_figure_of_ours() -> None:
+    row = Row(NAME, NAME, "cpu", "µs", Goal(1.1, Reference(OURS, "other")))
+    found = line(sample(OURS, 1.2), sample(OURS, 1.0, measure="other"), row=row)
+    assert (found.ratio, found.is_met) == (1.2, False)
+
+
+def test_a_goal_without_a_reference_is_about_the_figure_itself() -> None:
+    row = Row(NAME, NAME, "cpu", "ms", Goal(3.0, None))
+    found = line(sample(OURS, 2.5), row=row)
+    assert (found.ratio, found.is_met) == (None, True)
+
+
+def test_lost_doubled_and_saturated_are_problems() -> None:
+    sound = {"delivered": 1_000_000, "lost": 0, "duplicates": 0, "saturated": False, "cpu_share": 0.95}
+    assert load_problem(OURS, sound) is None
+    assert load_problem(OURS, sound | {"lost": 1}) == "lockgate lost 1 of 1,000,001 messages"
+    assert load_problem(OURS, sound | {"duplicates": 2}) == "lockgate delivered 2 messages twice or out of order"
+    saturated = "the load generator was saturated beside lockgate (95% of its core)"
+    assert load_problem(OURS, sound | {"saturated": True}) == saturated
+
+
+def test_the_tables_show_figures_ratio_goal_and_machine() -> None:
+    found = report([sample(OURS, 2.0), sample(PEER, 5.0)])
+    text = render_goals(found)
+    assert "| 1 to 1 | 2 µs | 5 µs | 0.40 | ≤ 1/2 | yes | – | – |" in text
+    for fact in ("A processor", "2 cores", "Linux 6.1", "lockgate 0.1.0 (pure)", "mosquitto 2;", "2030-01-02", "25%"):
+        assert fact.rstrip(";") in text
+    assert "10,000 rules" in text
     assert "no ratio" not in text
+    assert text in render_figures(found)
+
+
+def test_the_tables_say_what_is_a_guess_and_by_which_factor() -> None:
+    samples = [sample(OURS, 2.0), sample(PEER, 24.0), sample("NATS", 2.0)]
+    found = report(samples, THERE)
+    assert "| FlashMQ, 1.60 µs \\* | 1.25 |" in render_goals(found)
+    assert "| 1 to 1 | 1.50 | 1.60 µs |" in render_figures(found)
 
 
 def test_the_table_says_why_a_ratio_is_missing() -> None:
-    row = summarise(WORKLOAD, [run(OURS, 2.0, lost=1), run(PEER, 4.0)])
-    text = render(Report(MACHINE, 1, 2.0, [row], []))
-    assert "**" not in text
-    assert f"- {WORKLOAD}: no ratio, because lockgate lost 1 of 1,000,001 messages." in text
+    text = render_goals(report([sample(OURS, 2.0, "lockgate lost 1 of 2 messages"), sample(PEER, 4.0)]))
+    assert "| – | ≤ 1/2 | – |" in text
+    assert "- 1 to 1: no ratio, because lockgate lost 1 of 2 messages." in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.1234, "0.123"), (1.2345, "1.23"), (12.34, "12.3"), (1234.5, "1,234"), (3.0, "3")]
+)
+def test_figures_have_three_digits_that_count(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_every_row_has_its_measure_and_its_name_once() -> None:
+    names = [row.name for row in ROWS]
+    assert len(names) == len(set(names))
+    measures = {measure.name: measure for measure in MEASURES}
+    assert len(measures) == len(MEASURES)
+    for row in ROWS:
+        assert OURS in measures[row.measure].brokers
+        against = row.goal.against
+        if against is not None:
+            assert against.measure is None or against.measure in measures
+
+
+def test_a_flow_gives_the_generator_its_options() -> None:
+    words = Flow(NAME, EVERY, publishers=100, rate=1000, persistent=True, seconds_at_least=1.0).load_arguments(0.5)
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    assert (options["--publishers"], options["--rate"], options["--seconds"]) == ("100", "1000", "1")
+    assert options["--session"] == "persistent"
+
+
+def test_every_device_of_the_fleet_has_rules_of_its_own() -> None:
+    fleet = Fleet(Path("somewhere"), 3, 1, 2)
+    assert device_names(fleet) == ["d0", "d1", "d2", "j0"]
+    lines = ["name,auth", "d0,x509", "d1,x509", "d2,x509", "j0,jwt-es256", f"{CANARY},x509"]
+    assert devices_table(fleet).splitlines() == lines
+    rules = rules_text(fleet)
+    assert rules.count("[[rule]]") == fleet.rules == 11
+    assert '[[rule]]\nfor = "device:d1"\nallow = "publish"\ntopic = "bench/#"\n' in rules
+    assert f'[[rule]]\nfor = "device:{CANARY}"\ndeny = "receive"\ntopic = "bench/load"\n' in rules
+
+
+def test_settings_of_a_run_go_over_those_of_the_home() -> None:
+    both = merged({"hub": {"a": 1, "b": 2}}, {"hub": {"b": 3}, "net": {"c": "x"}})
+    assert settings_text(both) == '[hub]\na = 1\nb = 3\n\n[net]\nc = "x"\n'
 
 
 def test_the_table_replaces_the_old_one_between_its_marks(tmp_path: Path) -> None:

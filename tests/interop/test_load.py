@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bench.run import LOAD_SOURCE
+from bench.generator import LOAD_SOURCE
 from tests.support.certificates import Authority, pem
 from tests.support.hub import eventually
 from tests.support.peers import program
