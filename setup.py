@@ -18,6 +18,7 @@ HOT_ROOMS = [
     "src/lockgate/model/topic.py",
     "src/lockgate/net/link.py",
     "src/lockgate/net/handshakes.py",
+    "src/lockgate/net/records.py",
     "src/lockgate/net/tls.py",
     "src/lockgate/net/streams.py",
     "src/lockgate/adapters/mqtt/wire.py",

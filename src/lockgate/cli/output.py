@@ -27,6 +27,7 @@ HOT_ROOMS = (
     "lockgate.model.topic",
     "lockgate.net.link",
     "lockgate.net.handshakes",
+    "lockgate.net.records",
     "lockgate.net.tls",
     "lockgate.net.streams",
     "lockgate.adapters.mqtt.wire",

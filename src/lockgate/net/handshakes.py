@@ -39,10 +39,12 @@ class Handshakes:
 
     Args:
         call_soon: has the loop call something in its next turn.
+        max_networks: how many are remembered that are not settled yet.
     """
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object], max_networks: int = MAX_NETWORKS) -> None:
         self._call_soon = call_soon
+        self._max_networks = max_networks
         self._under_way: dict[Shaking, None] = {}
         self._until: dict[str, float] = {}
         self._waiting: deque[Shaking] = deque()
@@ -107,7 +109,7 @@ class Handshakes:
         self._until[network] = until + 1 / rate if is_within else until
         while self._until:  # whoever came last stands last: what is first is long settled, or there are too many
             first = next(iter(self._until))
-            if self._until[first] > now - burst_seconds and len(self._until) <= MAX_NETWORKS:
+            if self._until[first] > now - burst_seconds and len(self._until) <= self._max_networks:
                 break
             del self._until[first]
         return is_within

@@ -11,10 +11,11 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from typing import Final, cast, final
+from typing import Any, Final, cast, final
 
 import structlog
 from cryptography import x509
+from OpenSSL import SSL
 
 from lockgate.errors import Step
 from lockgate.events import Event
@@ -22,13 +23,17 @@ from lockgate.net.context import TlsContexts
 from lockgate.net.failures import TlsFailure, TlsReason, TlsRefused
 from lockgate.net.handshakes import Handshakes
 from lockgate.net.link import Address, Link, NetLimits, StreamHandler, network_of
+from lockgate.net.records import STEP_BYTES, Buffers
 from lockgate.net.tls import Protection, TlsStream
 
 log = structlog.get_logger()
 
-_FLUSH_BYTES: Final = 65_536
-_SLICE_BYTES: Final = 32_768
-"""So much of one connection is taken in, then the others have their turn. What libuv would read at once is 8 MB."""
+_from_buffer: Final[Any] = SSL._ffi.from_buffer  # type: ignore[attr-defined]
+_unpack: Final[Any] = SSL._ffi.unpack  # type: ignore[attr-defined]
+
+_READ_BYTES: Final = 65_536
+"""So much of one connection is read at once; when that was not all, the others have their turn. libuv's own is 8 MB."""
+_FLUSH_BYTES: Final = STEP_BYTES
 
 
 @final
@@ -83,6 +88,9 @@ class Desk:
         self._census = census or Census()
         self.handshakes = self._census.handshakes
         self._dirty: list[TlsLink] = []
+        self.room = bytearray(_READ_BYTES)
+        self.incoming: Any = _from_buffer(self.room)
+        self.buffers = Buffers()
 
     def new_link(self) -> PlainLink:
         """Make the link for a connection that has just come in."""
@@ -152,9 +160,8 @@ class PlainLink(Link):
         "_has_peer_ended",
         "_is_closing",
         "_is_paused",
+        "_is_resting",
         "_peer",
-        "_rest",
-        "_taken",
         "_timer",
         "_transport",
     )
@@ -166,9 +173,8 @@ class PlainLink(Link):
         self._timer: asyncio.TimerHandle | None = None
         self._is_closing = False
         self._is_paused = False
+        self._is_resting = False
         self._has_peer_ended = False
-        self._rest = b""
-        self._taken = 0
         self._peer = Address("", 0)
 
     @property
@@ -225,15 +231,14 @@ class PlainLink(Link):
         """Stop reading."""
         if not self._is_paused and not self._is_closing:
             self._is_paused = True
-            self._transport.pause_reading()
+            if not self._is_resting:
+                self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Go on reading."""
         if self._is_paused:
             self._is_paused = False
-            if self._rest:
-                self._desk.loop.call_soon(self._take_next_slice)
-            elif not self._transport.is_closing():
+            if not self._is_resting and not self._transport.is_closing():
                 self._transport.resume_reading()
 
     def write_buffer_bytes(self) -> int:
@@ -258,12 +263,18 @@ class PlainLink(Link):
         self._transport.set_write_buffer_limits(high=self._desk.limits.max_write_buffer_bytes)
         self._begin()
 
-    def data_received(self, data: bytes) -> None:
-        """Hand what came to the handler."""
+    def get_buffer(self, size_hint: int) -> bytearray:  # noqa: ARG002 - the loop's wish, of 64 KiB
+        """Give the loop the room that it reads into: all connections have it in common, each in its turn."""
+        return self._desk.room
+
+    def buffer_updated(self, count: int) -> None:
+        """Take what was read into that room: the first `count` bytes of it."""
         if self._is_closing:
             return
-        self._desk.received_bytes += len(data)
-        self._take_in(self._first_slice(data) if len(data) > _SLICE_BYTES else data)
+        self._desk.received_bytes += count
+        if count == _READ_BYTES:
+            self._rest()
+        self._take_in(count)
 
     def eof_received(self) -> bool:
         """Tell the handler that the peer has ended, then close."""
@@ -300,32 +311,22 @@ class PlainLink(Link):
         except Exception as error:
             self._fail(error)
 
-    def _take_in(self, data: bytes) -> None:
+    def _take_in(self, count: int) -> None:
         try:
-            self._handler.data_received(data)  # type: ignore[union-attr]
+            self._handler.data_received(_unpack(self._desk.incoming, count))  # type: ignore[union-attr]
         except Exception as error:
             self._fail(error)
 
-    def _first_slice(self, data: bytes) -> bytes:
-        """Give the first slice of a large read; the others follow in later turns of the loop, one in each."""
-        self._rest, self._taken = data, _SLICE_BYTES
-        self._transport.pause_reading()  # and resumed before the loop polls: to libuv, that costs no system call
-        self._desk.loop.call_soon(self._take_next_slice)
-        return data[:_SLICE_BYTES]
+    def _rest(self) -> None:
+        """Let the others have their turn before more is read."""
+        self._is_resting = True
+        self._transport.pause_reading()
+        self._desk.loop.call_soon(self._read_on)
 
-    def _take_next_slice(self) -> None:
-        if self._is_paused and not self._is_closing:
-            return  # it goes on when the door reads on
-        data = self._rest[self._taken : self._taken + _SLICE_BYTES]
-        self._taken += _SLICE_BYTES
-        if self._is_closing or self._taken >= len(self._rest):
-            self._rest = b""
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
-        else:
-            self._desk.loop.call_soon(self._take_next_slice)
-        if data and not self._is_closing:
-            self._take_in(data)
+    def _read_on(self) -> None:
+        self._is_resting = False
+        if not self._is_paused and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _peer_ended(self) -> None:
         if self._handler:
@@ -383,7 +384,7 @@ class TlsLink(PlainLink):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         assert desk.contexts is not None
-        self._stream = TlsStream(desk.contexts.current)
+        self._stream = TlsStream(desk.contexts.current, desk.buffers)
         self._protection: Protection | None = None
         self._queue: list[bytes] = []
         self._queued_bytes = 0
@@ -432,8 +433,7 @@ class TlsLink(PlainLink):
         plaintext = queue[0] if len(queue) == 1 else b"".join(queue)
         try:
             for start in range(0, len(plaintext), _FLUSH_BYTES):
-                self._stream.send_data(plaintext[start : start + _FLUSH_BYTES])
-                self._send_ciphertext()
+                self._send(self._stream.sealed(plaintext[start : start + _FLUSH_BYTES]))
         except TlsRefused as refused:
             self._refuse(refused)
 
@@ -447,25 +447,12 @@ class TlsLink(PlainLink):
         """Say how many bytes wait to be sent, encrypted or not."""
         return self._queued_bytes + self._transport.get_write_buffer_size()
 
-    def data_received(self, data: bytes) -> None:
-        """Decrypt what came; hand it to the handler once the handshake is done."""
-        if self._is_closing:
-            return
-        self._desk.received_bytes += len(data)
-        if self._handler is not None:
-            self._take_in(self._first_slice(data) if len(data) > _SLICE_BYTES else data)
-        elif self._desk.handshakes.may_go_on(self):
-            self._take_in(data)
-        else:
-            self._early = data
-            self.pause_reading()
-
     def shake_on(self) -> None:
         """Go on with a handshake whose turn it is again."""
         early, self._early = self._early, b""
         if not self._is_closing:
             self.resume_reading()
-            self._take_in(early)
+            self._decrypt(_from_buffer(early), len(early))
 
     def give_way(self, failure: TlsFailure) -> None:
         """End a handshake for others' sake."""
@@ -473,9 +460,16 @@ class TlsLink(PlainLink):
             self.abort()
             self._desk.report(self.peer, failure)
 
-    def _take_in(self, data: bytes) -> None:
+    def _take_in(self, count: int) -> None:
+        if self._handler is not None or self._desk.handshakes.may_go_on(self):
+            self._decrypt(self._desk.incoming, count)
+        else:
+            self._early = _unpack(self._desk.incoming, count)
+            self.pause_reading()
+
+    def _decrypt(self, sealed: Any, count: int) -> None:
         try:
-            plaintext = self._stream.receive_data(data)
+            plaintext = self._stream.receive_from(sealed, count)
         except TlsRefused as refused:
             self._refuse(refused)
             return
@@ -492,7 +486,7 @@ class TlsLink(PlainLink):
             self._end_with_peer()
             return
         # Answers to key updates leave with the next write; a peer that sends nothing else must not pile them up.
-        self._undrained_bytes += len(data)
+        self._undrained_bytes += count
         if (not plaintext or self._undrained_bytes > _FLUSH_BYTES) and not self._is_closing:
             self._send_ciphertext()
 
@@ -550,8 +544,10 @@ class TlsLink(PlainLink):
         self._send_ciphertext()
 
     def _send_ciphertext(self) -> None:
+        self._send(self._stream.data_to_send())
+
+    def _send(self, ciphertext: bytes) -> None:
         self._undrained_bytes = 0
-        ciphertext = self._stream.data_to_send()
         if ciphertext and not self._transport.is_closing():
             self._desk.sent_bytes += len(ciphertext)
             self._transport.write(ciphertext)

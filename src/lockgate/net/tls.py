@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, final
+from typing import Any, Final, final
 
 import msgspec
 from cryptography import x509
@@ -37,17 +37,16 @@ from lockgate.net.failures import (
     not_tls_failure,
     timeout_failure,
 )
+from lockgate.net.records import STEP_BYTES, Buffers, Records
 
-MAX_RECORD_BYTES: Final = 16_384  # RFC 8446 section 5.1: one read gives one record at most
-# A memory BIO never shrinks: feeding and emptying it in steps bounds what an idle connection holds.
-_BIO_STEP_BYTES: Final = 32_768
-_READ_BYTES: Final = 65_536
 _MAX_UNSENT_BYTES: Final = 1_048_576
 _HANDSHAKE_RECORD: Final = 0x16
 _VERSIONS = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2 or later"}
 
 # Not in pyOpenSSL's own interface; where the binding lacks it, -1 says that nobody knows.
 _session_reused: Callable[[object], int] = getattr(SSL._lib, "SSL_session_reused", lambda _: -1)  # type: ignore[attr-defined]
+_from_buffer: Final[Any] = SSL._ffi.from_buffer  # type: ignore[attr-defined]
+_buffer: Final[Any] = SSL._ffi.buffer  # type: ignore[attr-defined]
 
 
 class Protection(msgspec.Struct, frozen=True):
@@ -72,32 +71,41 @@ _FAILED: Final = 3
 
 @final
 class TlsStream:
-    """The server's side of one TLS connection."""
+    """The server's side of one TLS connection.
+
+    Args:
+        context: what the hub offers.
+        buffers: what all connections of one loop read and write through; without, it has its own.
+    """
 
     __slots__ = (
         "_context",
         "_engine",
         "_first_bytes",
-        "_has_peer_ended",
         "_is_handshake_done",
+        "_is_renewed",
         "_received_bytes",
+        "_records",
+        "_sealed",
         "_state",
         "_unsent",
         "_unsent_bytes",
         "_verdict",
     )
 
-    def __init__(self, context: TlsContext) -> None:
+    def __init__(self, context: TlsContext, buffers: Buffers | None = None) -> None:
         self._context = context
         self._engine = SSL.Connection(context.engine, None)
         self._engine.set_accept_state()
+        self._records = Records(self._engine, buffers or Buffers())
         self._verdict = CertificateVerdict()
         self._engine.set_app_data(self._verdict)
         self._state = _HANDSHAKING
         self._is_handshake_done = False
-        self._has_peer_ended = False
+        self._is_renewed = False
         self._first_bytes = b""
         self._received_bytes = 0
+        self._sealed = b""
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
 
@@ -109,7 +117,7 @@ class TlsStream:
     @property
     def is_closed(self) -> bool:
         """Whether either side has said close_notify; after the peer's we may still send (RFC 8446 section 6.1)."""
-        return self._has_peer_ended or self._state == _CLOSED
+        return self._records.has_ended or self._state == _CLOSED
 
     @property
     def server_name(self) -> str | None:
@@ -145,15 +153,29 @@ class TlsStream:
         Raises:
             TlsRefused: when the connection cannot go on; `data_to_send` then holds the alert.
         """
-        if self._has_peer_ended or self._state in (_CLOSED, _FAILED):
+        if len(data) <= STEP_BYTES:
+            return self.receive_from(_from_buffer(data), len(data))
+        steps = [data[start : start + STEP_BYTES] for start in range(0, len(data), STEP_BYTES)]
+        return b"".join([self.receive_from(_from_buffer(step), len(step)) for step in steps])
+
+    def receive_from(self, sealed: Any, size: int) -> bytes:
+        """Do as `receive_data` with at most `STEP_BYTES` that lie where the cffi pointer `sealed` says.
+
+        Raises:
+            TlsRefused: when the connection cannot go on; `data_to_send` then holds the alert.
+        """
+        state, records = self._state, self._records
+        if records.has_ended or state in (_CLOSED, _FAILED):
             return b""
-        if self._state == _ESTABLISHED and len(data) <= _BIO_STEP_BYTES:
-            self._engine.bio_write(data)
-            return self._read_plaintext()
-        if len(self._first_bytes) < 11:
-            self._look_at_first_bytes(data)
-        self._received_bytes += len(data)
-        return self._feed(memoryview(data))
+        if state == _HANDSHAKING:
+            return self._shake_hands(bytes(_buffer(sealed, size)))
+        try:
+            plaintext = records.opened(sealed, size)
+        except SSL.Error as error:
+            raise self._refused(error) from error
+        if self._unsent:
+            self._retry_unsent()
+        return plaintext
 
     def send_data(self, plaintext: bytes) -> None:
         """Encrypt `plaintext`; until the handshake is done it is kept, up to 1 MiB.
@@ -172,18 +194,32 @@ class TlsStream:
             return
         self._write(plaintext)
 
+    def sealed(self, plaintext: bytes) -> bytes:
+        """Encrypt at most `STEP_BYTES`, and give what is to be written to the peer.
+
+        Raises:
+            TlsRefused: when the connection cannot go on.
+            BufferError: when more than 1 MiB waits for the handshake.
+        """
+        if self._state != _ESTABLISHED or self._unsent:
+            self.send_data(plaintext)
+            return self.data_to_send()
+        try:
+            data = self._records.sealed(plaintext)
+        except SSL.Error as error:
+            raise self._refused(error) from error
+        if self._records.unsealed:
+            self._keep_unsealed()
+        return data
+
     def data_to_send(self) -> bytes:
         """Take the ciphertext that is to be written to the peer, alerts included; b"" when there is none."""
-        chunks = []
-        while True:
-            try:
-                chunk = self._engine.bio_read(_READ_BYTES)
-            except SSL.WantReadError:
-                break
-            chunks.append(chunk)
-            if len(chunk) < _READ_BYTES:
-                break
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        data = self._sealed + self._records.waiting()
+        self._sealed = b""
+        if self._is_handshake_done and not self._is_renewed:
+            self._is_renewed = True
+            self._records.renew()
+        return data
 
     def close(self) -> None:
         """Say close_notify (RFC 8446 section 6.1); nothing can be sent after it."""
@@ -210,31 +246,27 @@ class TlsStream:
             self._state = _FAILED
             raise TlsRefused(not_tls_failure(data[:16]))
 
-    def _feed(self, data: memoryview) -> bytes:
-        plaintext = []
-        for start in range(0, len(data), _BIO_STEP_BYTES):
-            self._engine.bio_write(data[start : start + _BIO_STEP_BYTES])
-            if self._state == _HANDSHAKING:
-                self._shake_hands()
-            if self._state == _ESTABLISHED:
-                plaintext.append(self._read_plaintext())
-        return plaintext[0] if len(plaintext) == 1 else b"".join(plaintext)
-
-    def _shake_hands(self) -> None:
+    def _shake_hands(self, data: bytes) -> bytes:
+        if len(self._first_bytes) < 11:
+            self._look_at_first_bytes(data)
+        self._received_bytes += len(data)
+        self._engine.bio_write(data)
         try:
             self._engine.do_handshake()
         except SSL.WantReadError:
-            return
+            return b""
         except SSL.Error as error:
             raise self._refused(error) from error
         self._state = _ESTABLISHED
         self._is_handshake_done = True
         self._engine.set_app_data(None)
         self._check_resumed_certificate()
-        unsent, self._unsent = self._unsent, []
-        self._unsent_bytes = 0
-        for plaintext in unsent:
-            self._write(plaintext)
+        if self._unsent:
+            self._retry_unsent()
+        try:
+            return self._records.rest()
+        except SSL.Error as error:
+            raise self._refused(error) from error
 
     def _check_resumed_certificate(self) -> None:
         # A resumed session brings the certificate of its first handshake along without another look (RFC 8446
@@ -256,39 +288,14 @@ class TlsStream:
         self._state = _FAILED
         raise TlsRefused(certificate_failure(self._verdict, self.server_name))
 
-    def _read_plaintext(self) -> bytes:
-        plaintext = b""
-        chunks: list[bytes] = []
-        while True:
-            try:
-                chunk = self._engine.recv(MAX_RECORD_BYTES)
-            except SSL.WantReadError:
-                break
-            except SSL.ZeroReturnError:
-                self._has_peer_ended = True
-                break
-            except SSL.Error as error:
-                raise self._refused(error) from error
-            if plaintext:
-                chunks.append(chunk)
-            else:
-                plaintext = chunk
-        if self._unsent and self._state == _ESTABLISHED:
-            self._retry_unsent()
-        return plaintext + b"".join(chunks) if chunks else plaintext
-
     def _write(self, plaintext: bytes) -> None:
-        view = memoryview(plaintext)
-        sent = 0
-        while sent < len(view):
-            try:
-                sent += self._engine.send(view[sent : sent + MAX_RECORD_BYTES])
-            except SSL.WantReadError:
-                self._unsent.insert(0, bytes(view[sent:]))
-                self._unsent_bytes += len(view) - sent
-                return
-            except SSL.Error as error:
-                raise self._refused(error) from error
+        for start in range(0, len(plaintext), STEP_BYTES):
+            self._sealed += self.sealed(plaintext[start : start + STEP_BYTES])
+
+    def _keep_unsealed(self) -> None:
+        left, self._records.unsealed = self._records.unsealed, b""
+        self._unsent.insert(0, left)
+        self._unsent_bytes += len(left)
 
     def _retry_unsent(self) -> None:
         unsent, self._unsent = b"".join(self._unsent), []

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
-from lockgate.net import handshakes as room
 from lockgate.net.failures import TlsFailure
-from lockgate.net.handshakes import PER_TURN, Handshakes
+from lockgate.net.handshakes import MAX_NETWORKS, PER_TURN, Handshakes
 from lockgate.net.link import NetLimits
 
 LIMITS = NetLimits(max_handshakes=5, max_handshakes_per_second_per_address=10, max_handshake_burst_per_address=20)
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, max_networks: int = MAX_NETWORKS) -> None:
         self.soon: list[Callable[[], None]] = []
-        self.handshakes = Handshakes(self.soon.append)
+        self.handshakes = Handshakes(self.soon.append, max_networks)
 
     def begins(self, count: int, network: str = "192.0.2.7", now: float = 100.0) -> int:
         """Begin and end some handshakes; say how many were refused."""
@@ -87,11 +84,8 @@ def test_the_oldest_gives_way_when_too_many_are_under_way() -> None:
     assert len(world.handshakes) == 4
 
 
-def test_networks_are_forgotten_when_their_rate_is_settled_and_when_there_are_too_many(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(room, "MAX_NETWORKS", 10)
-    world = World()
+def test_networks_are_forgotten_when_their_rate_is_settled_and_when_there_are_too_many() -> None:
+    world = World(max_networks=10)
     for number in range(50):
         world.begins(1, network=f"192.0.2.{number}")
     assert len(world.handshakes._until) == 10

@@ -1,0 +1,167 @@
+"""Records into OpenSSL and out of it, many at once: what pyOpenSSL's methods do one by one, with three copies more.
+
+pyOpenSSL's `recv`, `send`, `bio_read` and `bio_write` make a buffer for each call, copy it into bytes, and raise an
+exception where there is nothing more: half the CPU that a connection under TLS costs beyond its system calls. So
+established connections call the functions under those methods, of the binding that both share, with buffers that all
+connections of one loop have in common. Handshakes, certificates, alerts and errors remain pyOpenSSL's.
+
+A memory BIO never shrinks. What comes in pieces larger than `_KEPT_BYTES` is therefore read through a BIO that only
+points at it and is gone after; what goes out is taken record by record.
+
+Names beginning with an underscore are not promised by pyOpenSSL: tests/unit/net/test_records.py says what is used.
+Docs: ADR 0018.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, final
+
+from OpenSSL import SSL
+
+MAX_RECORD_BYTES: Final = 16_384  # RFC 8446 section 5.1
+STEP_BYTES: Final = 65_536
+"""As much ciphertext is taken in at once."""
+_PLAIN_BYTES: Final = STEP_BYTES + 2 * MAX_RECORD_BYTES
+"""Room for what that decrypts to, with a record that had begun to come before."""
+_SEALED_BYTES: Final = 131_072
+_KEPT_BYTES: Final = 4_096
+
+_lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
+_ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]
+_ssl_read: Final[Any] = _lib.SSL_read
+_ssl_write: Final[Any] = _lib.SSL_write
+_ssl_get_error: Final[Any] = _lib.SSL_get_error
+_ssl_set_bio: Final[Any] = _lib.SSL_set_bio
+_bio_new: Final[Any] = _lib.BIO_new
+_bio_new_mem_buf: Final[Any] = _lib.BIO_new_mem_buf
+_bio_set_mem_eof_return: Final[Any] = _lib.BIO_set_mem_eof_return
+_bio_read: Final[Any] = _lib.BIO_read
+_bio_write: Final[Any] = _lib.BIO_write
+_unpack: Final[Any] = _ffi.unpack
+_from_buffer: Final[Any] = _ffi.from_buffer
+_MEMORY: Final[Any] = _lib.BIO_s_mem()
+_NULL: Final[Any] = _ffi.NULL
+_WANTS_READ: Final[int] = _lib.SSL_ERROR_WANT_READ
+_HAS_ENDED: Final[int] = _lib.SSL_ERROR_ZERO_RETURN
+
+
+@final
+class Buffers:
+    """What the connections of one loop read into and write out of, each in its turn."""
+
+    __slots__ = ("plain", "sealed")
+
+    def __init__(self) -> None:
+        self.plain: Any = _ffi.new("char[]", _PLAIN_BYTES)
+        self.sealed: Any = _ffi.new("char[]", _SEALED_BYTES)
+
+
+@final
+class Records:
+    """One established connection's records.
+
+    Args:
+        connection: pyOpenSSL's, on memory BIOs.
+        buffers: those of its loop.
+    """
+
+    __slots__ = ("_buffers", "_connection", "_from", "_into", "_ssl", "has_ended", "unsealed")
+
+    def __init__(self, connection: SSL.Connection, buffers: Buffers) -> None:
+        self._connection = connection
+        self._buffers = buffers
+        self._ssl: Any = connection._ssl
+        self._into: Any = connection._into_ssl
+        self._from: Any = connection._from_ssl
+        self.has_ended = False
+        """Whether the peer has said close_notify."""
+        self.unsealed = b""
+
+    def opened(self, sealed: Any, size: int) -> bytes:
+        """Give the plaintext that `size` bytes of ciphertext complete; they lie where the cffi pointer `sealed` says.
+
+        Raises:
+            SSL.Error: when the connection cannot go on.
+        """
+        if size <= _KEPT_BYTES:
+            _bio_write(self._into, sealed, size)
+            return self.rest()
+        passing = _bio_new_mem_buf(sealed, size)
+        if passing == _NULL:
+            raise MemoryError
+        _bio_set_mem_eof_return(passing, -1)  # its end is not the connection's
+        self._read_from(passing)
+        try:
+            return self.rest()
+        finally:
+            self._read_from(_new_bio())
+
+    def rest(self) -> bytes:
+        """Give the plaintext of what OpenSSL has already."""
+        plain, size = self._buffers.plain, 0
+        while True:
+            count: int = _ssl_read(self._ssl, plain + size if size else plain, _PLAIN_BYTES - size)
+            if count <= 0:
+                break
+            size += count
+        self._check(count)
+        return _unpack(plain, size) if size else b""
+
+    def sealed(self, plaintext: bytes) -> bytes:
+        """Give the ciphertext of `plaintext`, at most `STEP_BYTES`, and of whatever else waits to be sent.
+
+        What OpenSSL does not take yet is left in `unsealed`.
+
+        Raises:
+            SSL.Error: when the connection cannot go on.
+        """
+        sealed, size = self._buffers.sealed, 0
+        data = _from_buffer(plaintext)
+        total, start = len(plaintext), 0
+        while start < total:
+            count: int = _ssl_write(self._ssl, data + start if start else data, min(total - start, MAX_RECORD_BYTES))
+            if count <= 0:
+                self._check(count)
+                self.unsealed = plaintext[start:]
+                break
+            start += count
+            taken: int = _bio_read(self._from, sealed + size if size else sealed, _SEALED_BYTES - size)
+            size += max(taken, 0)
+        return _unpack(sealed, size) if size else b""
+
+    def waiting(self) -> bytes:
+        """Give the ciphertext that waits to be sent."""
+        sealed = self._buffers.sealed
+        size: int = _bio_read(self._from, sealed, _SEALED_BYTES)
+        data = b""
+        while size > 0:
+            data += _unpack(sealed, size)
+            if size < _SEALED_BYTES:
+                break
+            size = _bio_read(self._from, sealed, _SEALED_BYTES)
+        return data
+
+    def renew(self) -> None:
+        """Give back what the BIOs have grown to in the handshake; nothing may be in them."""
+        self._from = self._connection._from_ssl = _new_bio()
+        self._read_from(_new_bio())
+
+    def _read_from(self, bio: Any) -> None:
+        _ssl_set_bio(self._ssl, bio, self._from)  # frees those that they take the place of
+        self._into = self._connection._into_ssl = bio
+
+    def _check(self, count: int) -> None:
+        error: int = _ssl_get_error(self._ssl, count)
+        if error == _WANTS_READ:
+            return
+        if error == _HAS_ENDED:
+            self.has_ended = True
+            return
+        self._connection._raise_ssl_error(self._ssl, count)
+
+
+def _new_bio() -> Any:
+    bio = _bio_new(_MEMORY)
+    if bio == _NULL:
+        raise MemoryError
+    return bio
