@@ -1,0 +1,1 @@
+"""What one message costs, counted and not timed: instructions, calls and system calls, the same on a busy machine."""
