@@ -24,8 +24,8 @@
  * --do storm-reconnect --count N --rate R --seconds QUIET [--filters K] [--fin] [--resume] [--at-once M]
  *                      [--storm-rate S]
  *     A flow runs; N further clients drop at once (by a reset, or with --fin by the end of file), and connect again at
- *     once, or M at a time, or S more a second. A client whose attempt fails tries again 50 ms later. K is how many
- *     filters each subscribes to before it counts as back; none unless told.
+ *     once, or M at a time, or S more a second. A client whose attempt fails tries again after --retry-seconds (1). K
+ *     is how many filters each subscribes to before it counts as back; none unless told.
  *
  * With --steps it prints "warm" when it is about to measure and waits for a line on standard input, and waits for
  * another after the result, before it disconnects: in between, someone else can read the broker's CPU. After a flow's
@@ -51,18 +51,18 @@ static const char *const USAGE =
     "  handshakes: --count N [--clients N] [--rate PER_SECOND] [--resume]\n"
     "  idle: --count N\n"
     "  storms: --count N --rate PER_SECOND --seconds QUIET [--filters N] [--storm-filter PATTERN]\n"
-    "          [--storm-rate CLIENTS_PER_SECOND], storm-reconnect also [--fin] [--resume]\n"
+    "          [--storm-rate CLIENTS_PER_SECOND], storm-reconnect also [--fin] [--resume] [--retry-seconds T]\n"
     "In client id, cert, key, user and password, %i stands for the connection's number: subscribers come first, then\n"
     "publishers, then the clients of --count (of handshakes and idle: these alone). A password file has a line for each.\n"
     "In a topic %i is the publisher's number, in a filter the subscriber's, in a storm's filter the client's, where %k\n"
     "is the filter's; %c is the connection's number there. Where the filter has %i or %c, subscriber i hears publisher\n"
-    "i alone; otherwise each hears all. --window is 2000, or with --rate ten seconds' worth, unless told.\n"
+    "i alone; otherwise each hears all. --window is 2000, or with --rate a minute's worth, unless told.\n"
     "The head of load.c says what each task does.\n";
 
 enum { HOST = 256, PORT, SUBSCRIBERS, PUBLISHERS, QOS, PAYLOAD, SECONDS, MESSAGES, WARM_UP, WINDOW, IN_FLIGHT, RATE,
        TLS, CAFILE, SERVER_NAME, CERT, KEY, USER, PASSWORD, PASSWORD_FILE, CLIENT_ID, TOPIC, FILTER, STORM_FILTER,
        STALL, STEPS, DO, COUNT, AT_ONCE, FILTERS, PROTOCOL, SESSION, RESUME, FIN, HELP,
-       CLIENTS, STORM_RATE };
+       CLIENTS, STORM_RATE, RETRY };
 
 static const struct option KNOWN[] = {
     {"host", 1, 0, HOST}, {"port", 1, 0, PORT}, {"subscribers", 1, 0, SUBSCRIBERS}, {"publishers", 1, 0, PUBLISHERS},
@@ -74,7 +74,7 @@ static const struct option KNOWN[] = {
     {"storm-filter", 1, 0, STORM_FILTER}, {"stall-seconds", 1, 0, STALL}, {"steps", 0, 0, STEPS}, {"do", 1, 0, DO},
     {"count", 1, 0, COUNT}, {"at-once", 1, 0, AT_ONCE}, {"filters", 1, 0, FILTERS}, {"protocol", 1, 0, PROTOCOL},
     {"session", 1, 0, SESSION}, {"resume", 0, 0, RESUME}, {"fin", 0, 0, FIN}, {"help", 0, 0, HELP},
-    {"clients", 1, 0, CLIENTS}, {"storm-rate", 1, 0, STORM_RATE}, {0, 0, 0, 0},
+    {"clients", 1, 0, CLIENTS}, {"storm-rate", 1, 0, STORM_RATE}, {"retry-seconds", 1, 0, RETRY}, {0, 0, 0, 0},
 };
 
 __attribute__((noreturn)) static void usage(const char *problem) {
@@ -135,6 +135,7 @@ static void set_option(int name) {
     case FIN: option.reset = false; return;
     case CLIENTS: option.clients = atoi(optarg); return;
     case STORM_RATE: option.storm_rate = atof(optarg); return;
+    case RETRY: option.retry_seconds = atof(optarg); return;
     case HELP: fputs(USAGE, stdout); exit(0);
     default: usage("an unknown option");
     }
@@ -176,7 +177,7 @@ static void read_options(int count, char **words) {
     while ((name = getopt_long(count, words, "", KNOWN, NULL)) != -1) set_option(name);
     if (optind < count) usage("options only");
     if (!option.filter) option.filter = option.topic;
-    if (!option.window && !window_told) option.window = option.rate > 200 ? (uint64_t)(option.rate * 10) : 2000;
+    if (!window_told) option.window = option.rate > 0 ? (uint64_t)(option.rate * 60) + 2000 : 2000;
     if (option.task == STORM_RECONNECT && !filters_told) option.filters = 0;
     if (option.task == HANDSHAKES && !option.at_once) option.at_once = 1;
     if (option.task == HANDSHAKES || option.task == IDLE) option.subscribers = option.publishers = 0;
@@ -223,6 +224,7 @@ static void prepare(void) {
 
 int main(int count, char **words) {
     static void (*const DOING[])(void) = {do_flow, do_handshakes, do_idle, do_storm_subscribe, do_storm_reconnect};
+    signal(SIGPIPE, SIG_IGN); /* a write to a closed connection fails instead, and is reported */
     read_options(count, words);
     prepare();
     DOING[option.task]();

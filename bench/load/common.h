@@ -10,6 +10,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,7 +39,6 @@ enum {
 static const double SATURATED_SHARE = 0.9; /* of one core: above it, the generator is the bottleneck */
 static const double RESUMED_SHARE = 0.99;  /* fewer of the handshakes of --resume is a failure */
 static const uint64_t SECOND = 1000000000;
-static const uint64_t RETRY_AFTER = 50000000; /* what a client of a storm waits when its connection failed, in ns */
 
 enum stage { CLOSED, TCP_CONNECT, TLS_HANDSHAKE, AWAIT_CONNACK, AWAIT_SUBACK, READY };
 
@@ -54,12 +54,12 @@ static struct {
     int subscribers, publishers, count, clients, at_once, qos, tls, protocol;
     uint32_t payload, in_flight, filters;
     uint64_t messages, warm_up, window;
-    double seconds, rate, storm_rate, stall_seconds;
+    double seconds, rate, storm_rate, stall_seconds, retry_seconds;
     bool steps, persistent, resume, reset;
 } option = {
     .host = "127.0.0.1", .port = "1883", .client_id = "load-%i", .topic = "bench/load",
     .storm_filter = "bench/storm/%i/%k", .subscribers = 1, .publishers = 1, .protocol = 4, .payload = 64,
-    .in_flight = 20, .filters = 1, .warm_up = 1000, .stall_seconds = 3, .reset = true,
+    .in_flight = 20, .filters = 1, .warm_up = 1000, .stall_seconds = 3, .retry_seconds = 1, .reset = true,
 };
 
 /* What a client shows in its TLS handshake, read from its files once. */

@@ -225,7 +225,7 @@ static void do_storm_subscribe(void) {
 static void retry_later(struct connection *c) {
     failed_attempts++;
     close_connection(c, true);
-    c->retry_at = now() + RETRY_AFTER;
+    c->retry_at = now() + (uint64_t)(option.retry_seconds * 1e9);
     retries[(retries_from + retries_count++) % option.count] = c->number;
 }
 
@@ -235,7 +235,7 @@ static void on_returned(struct connection *c) { resumed += c->resumed; }
 static int push_connections(void) {
     uint64_t time = now();
     int started = 0;
-    for (; started < CROWD_EVENTS; started++) {
+    for (; started < (tls ? CROWD_HANDSHAKES : CROWD_EVENTS); started++) {
         struct connection *c;
         if (may_begin()) {
             c = &crowd[storm_from++];
