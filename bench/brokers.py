@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -58,6 +59,7 @@ NO_LIMITS: Settings = {
         "max_queued_bytes": 268_435_456,
     },
 }
+FREE_PORTS: Settings = {"mqtt": {"port": 0, "websocket_port": 0}, "office": {"port": 0}}
 
 
 class Door(msgspec.Struct, frozen=True):
@@ -67,6 +69,7 @@ class Door(msgspec.Struct, frozen=True):
     pid: int
     home: Path | None = None
     tls_port: int = 0
+    began: float = 0.0  # monotonic seconds, when its process was started
     is_ruled: bool = False  # ours, with the rules of the fleet's home: canaries are told apart by them
 
 
@@ -135,13 +138,14 @@ class Lockgate:
         shutil.copytree(self._provisioned.home, home)
         path = home / "lockgate.toml"
         written = tomllib.loads(path.read_text(encoding="utf-8"))
-        path.write_text(settings_text(merged(NO_LIMITS, written, settings or {})), encoding="utf-8")
+        path.write_text(settings_text(merged(NO_LIMITS, written, FREE_PORTS, settings or {})), encoding="utf-8")
         command = (lockgate_command(), "up", "--home", str(home), *(() if tls else ("--lab-port", "0")))
         doors = home / "run" / "doors.json"
-        with started(command, folder / "lockgate.log", core) as process:
-            port = wait_for(lambda: _find_door(doors, tls), process, folder / "lockgate.log")
+        log, began, ruled = folder / "lockgate.log", time.monotonic(), self._provisioned.is_ruled
+        with started(command, log, core) as process:
+            port = wait_for(lambda: _find_door(doors, tls), process, log, 0.005)
             arguments = reach(port, self._provisioned, tls=tls)
-            yield Door(arguments, process.pid, home, _find_door(doors, True) or 0, self._provisioned.is_ruled)
+            yield Door(arguments, process.pid, home, _find_door(doors, True) or 0, began, ruled)
 
 
 class Mosquitto:

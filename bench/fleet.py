@@ -17,7 +17,8 @@ import msgspec
 from bench.processes import free_port, output_of
 
 TOPIC = "bench/load"
-TREE = "bench/#"
+TREE, PAIRS = "bench/#", "bench/pair/+"
+FIRST = "first"
 CANARY, CANARY_TOPIC = "canary", "bench/song"
 DEVICES, TOKENS = 10_000, 500
 QUICK_DEVICES, QUICK_TOKENS = 1200, 100
@@ -44,9 +45,9 @@ class Fleet(msgspec.Struct, frozen=True):
         return self.folder / "all-allowing"
 
     @property
-    def empty(self) -> Path:
-        """A home just made: no devices, no rules."""
-        return self.folder / "empty"
+    def new(self) -> Path:
+        """A home just made, with one device and no rules."""
+        return self.folder / "new"
 
     @property
     def devices(self) -> Path:
@@ -56,7 +57,7 @@ class Fleet(msgspec.Struct, frozen=True):
     @property
     def rules(self) -> int:
         """How many rules the policy of `home` holds."""
-        return self.rules_for_each * (self.certificates + self.tokens) + 3
+        return self.rules_for_each * (self.certificates + self.tokens) + 4
 
     def device(self, name: str) -> Path:
         """The folder of the device with that name."""
@@ -86,7 +87,9 @@ def _make(command: str, fleet: Fleet) -> None:
     home = ("--home", str(fleet.home))
     names = ("--name", "localhost", "--name", "127.0.0.1", "--port", str(free_port()), "--office-port", "0")
     output_of(command, "init", *home, *names)
-    shutil.copytree(fleet.home, fleet.empty)
+    shutil.copytree(fleet.home, fleet.new)
+    first = ("device", "add", FIRST, "--auth", "x509", "--out", str(fleet.device(FIRST)))
+    output_of(command, *first, "--home", str(fleet.new))
     table = fleet.folder / "devices.csv"
     table.write_text(devices_table(fleet), encoding="utf-8")
     output_of(command, "device", "add-many", str(table), "--out", str(fleet.devices), *home)
@@ -120,6 +123,7 @@ def rules_text(fleet: Fleet) -> str:
     rules += [
         _rule(CANARY, "allow", "receive", TREE),
         _rule(CANARY, "deny", "receive", TOPIC),
+        _rule(CANARY, "deny", "receive", PAIRS),
         _rule(CANARY, "allow", "publish", CANARY_TOPIC),
     ]
     return "version = 1\n" + "".join(rules)

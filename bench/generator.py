@@ -56,6 +56,17 @@ class Generator:
         said = self._read_json()
         return Result(said, cpu_seconds(pid) - before, machine_cpu_seconds() - all_before)
 
+    def connect_idle(self) -> None:
+        """Have all its clients connect, and wait until they have."""
+        self._write("go")
+        if self._read() != "idle":
+            raise BrokerFailed(f"{self._what} failed: {self._why()}")
+
+    def finish(self) -> dict[str, Any]:
+        """End what waits for it; give the result."""
+        self._write("finish")
+        return self._read_json()
+
     def again(self, messages: int) -> int:
         """Have the same connections publish some more; give how many deliveries that made."""
         self._write(f"again {messages}")

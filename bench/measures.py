@@ -5,6 +5,7 @@ A `Flow` moves messages. What connects, waits, storms or starts is in bench/conn
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,6 +56,22 @@ class Measure(Protocol):
     def run(self, broker: Broker, place: Path, context: Context) -> Sample: ...
 
 
+def sync_rate(folder: Path, seconds: float) -> float:
+    """Append and sync 4 KiB again and again; give how many of that the disk does in a second."""
+    path, count = folder / "syncs", 0
+    began = time.perf_counter()
+    handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    try:
+        while time.perf_counter() < began + seconds:
+            os.write(handle, bytes(4096))
+            os.fdatasync(handle)
+            count += 1
+        return count / (time.perf_counter() - began)
+    finally:
+        os.close(handle)
+        path.unlink()
+
+
 class Flow(msgspec.Struct, frozen=True):
     """Publishers and subscribers for a time; the CPU is read after the warm-up and after the last delivery."""
 
@@ -73,6 +90,7 @@ class Flow(msgspec.Struct, frozen=True):
     settings: Settings | None = None
     more: tuple[str, ...] = ()
     seconds_at_least: float = 0.0
+    is_beside_disk: bool = False
 
     def load_arguments(self, seconds: float) -> tuple[str, ...]:
         """Give the generator's options but for where the broker is."""
@@ -92,6 +110,19 @@ class Flow(msgspec.Struct, frozen=True):
         return (*words, *(("--session", "persistent") if self.persistent else ()), *self.more)
 
     def run(self, broker: Broker, place: Path, context: Context) -> Sample:
+        if self.is_beside_disk:
+            return self._beside_disk(broker, place, context)
+        return self._run(broker, place, context)
+
+    def _beside_disk(self, broker: Broker, place: Path, context: Context) -> Sample:
+        """Put what the disk itself does, before and after in the same folder, into the same sample."""
+        seconds = context.seconds / 4
+        before = sync_rate(place, seconds)
+        sample = self._run(broker, place, context)
+        disk = (before + sync_rate(place, seconds)) / 2
+        return msgspec.structs.replace(sample, figures=sample.figures | {"disk_per_second": disk})
+
+    def _run(self, broker: Broker, place: Path, context: Context) -> Sample:
         with (
             broker.running(place, tls=self.tls, core=BROKER_CORE if PINNED else None, settings=self.settings) as door,
             generator((*door.load_arguments, *self.load_arguments(context.seconds)), self._what(broker)) as load,
@@ -105,7 +136,7 @@ class Flow(msgspec.Struct, frozen=True):
         assert door.home
         with canary(context.fleet, door.tls_port):
             result = load.go(door.pid)
-        if not self.more and load_problem(OURS, result.said) is None:
+        if not (self.more or self.persistent) and load_problem(OURS, result.said) is None:
             silence(context.fleet, door.home, door.tls_port, load, self.subscribers, tls=self.tls)
         return result
 

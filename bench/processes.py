@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -29,6 +30,8 @@ def started(
 
     def pin() -> None:
         os.sched_setaffinity(0, {core} if core is not None else range(os.cpu_count() or 1))
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -75,7 +78,7 @@ def wait_for(poll: Callable[[], int | None], process: subprocess.Popen[bytes], l
             return found
         time.sleep(pause)
     said = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
-    raise BrokerFailed(f"{process.args!r} did not open its door; it said:\n{said}")
+    raise BrokerFailed(f"the door did not open\n{said}")
 
 
 def is_open(port: int) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bench.report import OURS, PEER, Goal, Line, Report, Spread
 
 NOTHING = "–"
+PEER_THERE = "mosquitto 2.1"
 YES, NO = "yes", "**no**"
 
 
@@ -26,7 +27,7 @@ def render_goals(report: Report) -> str:
 
 def _goal_row(line: Line) -> str:
     against = line.row.goal.against
-    beside = against.broker if against else None
+    beside = (line.row.goal.beside or against.broker) if against else None
     cells = (
         line.row.name,
         _figure(line.spreads.get(OURS), line.row.unit),
@@ -107,7 +108,13 @@ def _elsewhere(report: Report) -> list[str]:
     for line in lines:
         found = {guess.broker: guess.value for guess in line.guesses}
         cells = (f"{number(found[name])} {line.row.unit}" if name in found else NOTHING for name in names)
-        factor = f"{line.factor:.2f}" if line.factor else f"{NOTHING} (taken as 1)"
+        factor = (
+            f"{line.factor:.2f}"
+            if line.factor
+            else "as they are there"
+            if PEER_THERE in found
+            else "1, for want of one"
+        )
         rows.append(f"| {line.row.name} | {factor} | {' | '.join(cells)} |")
     return [
         "## Brokers that cannot be installed here",
@@ -115,7 +122,7 @@ def _elsewhere(report: Report) -> list[str]:
         "Measured on another machine beside mosquitto 2.1 (bench/elsewhere.json), and set beside the mosquitto here by",
         "their ratio to that one. NATS was measured at both places, so the factor between the two mosquittos is, row",
         "by row, (mosquitto here / NATS here) / (mosquitto there / NATS there). The version of NATS there is not known",
-        "and may differ from this one, so what stands here is a guess, not a measurement.",
+        "and may differ from this one, so what stands here is a guess, not a measurement. Memory is as it was there.",
         "",
         f"| workload | factor | {' | '.join(names)} |",
         "|---|---|" + "---|" * len(names),
@@ -167,7 +174,7 @@ def number(value: float) -> str:
 def _machine(report: Report) -> str:
     machine = report.machine
     others = max((sample.others_share for sample in report.samples), default=0.0)
-    versions = ", ".join(f"{text}" for text in machine.versions.values())
+    versions = ", ".join(dict.fromkeys(machine.versions.values()))
     return (
         f"µs are the broker's CPU for one delivered message, or one handshake; B are bytes of memory for one idle "
         f"connection. Medians of {report.repeats} runs of {report.seconds:g} s, each on a fresh broker; a ratio is "

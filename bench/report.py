@@ -53,6 +53,7 @@ class Goal(msgspec.Struct, frozen=True):
     against: Reference | None = Reference()
     at_least: bool = False
     written: str = ""
+    beside: str = ""  # what the reference is, where it is none of the brokers
 
     def is_met(self, value: float) -> bool:
         """Say whether a ratio, or a figure where there is no reference, reaches the goal."""
@@ -122,6 +123,7 @@ class Elsewhere(msgspec.Struct, frozen=True):
     peer: str
     bridge: str
     rows: dict[str, dict[str, float]]
+    as_they_are: frozenset[str] = frozenset()  # bytes are the same on every machine
 
     def factor(self, row: str, peer_here: float | None, bridge_here: float | None) -> float | None:
         """Give how much more the mosquitto here needs than the one there, seen from a broker measured at both places.
@@ -136,6 +138,8 @@ class Elsewhere(msgspec.Struct, frozen=True):
     def guesses(self, row: str, peer_here: float | None, factor: float | None) -> list[Guess]:
         """Give what the others would need here: their ratio to mosquitto there, by the factor (1 without one)."""
         there = self.rows.get(row, {})
+        if row in self.as_they_are:
+            return [Guess(name, each) for name, each in there.items()]
         if not peer_here:
             return []
         scale = peer_here / there[self.peer] / (factor or 1.0) if there else 0.0
@@ -178,10 +182,10 @@ def _spreads(row: Row, samples: Sequence[Sample]) -> dict[str, Spread]:
         if sample.measure == row.measure and row.figure in sample.figures:
             found.setdefault(sample.broker, []).append(sample.figures[row.figure])
     against = row.goal.against
-    if against is not None and against.broker not in found:
+    if against is not None and row.goal.beside:
         values = _values(against.measure or row.measure, against.broker, against.figure or row.figure, samples)
         if values:
-            found[against.broker] = values
+            found[row.goal.beside] = values
     return {broker: Spread.of(values) for broker, values in found.items()}
 
 

@@ -27,9 +27,10 @@ from bench.peers.aedes import Aedes
 from bench.peers.amqtt import Amqtt
 from bench.peers.nats import Nats
 from bench.peers.rabbitmq import RabbitMq
+from bench.plots import cost_plot, ratio_plot
 from bench.render import number, render_figures, render_goals
 from bench.report import Elsewhere, Report, Sample, replace_table, summarise
-from bench.rows import MEASURES, ROWS
+from bench.rows import MEASURES, NEW_HOME, ONE_RULE, ROWS
 
 RESULTS = TOP / "bench" / "results"
 ELSEWHERE = TOP / "bench" / "elsewhere.json"
@@ -38,7 +39,11 @@ ELSEWHERE = TOP / "bench" / "elsewhere.json"
 def every_broker(fleet: Fleet) -> list[Broker]:
     """Give all brokers that are here, ours first."""
     shared = Provisioned.of(fleet)
-    return [Lockgate(shared), *(kind(shared) for kind in (Mosquitto, Nats, RabbitMq, Aedes, Amqtt))]
+    variants = [
+        Lockgate(Provisioned.of(fleet, fleet.all_allowing), ONE_RULE),
+        Lockgate(Provisioned.of(fleet, fleet.new), NEW_HOME),
+    ]
+    return [Lockgate(shared), *variants, *(kind(shared) for kind in (Mosquitto, Nats, RabbitMq, Aedes, Amqtt))]
 
 
 @contextmanager
@@ -74,17 +79,19 @@ def run_all(
 
 def run_one(measure: Measure, broker: Broker, context: Context) -> Sample:
     """Give the sample of one fresh broker; what went wrong is in it, and refuses the ratio."""
-    with tempfile.TemporaryDirectory(prefix="lockgate-bench-") as place:
+    # On the disk that the source is on, which is one: what is durable is measured as well.
+    with tempfile.TemporaryDirectory(prefix="run-", dir=SCRATCH) as place:
         try:
             return measure.run(broker, Path(place), context)
         except (BrokerFailed, OSError) as error:
-            return Sample(measure.name, broker.name, {}, problem=f"{broker.name}: {error}")
+            why = str(error).splitlines()[0]
+            return Sample(measure.name, broker.name, {}, f"{broker.name}: {why}", said={"error": str(error)})
 
 
 def _line(n: int, sample: Sample) -> str:
     figures = "  ".join(f"{name} {number(value)}" for name, value in sample.figures.items())
     shares = f"generator {sample.generator_share:.0%}, others {sample.others_share:.0%}"
-    problem = f"  ! {sample.problem}" if sample.problem else ""
+    problem = f"  ! {sample.said.get('error', sample.problem)}" if sample.problem else ""
     return f"{n + 1}  {sample.measure:34} {sample.broker:10} {figures}  ({shares}){problem}"
 
 
@@ -94,6 +101,8 @@ def write(report: Report, folder: Path) -> None:
     encoded = json.dumps(msgspec.to_builtins(report), indent=1, ensure_ascii=False)
     (folder / "latest.json").write_text(encoded + "\n", encoding="utf-8")
     (folder / "latest.md").write_text(render_figures(report), encoding="utf-8")
+    (folder / "cost.svg").write_text(cost_plot(report), encoding="utf-8")
+    (folder / "ratios.svg").write_text(ratio_plot(report), encoding="utf-8")
 
 
 @click.command()

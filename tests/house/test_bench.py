@@ -183,7 +183,7 @@ def test_every_device_of_the_fleet_has_rules_of_its_own() -> None:
     lines = ["name,auth", "d0,x509", "d1,x509", "d2,x509", "j0,jwt-es256", f"{CANARY},x509"]
     assert devices_table(fleet).splitlines() == lines
     rules = rules_text(fleet)
-    assert rules.count("[[rule]]") == fleet.rules == 11
+    assert rules.count("[[rule]]") == fleet.rules == 12
     assert '[[rule]]\nfor = "device:d1"\nallow = "publish"\ntopic = "bench/#"\n' in rules
     assert f'[[rule]]\nfor = "device:{CANARY}"\ndeny = "receive"\ntopic = "bench/load"\n' in rules
 
