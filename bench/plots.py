@@ -52,7 +52,7 @@ def ratio_plot(report: Report) -> str:
     ratios = [value for line in lines for value in (line.ratio or 0.0, line.row.goal.limit)]
     scale = _Scale(min(ratios), max(*ratios, 1.0))
     height = TOP_MARGIN + len(lines) * (BAR + GAP)
-    parts, y = [_text(LABELS, 44, "the stroke is the goal; 1 is mosquitto", "start", "quiet")], TOP_MARGIN
+    parts, y = [_text(LABELS, 36, "the stroke is the goal; 1 is mosquitto", "start", "quiet")], TOP_MARGIN
     parts += scale.rules(height)
     for line in lines:
         assert line.ratio is not None
