@@ -198,7 +198,7 @@ static void start_tls(struct connection *c) {
     if (identity && SSL_use_cert_and_key(c->ssl, identity->certificate, identity->key, identity->chain, 1) != 1) {
         die("connection %d: its key does not fit its certificate", c->index);
     }
-    if (c->ticket) { /* a ticket serves once */
+    if (c->ticket) {
         SSL_set_session(c->ssl, c->ticket);
         SSL_SESSION_free(c->ticket);
         c->ticket = NULL;
@@ -247,6 +247,8 @@ static void advance(struct connection *c) {
             return;
         }
         c->resumed = SSL_session_reused(c->ssl);
+        /* A session of TLS 1.2 may be resumed again and again; a ticket of TLS 1.3 serves once, and new ones come. */
+        if (c->resumed && option.tls == 12 && !c->ticket) c->ticket = SSL_get1_session(c->ssl);
         if (!*tls_version) {
             tls_version = SSL_get_version(c->ssl);
             tls_cipher = SSL_get_cipher(c->ssl);

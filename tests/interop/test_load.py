@@ -169,6 +169,8 @@ def test_handshakes_are_counted_and_resumed_when_asked(load: Path, broker: Mosqu
     assert (full["completed"], full["resumed"], full["tls"]) == (20, 0, "TLSv1.3")
     again = run(load, *broker.over_tls(), *words, "--clients", CLIENTS, "--resume", "--rate", 500)
     assert (again["completed"], again["resumed"]) == (20, 20)
+    older = run(load, *broker.over_tls(), *words, "--resume", "--tls", 12)
+    assert (older["resumed"], older["tls"]) == (20, "TLSv1.2")
 
 
 def test_idle_connections_are_all_there_when_it_says_so(load: Path, broker: Mosquitto) -> None:
