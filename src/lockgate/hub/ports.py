@@ -30,12 +30,12 @@ class SessionStore(Protocol):
     """Where sessions that outlive their connection are kept.
 
     Each write returns the number of the commit that will hold it, 0 when there is nothing to wait for; `committed` is
-    the highest number that is durable.
+    the highest number up to which all is durable, or need not be: a message that was settled for all sessions.
     """
 
     @property
     def committed(self) -> int:
-        """Give the number of the last durable commit."""
+        """Give the number of the last commit that nobody need wait for any more."""
         ...
 
     @property

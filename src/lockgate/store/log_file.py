@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from lockgate.errors import StoreDamaged
@@ -59,21 +59,24 @@ def begin_log(connection: sqlite3.Connection, path: Path) -> bool:
 
 
 class LogMark:
-    """Keeps the mark of a file that one connection alone writes: also when SQLite begins the log anew meanwhile."""
+    """Keeps the mark of a file that one connection alone writes: also when SQLite begins the log anew meanwhile.
+
+    That connection keeps the log in being, so that it can be held open here and looked at with one call. `close` it
+    when the connection is closed.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._log = -1
         self._salts = self._read_salts()
         self._is_due = False
         self._has_renewed = False
 
     def renew(self, connection: sqlite3.Connection) -> None:
         """Renew the mark if this log has none yet; for the inside of each write transaction."""
-        if self._is_due:
+        self._has_renewed = self._is_due or not self._is_begun()
+        if self._has_renewed:
             connection.execute(_RENEW)
-            self._has_renewed = True
-        else:
-            self._has_renewed = begin_log(connection, self._path)
 
     def committed(self) -> None:
         """Note that the transaction was committed: it may have begun the log anew."""
@@ -81,12 +84,23 @@ class LogMark:
         self._is_due = salts != self._salts and not self._has_renewed
         self._salts = salts
 
+    def close(self) -> None:
+        """Let go of the log."""
+        if self._log >= 0:
+            os.close(self._log)
+            self._log = -1
+
+    def _is_begun(self) -> bool:
+        return self._is_open() and os.fstat(self._log).st_size > 0
+
     def _read_salts(self) -> bytes:
-        try:
-            with log_of(self._path).open("rb", buffering=0) as log:
-                return log.read(HEADER_BYTES)[_SALTS]
-        except FileNotFoundError:
-            return b""
+        return os.pread(self._log, HEADER_BYTES, 0)[_SALTS] if self._is_open() else b""
+
+    def _is_open(self) -> bool:
+        if self._log < 0:
+            with suppress(FileNotFoundError):
+                self._log = os.open(log_of(self._path), os.O_RDONLY | os.O_CLOEXEC)
+        return self._log >= 0
 
 
 def check_log(connection: sqlite3.Connection, path: Path, *, is_synced: bool) -> None:

@@ -44,7 +44,7 @@ class MessagesDb:
     Args:
         path: the file; it is made where it lacks.
         durability: when a write counts as stored; see above.
-        on_committed: told the number of each durable commit, FROM THE WORKER THREAD.
+        on_committed: told the numbers up to which nobody need wait, rising; FROM THE WORKER THREAD or a writer's.
         on_failure: told each error that kept a commit from the disk, from the worker thread; the commit is retried.
         max_waiting_bytes: above this `is_full` is true.
         max_waiting_operations: likewise.
@@ -169,7 +169,7 @@ class MessagesDb:
             before = index.deliveries.pop(tag, None)
             if before is not None:
                 self._drop_delivery(*before)
-            kept, size = self._messages.get(id(message)), ROW_BYTES
+            kept, size = self._messages.get(id(message)), 2 * ROW_BYTES
             if kept is None:
                 self._last_message += 1
                 kept = self._messages[id(message)] = _Kept(self._last_message, message)
@@ -183,7 +183,9 @@ class MessagesDb:
             self._committer.batch.deliveries[sequence] = (
                 index.id, tag, kept.id, int(qos), int(is_retained), numbers, share,
             )  # fmt: skip
-            return self._wrote(size + len(share))
+            number = self._committer.wrote(size + len(share))
+            kept.waits_for(number)
+            return number if self._is_waited else 0
 
     def release(self, client_id: str, tag: int, /) -> int:
         """Note that the receiver of a QoS 2 delivery has it."""
@@ -196,14 +198,21 @@ class MessagesDb:
             return self._wrote()
 
     def settle(self, client_id: str, tag: int, /) -> int:
-        """Drop one delivery: it arrived, or it was given up."""
+        """Drop one delivery: it arrived, or it was given up.
+
+        Its commit does not hurry: a crash that comes before it lets the delivery be repeated, as one before this call.
+        A message that no session needs any more keeps nobody waiting for the disk.
+        """
         with self._lock:
             index = self._sessions.get(client_id)
             delivery = index.deliveries.pop(tag, None) if index is not None else None
             if delivery is None:
                 return 0
-            self._drop_delivery(*delivery)
-            return self._wrote()
+            sequence, kept = delivery
+            self._drop_delivery(sequence, kept)
+            if not kept.deliveries and kept.commit:
+                self._committer.spare(kept.commit, kept.urgent)
+            return self._wrote(is_urgent=False)
 
     def remember_incoming(self, client_id: str, tag: int, /) -> int:
         """Note that a QoS 2 message with this tag was received, so that its repetition is not published again."""
@@ -290,7 +299,7 @@ class MessagesDb:
 
     @property
     def committed(self) -> int:
-        """Give the number of the last durable commit."""
+        """Give the number of the last commit that is durable, or need not be: all of its messages were settled."""
         return self._committer.committed
 
     @property
@@ -307,6 +316,7 @@ class MessagesDb:
         try:
             self._committer.close(timeout_seconds)
         finally:
+            self._log_mark.close()
             self._connection.close()
 
     def _commit(self, batch: Batch) -> None:
@@ -319,8 +329,8 @@ class MessagesDb:
                     chain.trim(connection, chain.SECURITY, self._max_security_events, now)
             self._log_mark.committed()
 
-    def _wrote(self, size_bytes: int = 0) -> int:
-        number = self._committer.wrote(ROW_BYTES + size_bytes)
+    def _wrote(self, size_bytes: int = 0, is_urgent: bool = True) -> int:
+        number = self._committer.wrote(ROW_BYTES + size_bytes, is_urgent)
         return number if self._is_waited else 0
 
     def _report(self, change: Callable[[Batch], None]) -> int:
@@ -355,6 +365,7 @@ class MessagesDb:
             for delivery, (sequence, message_id) in zip(session.stored.deliveries, session.rows, strict=True):
                 message = delivery.message
                 kept = self._messages.setdefault(id(message), _Kept(message_id, message))
+                kept.commit = 0
                 kept.deliveries += 1
                 index.deliveries[delivery.tag] = (sequence, kept)
             self._sessions[session.stored.record.principal.client_id] = index
@@ -365,14 +376,27 @@ class MessagesDb:
 
 
 class _Kept:
-    """A stored message and the number of deliveries that need it."""
+    """A stored message, the number of deliveries that need it, and which commit its publisher waits for.
 
-    __slots__ = ("deliveries", "id", "message")
+    `commit` is 0 where that is more than one, or none.
+    """
+
+    __slots__ = ("commit", "deliveries", "id", "message", "urgent")
 
     def __init__(self, id: int, message: Message) -> None:
         self.id = id
         self.message = message
         self.deliveries = 0
+        self.commit = -1
+        self.urgent = 0
+
+    def waits_for(self, commit: int) -> None:
+        """Count one operation for it in a commit."""
+        if self.commit == -1:
+            self.commit = commit
+        elif self.commit != commit:
+            self.commit = 0
+        self.urgent += 1
 
 
 class _Index:

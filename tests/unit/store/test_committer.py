@@ -155,3 +155,81 @@ def test_a_listener_whose_loop_has_ended_stops_nothing(disk: Disk) -> None:
     disk.write("two")
     disk.committer.flush()
     assert disk.batches == [["one"], ["two"]]
+
+
+def test_what_can_wait_wakes_nobody_and_goes_with_the_next_that_cannot(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lockgate.store.committer.LAZY_SECONDS", 3600.0)
+    disk.write("first")
+    disk.committer.flush()
+    while not disk.committer._rest:  # until the worker dozes
+        pass
+    with disk.committer.lock:
+        disk.committer.batch.append("lazy")
+        assert disk.committer.wrote(1, is_urgent=False) == 2
+        assert disk.committer._rest
+    assert disk.write("urgent") == 2
+    disk.committer.flush()
+    assert disk.batches == [["first"], ["lazy", "urgent"]]
+
+
+def test_what_can_wait_is_written_by_itself_after_a_while(disk: Disk) -> None:
+    written = threading.Event()
+    disk.committer.on_committed = lambda _: written.set()
+    with disk.committer.lock:
+        disk.committer.batch.append("lazy")
+        disk.committer.wrote(1, is_urgent=False)
+    assert written.wait(10)
+    assert disk.batches == [["lazy"]]
+
+
+def test_a_commit_that_nobody_needs_any_more_is_reported_without_the_disk(disk: Disk) -> None:
+    disk.hold()
+    with disk.committer.lock:
+        disk.committer.spare(1, 1)
+    assert (disk.reported, disk.batches, disk.committer.committed) == ([1], [], 1)
+    numbers = [disk.write("second"), disk.write("third")]
+    assert numbers == [2, 2]
+    with disk.committer.lock:
+        disk.committer.spare(2, 1)
+        assert disk.reported == [1], "one of the two is still needed"
+        disk.committer.spare(2, 1)
+    assert disk.reported == [1, 2]
+    assert disk.write("fourth") == 3
+    disk.may_go_on.set()
+    disk.committer.flush()
+    assert disk.batches == [["first"], ["second", "third", "fourth"]], "all is written all the same"
+    assert disk.reported == [1, 2, 3]
+
+
+def test_a_commit_that_nobody_needs_waits_for_the_one_before_it(disk: Disk) -> None:
+    disk.hold()
+    disk.write("second")
+    with disk.committer.lock:
+        disk.committer.spare(2, 1)
+    assert (disk.reported, disk.committer.committed) == ([], 0)
+    disk.may_go_on.set()
+    disk.committer.flush()
+    assert disk.reported == [1, 2]
+
+
+def test_what_is_spared_too_late_changes_nothing(disk: Disk) -> None:
+    disk.write("first")
+    disk.committer.flush()
+    number = disk.write("second")
+    with disk.committer.lock:
+        disk.committer.spare(1, 1)
+    disk.committer.flush()
+    assert (disk.reported, disk.committer.committed) == ([1, 2], number)
+
+
+def test_flush_waits_for_the_disk_and_not_for_a_report(disk: Disk) -> None:
+    disk.hold()
+    with disk.committer.lock:
+        disk.committer.spare(1, 1)
+    with pytest.raises(Unavailable):
+        disk.committer.flush(timeout_seconds=0)
+    disk.may_go_on.set()
+    disk.committer.flush()
+    assert disk.batches == [["first"]]

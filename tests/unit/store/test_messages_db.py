@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 
@@ -44,11 +44,11 @@ def deliveries_of(session: StoredSession) -> list[tuple[int, bytes]]:
 class HeldDb(MessagesDb):
     """A MessagesDb whose disk can be stopped."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_committed: Callable[[int], None] = lambda _: None) -> None:
         self.has_taken = threading.Event()
         self.may_commit = threading.Event()
         self.may_commit.set()
-        super().__init__(path, "os")
+        super().__init__(path, "os", on_committed=on_committed)
 
     def _commit(self, batch: object) -> None:
         self.has_taken.set()
@@ -168,6 +168,63 @@ def test_what_is_settled_before_the_commit_never_reaches_the_disk(db: HeldDb, pa
     assert (db._committer.batch.messages, db._committer.batch.deliveries) == ({}, {})
     (found,) = reopened(db, path)
     assert found.deliveries == ()
+
+
+def held(path: Path) -> tuple[HeldDb, list[int]]:
+    """Give a store with the sessions c1 and c2 whose worker stands before the disk, and the commits that it reports."""
+    reported: list[int] = []
+    db = HeldDb(path, on_committed=reported.append)
+    for client_id in ("c1", "c2"):
+        db.save_session(record(client_id))
+    db.flush()
+    reported.clear()
+    db.may_commit.clear()
+    return db, reported
+
+
+def test_a_message_that_all_its_receivers_have_is_acknowledged_without_the_disk(path: Path) -> None:
+    db, reported = held(path)
+    one = message()
+    numbers = {db.enqueue(client_id, 1, one, 1, False, ()) for client_id in ("c1", "c2")}
+    db.settle("c1", 1)
+    assert reported == []
+    db.settle("c2", 1)
+    assert set(reported) == numbers
+    db.close()
+
+
+def test_a_message_that_one_receiver_lacks_waits_for_the_disk(path: Path) -> None:
+    db, reported = held(path)
+    number = db.enqueue("c1", 1, message(), 1, False, ())
+    db.enqueue("c2", 1, message(), 1, False, ())
+    db.settle("c2", 1)
+    assert (reported, db.committed < number) == ([], True)
+    db.close()
+    assert number in reported
+
+
+def test_a_message_that_moves_to_another_session_still_waits_for_the_disk(path: Path) -> None:
+    db, reported = held(path)
+    one = message()
+    db.has_taken.clear()
+    db.enqueue("c1", 1, one, 1, False, ())
+    assert db.has_taken.wait(10)
+    db.enqueue("c2", 1, one, 1, False, ())  # as a share hands it over, in a later commit
+    db.settle("c1", 1)
+    db.settle("c2", 1)
+    assert reported == []
+    db.close()
+    assert len(reported) == 2
+
+
+def test_the_end_of_a_session_spares_no_commit(path: Path) -> None:
+    db, reported = held(path)
+    db.has_taken.clear()
+    db.enqueue("c1", 1, message(), 1, False, ())
+    assert db.has_taken.wait(10)
+    db.forget_session("c1")
+    assert reported == []
+    db.close()
 
 
 def test_a_tag_used_again_takes_its_new_place_in_line(db: HeldDb, path: Path) -> None:
