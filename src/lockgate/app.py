@@ -162,6 +162,7 @@ class Gate:
             await self._open_doors()
             gc.collect()
             gc.freeze()  # what lives since the start will not die: the collector need not look at it
+            gc.enable()
             self._anchor(Event.HUB_STARTED)
             on_open(self.doors)
             async with asyncio.TaskGroup() as tasks:
@@ -366,6 +367,7 @@ def run_gate(
     Raises:
         LockgateError: when it cannot start.
     """
+    gc.disable()  # until the doors are open: all that a start makes is there to stay
     settings = home.settings()
     configure_logging(settings.log)
     descriptor = home.lock()
@@ -375,6 +377,7 @@ def run_gate(
         run_until_stopped(lambda stop: _serve(home, settings, lab_port, office, stop, on_open), until_eof)
     finally:
         os.close(descriptor)
+        gc.enable()
 
 
 async def _serve(

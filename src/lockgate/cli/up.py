@@ -11,7 +11,6 @@ import msgspec
 
 from lockgate.app import run_gate
 from lockgate.cli.output import console, home_option, safe
-from lockgate.cli.scan import existing_home, refuse_unfit
 from lockgate.home import DoorFacts, Home
 from lockgate.net.addresses import machine_addresses
 
@@ -40,6 +39,8 @@ def up(home: Path, lab_port: int | None, production: bool, as_json: bool, no_off
     if production:
         if lab_port is not None:
             raise click.UsageError("--lab-port has no place in --production: it lets everybody in")
+        from lockgate.cli.scan import existing_home, refuse_unfit  # here: a start does not wait for its checks
+
         refuse_unfit(existing_home(home))
     opened = Home.open(home)
     names = opened.server_names()
