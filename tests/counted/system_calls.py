@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from pathlib import Path
 import msgspec
 
 BATCHES = 50
+DETACH_SECONDS = 0.05
+"""What the hub was about to do when the last message arrived is in the trace too."""
 _LINE = re.compile(r"(?P<thread>\d+) +(?P<what>.*)")
 _CALL = re.compile(r"(?P<name>\w+)\((?P<arguments>.*?)(?:\) += (?P<result>-?\w+).*|(?P<open> <unfinished \.\.\.>))$")
 _RESUMED = re.compile(r"<\.\.\. (?P<name>\w+) resumed>(?P<arguments>.*)\) += (?P<result>-?\w+)")
@@ -59,6 +62,7 @@ def trace(pid: int, run: Callable[[int], None], folder: Path, batches: int = BAT
             said = process.stderr.readline()
             assert "attached" in said, f"strace may not look at another process here: {said}"
             run(batches)
+            time.sleep(DETACH_SECONDS)
         finally:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=60)

@@ -1,6 +1,7 @@
 """The system calls of a batch of messages stay what they are: a write too many is seen on any machine, however busy.
 
-`python -m tests.counted` writes the ceilings anew.
+Proven by hand: when a link wrote each delivery at once instead of all when the loop's turn ends, three workloads failed
+(100 writes instead of 1 for a batch of 100). `python -m tests.counted` writes the ceilings anew.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def test_a_batch_takes_no_more_system_calls_than_it_did(gate: Gate, work: Work, 
     assert calls.write <= ceiling.write * 1.02
     assert calls.wait <= max(ceiling.wait, calls.read) + BY_CHANCE
     assert calls.other <= ceiling.other + BY_CHANCE
-    assert calls.read + calls.write >= 2, "what is counted is not the gate"
+    assert calls.read + calls.write > 1.9, "what is counted is not the gate"
 
 
 def test_what_strace_writes_is_told_apart() -> None:
