@@ -15,12 +15,17 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 HOT_ROOMS = [
+    "src/lockgate/model/epoch.py",
+    "src/lockgate/model/principal.py",
     "src/lockgate/model/topic.py",
     "src/lockgate/net/link.py",
     "src/lockgate/net/handshakes.py",
     "src/lockgate/net/records.py",
     "src/lockgate/net/tls.py",
     "src/lockgate/net/streams.py",
+    "src/lockgate/model/message.py",
+    "src/lockgate/model/session.py",
+    "src/lockgate/adapters/mqtt/packets.py",
     "src/lockgate/adapters/mqtt/wire.py",
     "src/lockgate/adapters/mqtt/wire_fields.py",
     "src/lockgate/adapters/mqtt/wire_properties.py",
@@ -29,7 +34,11 @@ HOT_ROOMS = [
     "src/lockgate/adapters/mqtt/protocol.py",
     "src/lockgate/adapters/mqtt/mapping.py",
     "src/lockgate/adapters/mqtt/intake.py",
+    "src/lockgate/adapters/mqtt/writing.py",
+    "src/lockgate/adapters/mqtt/sender.py",
     "src/lockgate/adapters/mqtt/server.py",
+    "src/lockgate/hub/ports.py",
+    "src/lockgate/hub/eviction.py",
     "src/lockgate/hub/handover.py",
     "src/lockgate/hub/known.py",
     "src/lockgate/hub/rates.py",
@@ -37,6 +46,7 @@ HOT_ROOMS = [
     "src/lockgate/hub/trie.py",
     "src/lockgate/hub/session.py",
     "src/lockgate/hub/routes.py",
+    "src/lockgate/hub/receipts.py",
     "src/lockgate/hub/hub.py",
 ]
 """Also in lockgate.cli.output, which tells which of them run compiled."""

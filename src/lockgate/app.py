@@ -253,8 +253,7 @@ class Gate:
         self._mqtt.handle_timers()
 
     def _note_speakers(self) -> None:
-        spoke, self._hub.spoke = self._hub.spoke, set()
-        self._journal.spoke(spoke)
+        self._journal.spoke(self._hub.take_spoke())
 
     def _write_journal(self) -> None:
         self._journal.write(self._upkeep)

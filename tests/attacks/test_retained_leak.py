@@ -40,7 +40,7 @@ def test_a_right_that_ended_hides_what_was_retained_before(target: Target) -> No
     assert len(heard(target.listens("office", "devices/sensor/#"))) == 2
     session = target.hub.sessions["office/ear"]
     target.registry.rules.remove(rule)
-    target.registry.epoch += 1
+    target.registry.clock.move()
     with pytest.raises(NotAuthorized):
         target.hub.subscribe(session, Subscription(topic_filter("devices/sensor/#")), NOW)
     assert heard(session) == []

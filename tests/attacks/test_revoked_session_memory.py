@@ -89,7 +89,7 @@ def test_a_rule_that_is_taken_away_is_forgotten_for_publish_and_receive(target: 
     sensor = target.registry.principal("sensor")
     assert target.publishes(sensor, "out")
     target.registry.rules.remove(rule)
-    target.registry.epoch += 1
+    target.registry.clock.move()
     assert not target.publishes(sensor, "out")
 
 

@@ -11,8 +11,10 @@ from typing import Any
 from cryptography import x509
 
 from lockgate.errors import LockgateError
+from lockgate.hub import Outlet
 from lockgate.identity import Authenticator, Credentials
 from lockgate.model.device import Credential, CredentialKind, Device
+from lockgate.model.epoch import Epoch
 from lockgate.model.message import Message
 from lockgate.model.permission import Operation, Rule
 from lockgate.model.principal import Principal
@@ -161,18 +163,18 @@ class FakeRules:
 
     def __init__(self, *rules: Rule) -> None:
         self.rules = rules
-        self.epoch = 0
+        self.clock = Epoch()
         self.blocked: set[str] = set()
 
     def change(self, *rules: Rule) -> None:
         """Put other rules in force."""
         self.rules = rules
-        self.epoch += 1
+        self.clock.move()
 
     def block(self, device: str) -> None:
         """Block a device."""
         self.blocked.add(device)
-        self.epoch += 1
+        self.clock.move()
 
     def device(self, name: str, /) -> Device:
         credential = Credential(1, name, CredentialKind.X509, "")
@@ -183,10 +185,11 @@ class FakeRules:
         return tuple(rule for rule in self.rules if rule.subject in subjects)
 
 
-class FakeOutlet:
+class FakeOutlet(Outlet):
     """An open connection that counts how it was called; `on_drain` is what it does when it is drained."""
 
     def __init__(self, on_drain: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
         self.wakes = 0
         self.drains = 0
         self.ended: list[LockgateError] = []

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from lockgate.identity.scram import make_verifier
 from lockgate.model.device import Credential, CredentialKind, Device
+from lockgate.model.epoch import Epoch
 from lockgate.model.permission import Effect, Operation, Rule
 from lockgate.model.principal import Principal
 from lockgate.model.refusal import Refusal
@@ -36,7 +37,7 @@ class FakeRegistry:
     """Devices and rules, as `DeviceSource` and `RuleSource` ask for them; every change moves the epoch."""
 
     def __init__(self) -> None:
-        self.epoch = 1
+        self.clock = Epoch()
         self.devices: dict[str, Device] = {}
         self.rules: list[Rule] = []
         self._last_credential = 0
@@ -64,13 +65,13 @@ class FakeRegistry:
             self._last_credential += 1
             made.append(msgspec.structs.replace(credential, id=self._last_credential, device=name))
         self.devices[name] = Device(name, groups=groups, credentials=tuple(made))
-        self.epoch += 1
+        self.clock.move()
         return self.devices[name]
 
     def change(self, name: str, **fields: object) -> None:
         """Change fields of a device."""
         self.devices[name] = msgspec.structs.replace(self.devices[name], **fields)
-        self.epoch += 1
+        self.clock.move()
 
     def change_credentials(self, name: str, **fields: object) -> None:
         """Change fields of all credentials of a device."""
@@ -81,7 +82,7 @@ class FakeRegistry:
     def remove(self, name: str) -> None:
         """Remove a device."""
         del self.devices[name]
-        self.epoch += 1
+        self.clock.move()
 
     def allow(
         self,
@@ -108,7 +109,7 @@ class FakeRegistry:
 
     def _add_rule(self, rule: Rule) -> Rule:
         self.rules.append(rule)
-        self.epoch += 1
+        self.clock.move()
         return rule
 
 

@@ -24,12 +24,17 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 WIDE_COLUMNS = 4096
 HOT_ROOMS = (
+    "lockgate.model.epoch",
+    "lockgate.model.principal",
     "lockgate.model.topic",
     "lockgate.net.link",
     "lockgate.net.handshakes",
     "lockgate.net.records",
     "lockgate.net.tls",
     "lockgate.net.streams",
+    "lockgate.model.message",
+    "lockgate.model.session",
+    "lockgate.adapters.mqtt.packets",
     "lockgate.adapters.mqtt.wire",
     "lockgate.adapters.mqtt.wire_fields",
     "lockgate.adapters.mqtt.wire_properties",
@@ -38,7 +43,11 @@ HOT_ROOMS = (
     "lockgate.adapters.mqtt.protocol",
     "lockgate.adapters.mqtt.mapping",
     "lockgate.adapters.mqtt.intake",
+    "lockgate.adapters.mqtt.writing",
+    "lockgate.adapters.mqtt.sender",
     "lockgate.adapters.mqtt.server",
+    "lockgate.hub.ports",
+    "lockgate.hub.eviction",
     "lockgate.hub.handover",
     "lockgate.hub.known",
     "lockgate.hub.rates",
@@ -46,6 +55,7 @@ HOT_ROOMS = (
     "lockgate.hub.trie",
     "lockgate.hub.session",
     "lockgate.hub.routes",
+    "lockgate.hub.receipts",
     "lockgate.hub.hub",
 )
 """The rooms that mypyc compiles where it can (setup.py has the same list)."""

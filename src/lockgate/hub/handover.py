@@ -74,7 +74,7 @@ class HandOver:
             tries -= 1
             target = self._target(share, session, message.topic)
             if target is not None:
-                target = fitting(self._policy, target, message.topic, len(message.payload))
+                target = fitting(self._policy, target, message.topic, message.payload_bytes)
             if target is not None and (session.outlet is not None or min(message.qos, target.qos) > 0):
                 return target
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Final, final
 
 import msgspec
 
@@ -23,9 +24,10 @@ from lockgate.errors import (
 from lockgate.hub.handover import HandOver
 from lockgate.hub.ports import Outlet, SessionStore
 from lockgate.hub.rates import RuleRates
+from lockgate.hub.receipts import Opened, Receipt
 from lockgate.hub.replays import Charge, Replays
 from lockgate.hub.retained import Retained
-from lockgate.hub.routes import Memory, Target
+from lockgate.hub.routes import Memory, Target, Walk
 from lockgate.hub.session import Session, Waiting
 from lockgate.hub.stock import Stock
 from lockgate.hub.timers import Moment, Timers, proof_ended
@@ -58,32 +60,14 @@ def _charge_nobody(principal: Principal, messages: int) -> None:
     """Hear of work where it costs nothing."""
 
 
-class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """What became of a message: in how many queues it went, and the commit (0: none) after which it is stored."""
-
-    heard_by: int = 0
-    commit: int = 0
-
-
-class Opened(msgspec.Struct, frozen=True):
-    """A session joined to a connection; `resend` was unsettled.
-
-    After `commit` (0: none) a crash undoes nothing of it: the session is stored, one that it replaced is forgotten.
-    """
-
-    session: Session
-    is_present: bool
-    resend: tuple[Delivery, ...] = ()
-    commit: int = 0
-
-
 _THE_HUB = Principal(HUB_DEVICE, HUB_DEVICE, HUB_DEVICE)
 _SYS = "$SYS/"
 _LEVELS_FIX = "use fewer levels, or raise hub.max_topic_levels"
-_UNHEARD = Receipt()
-_HEARD_BY_ONE = Receipt(1)
+_UNHEARD: Final = Receipt()
+_HEARD_BY_ONE: Final = Receipt(1)
 
 
+@final
 class Hub:
     """The topic space.
 
@@ -122,7 +106,7 @@ class Hub:
         self._by_device: dict[str, dict[Session, None]] = {}
         self._last_forgotten: int = 0
         self.published: int = 0
-        self.spoke: set[str] = set()  # devices that have published; whoever writes that down empties it
+        self.spoke: set[str] = set()
         self.delivered: int = 0
 
     # The topic space
@@ -137,19 +121,18 @@ class Hub:
             `QuotaExceeded` for one retained message too many, `TopicNameInvalid` for too many levels.
         """
         memory = self._memory
-        memory.check_epoch()
-        topic = message.topic
-        size = len(message.payload)
-        grant = memory.grant(principal, topic, message.qos, message.retain, size)
-        if grant is None:
-            if topic.count("/") >= self._settings.max_topic_levels:
-                return TopicNameInvalid(f"a topic name of {_levels(topic)}", fix=_LEVELS_FIX)
+        if not memory.is_last(principal):
+            self.spoke.add(principal.device)
+        walk = memory.walk(principal, message)
+        if walk is None:
+            if message.topic.count("/") >= self._settings.max_topic_levels:
+                return TopicNameInvalid(f"a topic name of {_levels(message.topic)}", fix=_LEVELS_FIX)
             answer = memory.decide(principal, message)
-            if not isinstance(answer, Grant):
+            if not isinstance(answer, Walk):
                 return answer
-            grant = answer
-        if grant.is_limited and grant.messages_per_second:
-            excess = self._rule_rates.take(grant, now)
+            walk = answer
+        if walk.is_limited and walk.grant.messages_per_second:
+            excess = self._rule_rates.take(walk.grant, now)
             if excess is not None:
                 return excess
         commit = 0
@@ -159,29 +142,25 @@ class Hub:
             except QuotaExceeded as error:
                 return error
         self.published += 1
-        self.spoke.add(principal.device)
-        route = memory.route(topic)
-        if size > route.max_payload_bytes:
-            route = memory.fitting(route, topic, size)
-        targets = route.targets
-        if not targets and not route.shares:
-            return _UNHEARD if commit == 0 else Receipt(0, commit)
-        heard = 0
-        for target in targets:
-            session = target.session
-            if target.no_local and session.client_id == principal.client_id:
+        route = walk.route
+        if message.size > route.max_payload_bytes and message.payload_bytes > route.max_payload_bytes:
+            route = memory.fitting(route, message.topic, message.payload_bytes)
+        heard, message_qos = 0, message.qos
+        for target in route.targets:
+            if target.no_local and target.session.client_id == principal.client_id:
                 own = target.without_local()
                 if own is None:
                     continue
                 target = own
-            qos = message.qos if message.qos < target.qos else target.qos
-            number = session.deliver(message, qos, message.retain and target.retain_as_published, target.identifiers)
+            qos = message_qos if message_qos < target.qos else target.qos
+            is_retained = message.retain and target.retain_as_published
+            number = target.session.deliver(message, qos, is_retained, target.identifiers)
             if number >= 0:
                 heard += 1
                 if number > commit:
                     commit = number
         for shared in route.shares:
-            member = shared.pick(message.qos)
+            member = shared.pick(message_qos)
             if member is not None:
                 number = _deliver(member, message, shared.share.text)
                 if number >= 0:
@@ -189,7 +168,15 @@ class Hub:
                     if number > commit:
                         commit = number
         self.delivered += heard
-        return _HEARD_BY_ONE if heard == 1 and commit == 0 else Receipt(heard, commit)
+        if commit == 0 and heard < 2:
+            return _HEARD_BY_ONE if heard else _UNHEARD
+        return Receipt(heard, commit)
+
+    def take_spoke(self) -> set[str]:
+        """Give the devices that have published since it was last asked."""
+        spoke, self.spoke = self.spoke, set()
+        self._memory.forget_last()
+        return spoke
 
     def subscribe(
         self, session: Session, wanted: Subscription, now: float, is_replayed_later: bool = False
@@ -257,7 +244,7 @@ class Hub:
         A delivery was authorized when it was put in line. When the policy has changed since, it is asked again before
         anything is sent. A door calls this before it takes deliveries.
         """
-        epoch = self._policy.epoch
+        epoch = self._policy.clock.number
         if session.reviewed_epoch == epoch:
             return 0
         session.reviewed_epoch = epoch
@@ -266,7 +253,7 @@ class Hub:
 
         def may_receive(message: Message) -> bool:
             answer = self._policy.authorize(
-                session.principal, Operation.RECEIVE, message.topic, payload_bytes=len(message.payload)
+                session.principal, Operation.RECEIVE, message.topic, payload_bytes=message.payload_bytes
             )
             return isinstance(answer, Grant)
 
@@ -326,7 +313,7 @@ class Hub:
                 raise TopicNameInvalid(f"a will's topic name of {_levels(will.message.topic)}", fix=_LEVELS_FIX)
             said = will.message
             decision = self._policy.authorize(
-                principal, Operation.PUBLISH, said.topic, said.qos, said.retain, len(said.payload)
+                principal, Operation.PUBLISH, said.topic, said.qos, said.retain, said.payload_bytes
             )
             if not isinstance(decision, Grant):
                 raise decision
@@ -494,7 +481,7 @@ class Hub:
             settings.on_full_queue == "drop-oldest",
             self._waiting,
         )
-        session.reviewed_epoch = self._policy.epoch
+        session.reviewed_epoch = self._policy.clock.number
         self.sessions[principal.client_id] = session
         self._by_device.setdefault(principal.device, {})[session] = None
         return session
@@ -553,7 +540,7 @@ class Hub:
             return
         message = will.message
         if will.expiry_seconds is not None:
-            message = msgspec.structs.replace(message, expires_at=now + will.expiry_seconds)
+            message = message.until(now + will.expiry_seconds)
         outcome = self.publish(session.principal, message, now)  # the one way in, and checked again
         self._memory.forget_client(session.client_id)
         if isinstance(outcome, LockgateError):

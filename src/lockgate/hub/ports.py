@@ -5,25 +5,36 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from mypy_extensions import mypyc_attr
+
 from lockgate.errors import LockgateError
 from lockgate.model.message import Message
 from lockgate.model.session import SessionRecord, Subscription
 
 
-class Outlet(Protocol):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Outlet:
     """The open connection of a session, in whichever door."""
+
+    def __init__(self) -> None:
+        self.is_taking: bool = False
+        """Whether `send` may be called: the peer is let in, and reads."""
+
+    def send(self, message: Message, qos: int, is_retained: bool, identifiers: tuple[int, ...], tag: int) -> bool:
+        """Send one delivery, with others of this turn of the loop; say whether the peer takes one so large."""
+        raise NotImplementedError
 
     def wake(self) -> None:
         """Deliveries wait in the session: take them when this turn of the loop ends."""
-        ...
+        raise NotImplementedError
 
     def drain(self) -> None:
         """Many deliveries wait: take them now, if the peer reads."""
-        ...
+        raise NotImplementedError
 
     def end(self, error: LockgateError) -> None:
         """The hub ends this connection; tell the peer why. The session is already detached from it."""
-        ...
+        raise NotImplementedError
 
 
 class SessionStore(Protocol):

@@ -66,7 +66,7 @@ class Replays:
         count = 0
         for message in self._retained.match(subscription.filter, now):
             grant = self._policy.authorize(
-                session.principal, Operation.RECEIVE, message.topic, payload_bytes=len(message.payload)
+                session.principal, Operation.RECEIVE, message.topic, payload_bytes=message.payload_bytes
             )
             count += 1
             if isinstance(grant, Grant):

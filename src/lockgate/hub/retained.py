@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockgate.errors import QuotaExceeded
-from lockgate.model.message import Message, size_of
+from lockgate.model.message import Message
 from lockgate.model.topic import TopicName
 
 LEVEL_BYTES = 256
@@ -135,7 +135,7 @@ class Retained:
 
 
 def _bytes_of(message: Message) -> int:
-    return size_of(message) + len(message.topic) + LEVEL_BYTES * (1 + message.topic.count("/"))
+    return message.size + len(message.topic) + LEVEL_BYTES * (1 + message.topic.count("/"))
 
 
 def _gather(node: RetainedNode, levels: list[str], index: int, found: list[Message]) -> int:

@@ -1,6 +1,7 @@
 """The hub's memory: who hears a topic, and who may publish on it, as it was decided before.
 
-A publish on a topic seen before costs two look-ups. What is remembered is dropped when the policy's epoch moves; a
+A publish on a topic seen before costs one look-up, to what was granted and to the route. What is remembered is dropped
+when the policy's epoch moves; a
 route also when a subscription that touches its topic comes or goes. There is no second path that skips the policy: a
 route is made by asking it about every receiver. When subscriptions alone have changed, the answers about the receivers
 that a route had are still those that the policy would give, and are taken over: a storm of subscriptions does not make
@@ -9,35 +10,39 @@ each message ask about everybody anew.
 
 from __future__ import annotations
 
+from typing import Final, final
+
 from lockgate.hub.known import KnownTopics
 from lockgate.hub.session import Session
 from lockgate.hub.shares import READY, UNABLE, Share, rank
 from lockgate.hub.trie import Trie
+from lockgate.model.epoch import Epoch
 from lockgate.model.message import Message
 from lockgate.model.permission import Operation
 from lockgate.model.principal import Principal
 from lockgate.model.session import Subscription
 from lockgate.policy import UNLIMITED_BYTES, Denied, Grant, PolicyEngine
 
-NEVER = -1
-MAX_ROUTES = 100_000
-MAX_ROUTE_BYTES = 134_217_728
-MAX_GRANTS_PER_CLIENT = 1000
-MAX_GRANTS = 262_144
+NEVER: Final = -1
+MAX_ROUTES: Final = 100_000
+MAX_ROUTE_BYTES: Final = 134_217_728
+MAX_GRANTS_PER_CLIENT: Final = 1000
+MAX_GRANTS: Final = 262_144
 """Of all clients together: about 100 MB, and more than 10,000 devices with two dozen topics each need."""
-MAX_DENIALS_PER_CLIENT = 100
-MAX_TOPIC_CHARACTERS = 256
+MAX_DENIALS_PER_CLIENT: Final = 100
+MAX_TOPIC_CHARACTERS: Final = 256
 """A grant on a longer topic is not remembered: devices choose their topics, and could fill the memory with them."""
 
 # What a route takes beside its topic, about, in bytes: itself, each receiver, each of the receiver's subscriptions.
-_ROUTE_BYTES = 512
-_TARGET_BYTES = 192
-_SUBSCRIPTION_BYTES = 24
-_LEVEL_BYTES = 384
-KEPT_TARGETS = 32
+_ROUTE_BYTES: Final = 512
+_TARGET_BYTES: Final = 192
+_SUBSCRIPTION_BYTES: Final = 24
+_LEVEL_BYTES: Final = 384
+KEPT_TARGETS: Final = 32
 """A touched route of more receivers is kept for what was decided about them; a smaller one is as soon made anew."""
 
 
+@final
 class Target:
     """One session that hears a topic, and how: its overlapping subscriptions become one delivery."""
 
@@ -74,6 +79,7 @@ class Target:
         return Target(self.session, foreign, self.qos, self.max_payload_bytes) if foreign else None
 
 
+@final
 class SharedTarget:
     """A share that hears a topic: one of `members`, those that may receive it, takes each message."""
 
@@ -105,15 +111,20 @@ class SharedTarget:
         return members[chosen]
 
 
+@final
 class Route:
-    """Who hears one topic, as long as `epoch` is the memory's. A payload larger than it says is not for all of them."""
+    """Who hears one topic, until it is dropped, and as long as `epoch` is the memory's.
 
-    __slots__ = ("epoch", "max_payload_bytes", "shares", "targets")
+    A payload larger than `max_payload_bytes` is not for all of them.
+    """
+
+    __slots__ = ("epoch", "is_dropped", "max_payload_bytes", "shares", "targets")
 
     def __init__(self, targets: list[Target], shares: list[SharedTarget], epoch: int) -> None:
         self.targets = targets
         self.shares = shares
         self.epoch: int = epoch
+        self.is_dropped: bool = False
         least = UNLIMITED_BYTES
         for target in targets:
             least = min(least, target.max_payload_bytes)
@@ -122,7 +133,37 @@ class Route:
                 least = min(least, target.max_payload_bytes)
         self.max_payload_bytes: int = least
 
+    def drop(self) -> None:
+        """It holds no longer; what remembers it shall not keep its receivers in memory."""
+        self.is_dropped = True
+        self.targets = []
+        self.shares = []
 
+
+@final
+class Walk:
+    """What became of a publish on one topic by one principal, and will of the next: its grant, and who hears it."""
+
+    __slots__ = ("grant", "is_limited", "max_payload_bytes", "may_retain", "qos_bits", "route")
+
+    def __init__(self, grant: Grant, route: Route) -> None:
+        self.grant: Grant = grant
+        self.route: Route = route
+        self.is_limited: bool = grant.is_limited
+        self.qos_bits: int = grant.qos_bits
+        self.may_retain: bool = grant.may_retain
+        self.max_payload_bytes: int = grant.max_payload_bytes
+
+    def takes_in(self, message: Message) -> bool:
+        """Say whether the grant, which has limits, takes in a message."""
+        return (
+            self.qos_bits >> message.qos & 1 != 0
+            and (self.may_retain or not message.retain)
+            and message.payload_bytes <= self.max_payload_bytes
+        )
+
+
+@final
 class Grants:
     """What one principal may publish, by topic; and what it was refused."""
 
@@ -130,68 +171,81 @@ class Grants:
 
     def __init__(self, principal: Principal) -> None:
         self.principal = principal
-        self.by_topic: dict[str, Grant] = {}
+        self.by_topic: dict[str, Walk] = {}
         self.denied: dict[tuple[str, int, bool], Denied] = {}
 
 
+@final
 class Memory:
     """Remembers routes, grants and denials; all bounded, all emptied whole when full."""
 
     def __init__(self, policy: PolicyEngine, trie: Trie) -> None:
         self._policy = policy
         self._trie = trie
-        self._policy_epoch: int = policy.epoch
+        self._clock: Epoch = policy.clock
+        self._policy_epoch: int = self._clock.number
         self._routes: dict[str, Route] = {}
         self._known = KnownTopics()
         self._route_bytes: int = 0
         self._grants: dict[str, Grants] = {}
         self._decisions: int = 0
         self._epoch: int = 0
+        self._last: Grants | None = None  # who published last mostly publishes next
 
-    def check_epoch(self) -> None:
-        """Forget everything when the policy changed."""
-        epoch = self._policy.epoch
-        if epoch != self._policy_epoch:
-            self._policy_epoch = epoch
+    def is_last(self, principal: Principal) -> bool:
+        """Say whether it was this principal that published last."""
+        last = self._last
+        return last is not None and last.principal is principal
+
+    def forget_last(self) -> None:
+        """Take whoever publishes next for somebody new."""
+        self._last = None
+
+    def walk(self, principal: Principal, message: Message) -> Walk | None:
+        """Give the remembered walk of a message, None when it must be asked for; forget all if the policy changed."""
+        if self._clock.number != self._policy_epoch:
+            self._policy_epoch = self._clock.number
             self._forget_all_routes()
             self._forget_all_grants()
-
-    def grant(self, principal: Principal, topic: str, qos: int, retain: bool, size: int) -> Grant | None:
-        """Give a remembered grant that takes in this publish of `size` bytes, or None."""
-        grants = self._grants.get(principal.client_id)
+            return None
+        grants = self._last
         if grants is None or grants.principal is not principal:
+            grants = self._grants.get(principal.client_id)
+            if grants is None or grants.principal is not principal:
+                return None
+            self._last = grants
+        walk = grants.by_topic.get(message.topic)
+        if walk is None or (walk.is_limited and not walk.takes_in(message)):
             return None
-        grant = grants.by_topic.get(topic)
-        if grant is None or not grant.is_limited:
-            return grant
-        if not grant.qos_bits >> qos & 1 or (retain and not grant.may_retain) or size > grant.max_payload_bytes:
-            return None
-        return grant
+        route = walk.route
+        if route.is_dropped or route.epoch != self._epoch:
+            walk.route = self.route(message.topic)
+        return walk
 
-    def decide(self, principal: Principal, message: Message) -> Grant | Denied:
+    def decide(self, principal: Principal, message: Message) -> Walk | Denied:
         """Ask the policy whether the principal may publish a message, and keep the answer for the next of its kind."""
-        topic, qos, retain, size = message.topic, message.qos, message.retain, len(message.payload)
+        topic, qos, retain, size = message.topic, message.qos, message.retain, message.payload_bytes
         known = self._denial(principal, topic, qos, retain)
         if known is not None and size >= known.from_bytes:  # a flood asks for the same again and again
             return known
         answer = self._policy.authorize(principal, Operation.PUBLISH, topic, qos, retain, size)
-        if len(topic) > MAX_TOPIC_CHARACTERS:
-            return answer
         if isinstance(answer, Grant):
-            if answer.lasts:
-                self._remember(principal, topic, answer)
-        elif isinstance(answer, Denied):
+            walk = Walk(answer, self.route(topic))
+            if answer.lasts and len(topic) <= MAX_TOPIC_CHARACTERS:
+                self._remember(principal, topic, walk)
+            return walk
+        if len(topic) <= MAX_TOPIC_CHARACTERS:
             self._remember_denial(principal, topic, qos, retain, answer)
         return answer
 
-    def _remember(self, principal: Principal, topic: str, grant: Grant) -> None:
+    def _remember(self, principal: Principal, topic: str, walk: Walk) -> None:
         grants = self._grants_of(principal)
         if len(grants.by_topic) >= MAX_GRANTS_PER_CLIENT:
             self._decisions -= len(grants.by_topic)
             grants.by_topic.clear()
         if topic not in grants.by_topic:
             self._decisions += 1
-        grants.by_topic[topic] = grant
+        grants.by_topic[topic] = walk
 
     def _denial(self, principal: Principal, topic: str, qos: int, retain: bool) -> Denied | None:
         grants = self._grants.get(principal.client_id)
@@ -219,6 +273,7 @@ class Memory:
 
     def forget_client(self, client_id: str) -> None:
         """Drop the grants of a client whose connection ended."""
+        self._last = None
         grants = self._grants.pop(client_id, None)
         if grants is not None:
             self._decisions -= len(grants.by_topic) + len(grants.denied)
@@ -227,7 +282,10 @@ class Memory:
         """Give who hears `topic`: remembered, or made now by asking the policy about each receiver."""
         route = self._routes.get(topic)
         if route is None or route.epoch != self._epoch:
-            route = Route(self._targets(topic, route), self._shared_targets(topic, route), self._epoch)
+            before = route
+            route = Route(self._targets(topic, before), self._shared_targets(topic, before), self._epoch)
+            if before is not None:
+                before.drop()
             self._route_bytes += _size_of(topic, route)  # one made anew counts twice: the bound comes sooner
             if len(self._routes) >= MAX_ROUTES or self._route_bytes > MAX_ROUTE_BYTES:
                 self._forget_all_routes()
@@ -255,12 +313,16 @@ class Memory:
             route.epoch = NEVER
         else:
             del self._routes[topic]
+            route.drop()
 
     def _forget_all_grants(self) -> None:
+        self._last = None
         self._grants.clear()
         self._decisions = 0
 
     def _forget_all_routes(self) -> None:
+        for route in self._routes.values():
+            route.drop()
         self._routes.clear()
         self._known.clear()
         self._route_bytes = 0

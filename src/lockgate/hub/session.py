@@ -1,7 +1,7 @@
 """A session: what one client id is subscribed to, and the deliveries on their way to it.
 
-Theory of operation. A delivery is born in `deliver`, waits in `queue`, and is handed to the door by `take`. At QoS 0
-that is all. At QoS 1 and 2 it carries a tag and stays in `unsettled` until the door calls `settle`; in between, a QoS 2
+Theory of operation. A delivery is born in `deliver`, waits in `queue`, and is handed to the door by `take`; where none
+waits before it and the door takes it, `deliver` hands it over at once. At QoS 0 that is all. At QoS 1 and 2 it carries a tag and stays in `unsettled` until the door calls `settle`; in between, a QoS 2
 delivery is `release`d when its receiver has it. When the door is lost, what is unsettled goes first on the next one.
 
     deliver -> [queue] -> take -> [unsettled] -> settle                 QoS 1
@@ -15,26 +15,26 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-
-import msgspec
+from typing import Final, final
 
 from lockgate.hub.eviction import Eviction
 from lockgate.hub.ports import Outlet, SessionStore
-from lockgate.model.message import Message, size_of
+from lockgate.model.message import Message
 from lockgate.model.principal import Principal
 from lockgate.model.session import Delivery, SessionRecord, Subscription, Will
 
-DRAIN_EVERY = 256
-MAX_TAG = 65_535
-UNLIMITED_BYTES = 1 << 62
-DELIVERY_BYTES = 256
+DRAIN_EVERY: Final = 256
+MAX_TAG: Final = 65_535
+UNLIMITED_BYTES: Final = 1 << 62
+DELIVERY_BYTES: Final = 256
 """What a delivery takes beside its message, about, with its place in the store's index: empty ones fill memory, too."""
-RESERVED_BYTES = 16_384
+RESERVED_BYTES: Final = 16_384
 """What a connected session may hold even when the hub is full: those that read go on hearing."""
 FULL_QUEUE = "its queue was full"
 FULL_HUB = "the queues of all sessions together were full"
 
 
+@final
 class Waiting:
     """What waits for all sessions together, queued or unsettled, in bytes, and how much may."""
 
@@ -47,6 +47,7 @@ class Waiting:
         """Sessions that dropped messages while no door was there to tell of it."""
 
 
+@final
 class Session:
     """One client id's side of the topic space.
 
@@ -114,9 +115,52 @@ class Session:
             connected to hear a QoS 0 message, and it was dropped.
         """
         outlet = self.outlet
-        if outlet is None and (qos == 0 or not self.is_durable):
-            return -1
-        size, hub = size_of(message), self._waiting
+        if outlet is None:
+            if qos == 0 or not self.is_durable:
+                return -1
+        elif outlet.is_taking and not self.queue and message.expires_at is None:
+            if qos == 0:
+                return 0 if outlet.send(message, 0, is_retained, identifiers, 0) else -1
+            if self._has_window(message.size) and (qos == 1 or not self.is_durable):
+                return self._send(outlet, message, qos, is_retained, identifiers, share)
+        return self._line_up(message, qos, is_retained, identifiers, share)
+
+    def _has_window(self, size: int) -> bool:
+        """Say whether one more of `size` bytes may be unsettled."""
+        hub = self._waiting
+        return (
+            len(self.unsettled) < self.window
+            and self.unsettled_bytes < self._max_queued_bytes
+            and hub.bytes + size + DELIVERY_BYTES <= hub.limit
+        )
+
+    def _send(
+        self,
+        outlet: Outlet,
+        message: Message,
+        qos: int,
+        is_retained: bool,
+        identifiers: tuple[int, ...],
+        share: str,
+    ) -> int:
+        """Hand a delivery that is to be settled to the door at once, as `deliver`."""
+        tag, commit, size = self._next_tag(), 0, message.size
+        if self.is_durable:
+            commit = self._store.enqueue(self.client_id, tag, message, qos, is_retained, identifiers, share)
+        delivery = Delivery(message, qos, is_retained, identifiers, tag, commit, False, share)
+        if share:
+            self.has_shared = True
+        self.unsettled[tag] = delivery
+        self.unsettled_bytes += size
+        self._waiting.bytes += size + DELIVERY_BYTES
+        if outlet.send(message, qos, is_retained, identifiers, tag):
+            return commit
+        self.give_up(delivery)
+        return -1
+
+    def _line_up(self, message: Message, qos: int, is_retained: bool, identifiers: tuple[int, ...], share: str) -> int:
+        """Put a message into the queue, as `deliver`."""
+        outlet, size, hub = self.outlet, message.size, self._waiting
         if (
             len(self.queue) >= self._max_queued_messages
             or self.queued_bytes >= self._max_queued_bytes
@@ -128,13 +172,13 @@ class Session:
                 return -1
         commit = 0
         if qos == 0:
-            self.queue.append(Delivery(message, 0, is_retained, identifiers, share=share))
+            self.queue.append(Delivery(message, 0, is_retained, identifiers, 0, 0, False, share))
         else:
             tag = self._next_tag()
             if self.is_durable:
                 commit = self._store.enqueue(self.client_id, tag, message, qos, is_retained, identifiers, share)
             self._queued_tags.add(tag)
-            self.queue.append(Delivery(message, qos, is_retained, identifiers, tag, commit, share=share))
+            self.queue.append(Delivery(message, qos, is_retained, identifiers, tag, commit, False, share))
         if share:
             self.has_shared = True
         self.queued_bytes += size
@@ -177,7 +221,7 @@ class Session:
             queue.popleft()
             if self._eviction is not None:
                 self._eviction.head_left(queue, delivery)
-            size = size_of(message)
+            size = message.size
             self.queued_bytes -= size
             if is_expired:
                 self._waiting.bytes -= size + DELIVERY_BYTES
@@ -203,11 +247,13 @@ class Session:
 
     def settle(self, tag: int) -> bool:
         """End a delivery: the receiver has it, or refused it. Says whether it was there."""
-        delivery = self.unsettled.pop(tag, None)
+        delivery = self.unsettled.get(tag)
         if delivery is None:
             return False
+        del self.unsettled[tag]
         self._let_go(delivery)
-        self.released.discard(tag)
+        if self.released:
+            self.released.discard(tag)
         if self.is_durable:
             self._store.settle(self.client_id, tag)
         return True
@@ -247,10 +293,10 @@ class Session:
         unreleased = [delivery for tag, delivery in self.unsettled.items() if tag not in self.released]
         for delivery in reversed(unreleased[self.window :]):
             del self.unsettled[delivery.tag]
-            self.unsettled_bytes -= size_of(delivery.message)
+            self.unsettled_bytes -= delivery.message.size
             self._queued_tags.add(delivery.tag)
-            self.queue.appendleft(msgspec.structs.replace(delivery, is_repeated=True, was_sent=True))
-            self.queued_bytes += size_of(delivery.message)
+            self.queue.appendleft(delivery.again(was_sent=True))
+            self.queued_bytes += delivery.message.size
         return list(self.unsettled.values())
 
     def review(self, may_receive: Callable[[Message], bool], with_unsettled: bool) -> int:
@@ -261,7 +307,7 @@ class Session:
         barred = [delivery for delivery in self.queue if not may_receive(delivery.message)]
         if barred:
             self.queue = deque(delivery for delivery in self.queue if may_receive(delivery.message))
-            size = sum(size_of(delivery.message) for delivery in barred)
+            size = sum(delivery.message.size for delivery in barred)
             self.queued_bytes -= size
             self._waiting.bytes -= size + len(barred) * DELIVERY_BYTES
         if with_unsettled:
@@ -285,7 +331,7 @@ class Session:
                 if delivery.share and delivery.qos == 1 and self._offer(delivery, place):
                     taken += 1
                     del self.unsettled[delivery.tag]
-                    self.unsettled_bytes -= size_of(delivery.message)
+                    self.unsettled_bytes -= delivery.message.size
         kept: deque[Delivery] = deque()
         queue, self.queue = self.queue, deque()
         for delivery in queue:
@@ -293,7 +339,7 @@ class Session:
             if may_go and self._offer(delivery, place):
                 taken += 1
                 self._queued_tags.discard(delivery.tag)
-                self.queued_bytes -= size_of(delivery.message)
+                self.queued_bytes -= delivery.message.size
             else:
                 kept.append(delivery)
         kept.extend(self.queue)
@@ -321,7 +367,7 @@ class Session:
     def restore(self, deliveries: tuple[Delivery, ...], released: frozenset[int], incoming: frozenset[int]) -> None:
         """Put back what the store kept: all deliveries wait again, in their order."""
         for delivery in deliveries:
-            size = size_of(delivery.message)
+            size = delivery.message.size
             if delivery.tag in released:
                 self.unsettled[delivery.tag] = delivery
                 self.unsettled_bytes += size
@@ -337,7 +383,7 @@ class Session:
         self.incoming.update(incoming)
 
     def _let_go(self, delivery: Delivery) -> None:
-        size = size_of(delivery.message)
+        size = delivery.message.size
         self.unsettled_bytes -= size
         self._waiting.bytes -= size + DELIVERY_BYTES
 
@@ -347,7 +393,7 @@ class Session:
         return self.queued_bytes + self.unsettled_bytes + count * DELIVERY_BYTES
 
     def _offer(self, delivery: Delivery, place: Callable[[Delivery], bool]) -> bool:
-        size = size_of(delivery.message) + DELIVERY_BYTES
+        size = delivery.message.size + DELIVERY_BYTES
         self._waiting.bytes -= size  # it may go where the room is that it takes here
         if not place(delivery):
             self._waiting.bytes += size
@@ -372,7 +418,7 @@ class Session:
             oldest = eviction.take_out(self.queue) if eviction is not None else None
             if oldest is None:
                 return False
-            freed = size_of(oldest.message)
+            freed = oldest.message.size
             self.queued_bytes -= freed
             hub.bytes -= freed + DELIVERY_BYTES
             self.give_up(oldest)
@@ -382,6 +428,6 @@ class Session:
         tag = self._last_tag
         while True:
             tag = tag + 1 if tag < MAX_TAG else 1
-            if tag not in self.unsettled and tag not in self._queued_tags:
+            if tag not in self.unsettled and (not self._queued_tags or tag not in self._queued_tags):
                 self._last_tag = tag
                 return tag

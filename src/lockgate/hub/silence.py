@@ -184,7 +184,7 @@ class Silence:
         ends_at = self._standing.ends_at(session.principal)
         until = session.principal.expires_at
         if ends_at is not None and (until is None or ends_at < until) and session.outlet is not None:
-            self._hub.prolong(session, msgspec.structs.replace(session.principal, expires_at=ends_at))
+            self._hub.prolong(session, session.principal.until(ends_at))
 
     def _clear(self, name: str) -> None:
         clears = self._chosen.pop(name, self._clears_retained if name not in self._kept else False)

@@ -16,6 +16,7 @@ import msgspec
 
 from lockgate.errors import NotAuthorized
 from lockgate.model.device import Device
+from lockgate.model.epoch import Epoch
 from lockgate.model.permission import QOS_LEVELS, Operation, Rule, levels_in_words
 from lockgate.model.principal import Principal
 from lockgate.policy.matching import (
@@ -45,8 +46,8 @@ class RuleSource(Protocol):
     """What policy needs of the registry."""
 
     @property
-    def epoch(self) -> int:
-        """A number that moves whenever a device or a rule changed."""
+    def clock(self) -> Epoch:
+        """What moves whenever a device or a rule changed."""
         ...
 
     def device(self, name: str, /) -> Device | None:
@@ -129,15 +130,12 @@ class PolicyEngine:
     """Decides over publish, receive and subscribe, for every door alike."""
 
     def __init__(self, source: RuleSource) -> None:
+        self.clock = source.clock
+        """Moves whenever an answer given before may no longer hold: who remembers grants compares it."""
         self._source = source
-        self._epoch = source.epoch
+        self._epoch = source.clock.number
         self._of_devices: dict[tuple[str, int], ReadyRules | str] = {}
         self._of_clients: dict[tuple[str, int, str], ReadyRules] = {}
-
-    @property
-    def epoch(self) -> int:
-        """Move whenever an answer given before may no longer hold: who remembers grants compares it."""
-        return self._source.epoch
 
     def authorize(
         self,
@@ -202,10 +200,10 @@ class PolicyEngine:
 
     def rules_of(self, principal: Principal) -> ReadyRules | str:
         """Give the principal's rules, or the reason why it has none (blocked, revoked, unknown)."""
-        if self._epoch != self._source.epoch or len(self._of_devices) >= MAX_REMEMBERED_PRINCIPALS:
+        if self._epoch != self.clock.number or len(self._of_devices) >= MAX_REMEMBERED_PRINCIPALS:
             self._of_devices.clear()
             self._of_clients.clear()
-            self._epoch = self._source.epoch
+            self._epoch = self.clock.number
         device, credential_id = principal.device, principal.credential_id
         ready = self._of_devices.get((device, credential_id))
         if ready is None:

@@ -14,6 +14,7 @@ import msgspec
 
 from lockgate.errors import LockgateError
 from lockgate.model.device import Credential, CredentialKind, Device
+from lockgate.model.epoch import Epoch
 from lockgate.model.permission import EVERYONE, Rule
 from lockgate.store.groups import blocked_among
 from lockgate.store.registry_db import Change, ChangeKind, RegistryDb, Snapshot
@@ -38,7 +39,8 @@ class Registry:
         self._roles: dict[str, tuple[str, ...]] = {}
         self._early: list[Change] = []
         """What was applied before the poll that gives it."""
-        self._epoch = 0
+        self.clock = Epoch()
+        """Moves whenever changes were applied."""
         self._is_behind = False
         self._version = database.data_version()  # before the snapshot: what comes in between is read again
         self._load(database.snapshot())
@@ -50,7 +52,7 @@ class Registry:
     @property
     def epoch(self) -> int:
         """A number that moves whenever changes were applied."""
-        return self._epoch
+        return self.clock.number
 
     @property
     def sequence(self) -> int:
@@ -126,7 +128,7 @@ class Registry:
         """Load everything, and give a change for all that may be another than before."""
         devices, subjects = set(self._devices), set(self._rules)
         self._load(self._database.snapshot())
-        self._epoch += 1
+        self.clock.move()
         self._is_behind = False
         named: dict[str, set[str]] = {
             ChangeKind.DEVICE: devices | set(self._devices),
@@ -161,7 +163,7 @@ class Registry:
             self._roles[holder] = roles.get(holder, ())
         affected = sorted({name for group, state in states.items() for name in self._take_group(group, state)})
         self._sequence = changes[-1].sequence
-        self._epoch += 1
+        self.clock.move()
         return [Change(self._sequence, ChangeKind.DEVICE, name) for name in affected]
 
     def _take_group(self, group: str, is_blocked: bool | None) -> list[str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from lockgate.errors import NotFound
-from lockgate.model.message import Message, size_of
+from lockgate.model.message import Message
 from lockgate.model.outcome import Outcome
 from lockgate.model.refusal import Refusal
 from lockgate.model.session import SessionRecord, StoredSession, Subscription
@@ -108,7 +108,7 @@ class MessagesDb:
                 self._last_session += 1
                 index = self._sessions[client_id] = _Index(self._last_session)
             self._committer.batch.sessions[index.id] = record
-            return self._wrote(size_of(record.will.message) if record.will is not None else 0)
+            return self._wrote(record.will.message.size if record.will is not None else 0)
 
     def forget_session(self, client_id: str, /) -> int:
         """Drop the session with all that belongs to it."""
@@ -174,7 +174,7 @@ class MessagesDb:
                 self._last_message += 1
                 kept = self._messages[id(message)] = _Kept(self._last_message, message)
                 self._committer.batch.messages[kept.id] = message
-                size += ROW_BYTES + size_of(message) + len(message.topic)
+                size += ROW_BYTES + message.size + len(message.topic)
             kept.deliveries += 1
             self._last_sequence += 1
             sequence = self._last_sequence
@@ -238,7 +238,7 @@ class MessagesDb:
         """Keep the retained message of its topic."""
         with self._lock:
             self._committer.batch.retained[message.topic] = message
-            return self._wrote(ROW_BYTES + size_of(message) + len(message.topic))
+            return self._wrote(ROW_BYTES + message.size + len(message.topic))
 
     def clear_retained(self, topic: str, /) -> int:
         """Drop the retained message of a topic."""

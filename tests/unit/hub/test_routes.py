@@ -274,7 +274,7 @@ def test_a_denial_is_remembered_for_exactly_its_publish_until_the_policy_changes
     assert world.decide(retain=True) is not denied
     assert world.decide(size=9) is denied
     assert world.decide(principal("sensor")) is not denied, "a new proof is decided anew"
-    world.rules.epoch += 1
+    world.rules.clock.move()
     world.memory.check_epoch()
     assert world.decide() is not denied
 

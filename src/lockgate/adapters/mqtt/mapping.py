@@ -230,7 +230,10 @@ def to_message(publish: Publish, principal: Principal, now: float) -> Message:
         MqttError: when its payload is not the text that it is said to be.
     """
     if publish.properties is NO_PROPERTIES:
-        return Message(publish.topic, publish.payload, publish.qos, publish.retain, None, None, principal.device)
+        return Message(
+            publish.topic, publish.content, publish.qos, publish.retain, None, None, principal.device, publish.packet,
+            publish.payload_at, publish.packet_kind,
+        )  # fmt: skip
     check_payload(publish.payload, publish.properties)
     return Message(
         publish.topic,
@@ -329,38 +332,18 @@ def connack_properties(
     )
 
 
-class Outgoing:
-    """Turns deliveries into PUBLISH packets. One message to many receivers makes one packet at QoS 0."""
-
-    def __init__(self) -> None:
-        self._delivery: Delivery | None = None
-        self._publish: Publish | None = None
-
-    def to_publish(self, delivery: Delivery, now: float) -> Publish:
-        """Give the PUBLISH for a delivery. `now` in unix seconds: what is left of the message's expiry goes with it."""
-        message = delivery.message
-        last, made = self._delivery, self._publish
-        if (
-            last is not None
-            and made is not None
-            and last.message is message
-            and delivery.qos == 0 == last.qos
-            and message.expires_at is None
-            and last.is_retained == delivery.is_retained
-            and last.identifiers == delivery.identifiers
-        ):
-            return made
-        publish = Publish(
-            message.topic,
-            message.payload,
-            delivery.qos,
-            delivery.is_retained,
-            delivery.is_repeated,
-            delivery.tag,
-            _publish_properties(delivery, now),
-        )
-        self._delivery, self._publish = delivery, publish
-        return publish
+def to_publish(delivery: Delivery, now: float) -> Publish:
+    """Give the PUBLISH for a delivery. `now` in unix seconds: what is left of the message's expiry goes with it."""
+    message = delivery.message
+    return Publish(
+        message.topic,
+        message.payload,
+        delivery.qos,
+        delivery.is_retained,
+        delivery.is_repeated,
+        delivery.tag,
+        publish_properties(message, delivery.identifiers, now),
+    )
 
 
 def _message_properties(properties: Properties) -> MessageProperties | None:
@@ -376,10 +359,10 @@ def _message_properties(properties: Properties) -> MessageProperties | None:
     )
 
 
-def _publish_properties(delivery: Delivery, now: float) -> Properties:
-    message = delivery.message
+def publish_properties(message: Message, identifiers: tuple[int, ...], now: float) -> Properties:
+    """Give the properties of the PUBLISH by which a message goes out, for subscriptions with these identifiers."""
     said = message.properties
-    if said is None and message.expires_at is None and not delivery.identifiers:
+    if said is None and message.expires_at is None and not identifiers:
         return NO_PROPERTIES
     said = said or MessageProperties()
     left = None if message.expires_at is None else max(1, round(message.expires_at - now))  # [MQTT-3.3.2-6]
@@ -389,7 +372,7 @@ def _publish_properties(delivery: Delivery, now: float) -> Properties:
         content_type=said.content_type,
         response_topic=said.response_topic,
         correlation_data=said.correlation_data,
-        subscription_identifiers=delivery.identifiers,
+        subscription_identifiers=identifiers,
         user_properties=said.user_properties,
     )
 

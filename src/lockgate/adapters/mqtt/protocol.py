@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
+from typing import Final
 
 import msgspec
 
@@ -37,6 +38,7 @@ from lockgate.adapters.mqtt.packets import (
     NO_PROPERTIES,
     V5,
     V311,
+    Acknowledgement,
     Auth,
     Connack,
     Connect,
@@ -62,8 +64,9 @@ from lockgate.adapters.mqtt.wire_session import REASON_CODES
 from lockgate.hub import Session
 from lockgate.settings import MqttSettings
 
-KEEP_ALIVE_GRACE = 1.5
-UNLIMITED_BYTES = 268_435_460
+KEEP_ALIVE_GRACE: Final = 1.5
+UNLIMITED_BYTES: Final = 268_435_460
+ACK_BYTES: Final = 4
 ANSWERS = (Connack, Puback, Pubrec, Pubrel, Pubcomp, Suback, Unsuback, Disconnect, Auth)
 REQUESTS = (Publish, Subscribe, Unsubscribe, Disconnect)
 
@@ -112,6 +115,8 @@ class MqttProtocol:
 
     def __init__(self, settings: MqttSettings, now: float) -> None:
         self.state: State = State.AWAITING_CONNECT
+        self.is_connected: bool = False
+        """Whether `state` is CONNECTED; so many look."""
         self.version: int = 0
         self.failure: MqttError | None = None
         self.explain: Callable[[MqttError], str] = str
@@ -125,7 +130,10 @@ class MqttProtocol:
         """Counts the packets that did not come whole at once."""
         self.pings: int = 0
         """How many PINGREQ were answered since the driver looked last."""
+        self.out_bytes: int = 0
+        """How much there is for `data_to_send`, about."""
         self._settings = settings
+        self._receive_maximum: int = settings.receive_maximum
         self._session: Session | None = None
         self._gathered: bytearray = bytearray()
         self._needed_bytes: int = 0
@@ -160,36 +168,43 @@ class MqttProtocol:
             data = bytes(self._gathered)
             self._gathered.clear()
         packets: list[Packet] = []
-        position = 0
+        position, size, most = 0, len(data), self._max_packet_bytes
         try:
-            while (
-                self.state is State.CONNECTED
-                or self.state is State.AWAITING_CONNECT
-                or self.state is State.AWAITING_AUTH
-            ):
-                found = wire.decode(data, position, self.version, self._max_packet_bytes, self._max_users)
-                if found is None:
+            while self.is_connected or self._awaits_packet():
+                start, end = wire.fixed_header(data, position, most)
+                if end == 0 or end > size:
                     # Gather the rest, and look again when the packet is whole, not at every piece of it.
-                    self._needed_bytes = wire.packet_size(data, position, self._max_packet_bytes)
+                    self._needed_bytes = end - position if end else 0
                     break
-                packet, position = found
                 self._heard_at = now  # whole packets count, not their bytes [MQTT-3.1.2-22]
-                if isinstance(packet, Publish):
-                    if packet.properties is not NO_PROPERTIES:
-                        packet = self._checked(packet)
-                    if self._accept_publish(packet):
-                        packets.append(packet)
-                elif self._take_in(packet):
+                if data[position] >> 4 == wire.PUBLISH:
+                    publish = wire.decode_publish(data, position, start, end, self.version, self._max_users)
+                    position = end
+                    if publish.properties is not NO_PROPERTIES:
+                        publish = self._checked(publish)
+                    if self._accept_publish(publish):
+                        packets.append(publish)
+                    continue
+                packet = wire.decode_body(data, position, start, end, self.version, self._max_users)
+                position = end
+                if self._take_in(packet):
                     packets.append(packet)
                     if isinstance(packet, Disconnect):  # nothing follows it [MQTT-3.14.4-1]
                         break
         except MqttError as error:
             self.fail(_no_mqtt() if self.state is State.AWAITING_CONNECT and data.startswith(HTTP_WORDS) else error)
-        if self.state is not State.CLOSED and position < len(data):
+        if position < size and self.state is not State.CLOSED:
             self._gathered += data[position:]
             if position or not is_begun:
                 self.partial_number += 1
         return packets
+
+    def _awaits_packet(self) -> bool:
+        return self.state is State.AWAITING_CONNECT or self.state is State.AWAITING_AUTH
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self.is_connected = state is State.CONNECTED
 
     @property
     def partial_bytes(self) -> int:
@@ -202,13 +217,13 @@ class MqttProtocol:
 
     def receive_eof(self) -> None:
         """The peer sends nothing more: the connection is over."""
-        self.state = State.CLOSED
+        self._enter(State.CLOSED)
 
     # The driver's decisions
 
     def accept(self, session: Session, is_present: bool, properties: Properties, keep_alive_seconds: int) -> None:
         """Answer the CONNECT with yes, and join its session."""
-        self.state = State.CONNECTED
+        self._enter(State.CONNECTED)
         self._exchange = Exchange.NONE
         self._session = session
         self._max_packet_bytes = self._settings.max_packet_bytes
@@ -223,12 +238,12 @@ class MqttProtocol:
     def refuse(self, code: int, properties: Properties = NO_PROPERTIES) -> None:
         """Answer the CONNECT with no; close the connection after `data_to_send`."""
         self._write(Connack(code, False, properties))
-        self.state = State.CLOSED
+        self._enter(State.CLOSED)
 
     def challenge(self, data: bytes) -> None:
         """Go on with an enhanced authentication: it is the client's turn, and was not before."""
         if self.state is State.AWAITING_VERDICT:
-            self.state = State.AWAITING_AUTH
+            self._enter(State.AWAITING_AUTH)
             if self._gathered:
                 self.fail(self._too_early())
                 return
@@ -244,11 +259,21 @@ class MqttProtocol:
         """Send a PUBLISH; say whether it fits what the client takes (Maximum Packet Size) [MQTT-3.1.2-24]."""
         if self._own_aliases is not None and self._send_with_alias(packet, self._own_aliases):
             return True
-        data = wire.encode(packet, self.version or V311)
-        if len(data) > self.max_send_bytes:
+        return self.put(wire.encode(packet, self.version or V311))
+
+    def put(self, data: bytes) -> bool:
+        """Send a PUBLISH that is encoded already; say whether it fits, as `send`. Not where `has_aliases`."""
+        size = len(data)
+        if size > self.max_send_bytes:
             return False
         self._out.append(data)
+        self.out_bytes += size
         return True
+
+    @property
+    def has_aliases(self) -> bool:
+        """Whether what is sent is to go through `send`, which may put an alias in the place of its topic."""
+        return self._own_aliases is not None
 
     def resend(self, publish: Publish) -> bool:
         """Send again what was unsettled when the last connection was lost [MQTT-4.4.0-1]; False if it does not fit."""
@@ -269,6 +294,11 @@ class MqttProtocol:
         """Answer a PUBLISH that the driver has brought to the hub, or refused; nothing at QoS 0."""
         tag = publish.packet_id
         if publish.qos == 1:
+            is_ready = commit <= self._committed and not self._waiting and self.state is not State.CLOSED
+            if is_ready and code == 0 and properties is NO_PROPERTIES and self.max_send_bytes >= ACK_BYTES:
+                self._unanswered.discard(tag)
+                self._out.append(wire.encode_ack(wire.PUBACK, tag, 0, NO_PROPERTIES, V311))  # the same in version 5
+                return
             self.answer(Puback(tag, code, properties), commit)
         elif publish.qos == 2 and self._session is not None:
             if code < ReasonCode.UNSPECIFIED_ERROR:
@@ -287,7 +317,7 @@ class MqttProtocol:
         """Say goodbye (5.0 has a word for it) and be closed."""
         if self.state is State.CONNECTED and self.version == V5:
             self._write(Disconnect(code, properties))
-        self.state = State.CLOSED
+        self._enter(State.CLOSED)
 
     def fail(self, error: MqttError) -> None:
         """Close because the peer broke the protocol: `failure` says how."""
@@ -318,6 +348,7 @@ class MqttProtocol:
             return b""
         data = out[0] if len(out) == 1 else b"".join(out)
         self._out = []
+        self.out_bytes = 0
         return data
 
     def next_timer(self) -> float | None:
@@ -364,7 +395,7 @@ class MqttProtocol:
             if self.state is State.AWAITING_AUTH and isinstance(packet, Auth | Disconnect):
                 if isinstance(packet, Auth):
                     self._take_turn(packet)
-                    self.state = State.AWAITING_VERDICT
+                    self._enter(State.AWAITING_VERDICT)
                 return True
             if self.state is State.AWAITING_AUTH or not isinstance(packet, Connect):
                 raise self._too_early()
@@ -393,7 +424,7 @@ class MqttProtocol:
 
     def _begin(self, connect: Connect) -> None:
         self.version = connect.version
-        self.state = State.AWAITING_VERDICT
+        self._enter(State.AWAITING_VERDICT)
         if connect.properties.maximum_packet_size is not None:
             self.max_send_bytes = connect.properties.maximum_packet_size
         maximum = min(connect.properties.topic_alias_maximum or 0, self._settings.topic_alias_maximum)
@@ -444,7 +475,7 @@ class MqttProtocol:
             if tag in session.incoming:
                 self.answer(Pubrec(tag), session.receive(tag))  # its first note may still be on its way to the disk
                 return False
-        limit = self._settings.receive_maximum
+        limit = self._receive_maximum
         if (
             len(unanswered) + len(session.incoming) >= limit <= len(unanswered | session.incoming)
             and self.version == V5
@@ -483,11 +514,10 @@ class MqttProtocol:
             with_alias(publish.properties, alias),
             V5,
         )
-        if len(data) > self.max_send_bytes:
+        if not self.put(data):
             return False
         if is_new:
             aliases.keep(topic, alias)  # only what was sent is known to the client
-        self._out.append(data)
         return True
 
     def _received(self, session: Session, packet: Pubrec) -> None:
@@ -530,7 +560,7 @@ class MqttProtocol:
     def _cannot_go_on(self, packet: Connack | Auth, size: int) -> None:
         """Refuse a client that takes no packet large enough to hold what it must be told."""
         if isinstance(packet, Connack):
-            self.state = State.AWAITING_VERDICT
+            self._enter(State.AWAITING_VERDICT)
         name = type(packet).__name__.upper()
         text = f"{name} of {size} bytes is above the client's Maximum Packet Size of {self.max_send_bytes}"
         self.fail(MqttError(ReasonCode.PACKET_TOO_LARGE, text))
@@ -539,4 +569,6 @@ class MqttProtocol:
 def _without_reason(packet: Packet) -> Packet:
     if not isinstance(packet, ANSWERS) or packet.properties.reason_string is None:
         return packet
+    if isinstance(packet, Acknowledgement):
+        return packet.without_reason()
     return msgspec.structs.replace(packet, properties=msgspec.structs.replace(packet.properties, reason_string=None))

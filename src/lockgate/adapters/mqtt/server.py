@@ -13,7 +13,6 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import ParamSpec
 
-import msgspec
 import structlog
 
 from lockgate.adapters.mqtt import mapping
@@ -35,6 +34,7 @@ from lockgate.adapters.mqtt.packets import (
     Unsubscribe,
 )
 from lockgate.adapters.mqtt.protocol import MqttProtocol, State
+from lockgate.adapters.mqtt.sender import Sender, Senders
 from lockgate.adapters.mqtt.subscribing import Subscribing
 from lockgate.errors import LockgateError, RateExceeded, ShutOut, Unavailable
 from lockgate.events import Event
@@ -49,9 +49,6 @@ from lockgate.settings import Settings
 log = structlog.get_logger()
 P = ParamSpec("P")
 
-DELIVERIES_PER_WRITE = 512
-BYTES_PER_WRITE = 65_536
-"""What waits for a client is written in pieces: whether it reads is seen after each of them."""
 MAX_LAST_BYTES = 16_384
 """Who is shut out while more than this waits to be written to it hears no goodbye: it would come after all that."""
 
@@ -76,15 +73,15 @@ class MqttDoor:
         self.store = store
         self.settings = settings
         self.wall_clock = wall_clock
-        self.outgoing = mapping.Outgoing()
         self.connections: set[MqttConnection] = set()
         self._loop = asyncio.get_running_loop()
+        self.clock: Callable[[], float] = self._loop.time
         self.intakes = Intakes(settings, store, self._loop.time, partials)
         hub.charge = self.intakes.charge
         self.admissions = Admissions(authenticator, workers, self._loop, wall_clock, settings.identity)
         self.subscribing = Subscribing(hub, settings.hub, wall_clock, self.replay_soon)
+        self.senders = Senders(hub, store, journal, wall_clock, self._loop.call_soon)
         self._is_replaying = False
-        self._dirty: list[MqttConnection] = []
         self._waiting_for_commit: set[MqttConnection] = set()
 
     def handler(self) -> MqttConnection:
@@ -113,12 +110,6 @@ class MqttDoor:
         """Tell `connection` of the next commit."""
         self._waiting_for_commit.add(connection)
 
-    def schedule(self, connection: MqttConnection) -> None:
-        """Pump `connection` when this turn of the loop ends."""
-        if not self._dirty:
-            self._loop.call_soon(self._pump_all)
-        self._dirty.append(connection)
-
     def replay_soon(self) -> None:
         """Deliver retained messages that were asked for, those of one subscription in a turn of the loop."""
         if not self._is_replaying:
@@ -144,19 +135,13 @@ class MqttDoor:
         if others_wait:
             self.replay_soon()
 
-    def _pump_all(self) -> None:
-        dirty, self._dirty = self._dirty, []
-        for connection in dirty:
-            connection.guarded(connection.pump)
-
 
 class MqttConnection(StreamHandler):
-    """One client. It is a stream handler towards `net`, and an outlet towards the hub."""
+    """One client: a stream handler towards `net`; its `Sender` is the outlet towards the hub."""
 
     link: Link
 
     def __init__(self, door: MqttDoor, is_lab: bool) -> None:
-        self.session: Session | None = None
         self._door = door
         self._hub = door.hub
         self._is_lab = is_lab
@@ -168,15 +153,22 @@ class MqttConnection(StreamHandler):
         self._client_id = ""
         self._joining: tuple[Connect, Opened] | None = None
         self._intake = Intake(door.intakes, self._protocol, lambda error: self.guarded(self._break_off, error))
-        self._is_over = False
+        self._sender = Sender(
+            door.senders, self._protocol, self._intake, self._end, self._unexpected, lambda: door.wait_for_commit(self)
+        )
         self._send_will = True
         self._parting = ""
+
+    @property
+    def session(self) -> Session | None:
+        """Its session, None before it is let in and after it has ended."""
+        return self._sender.session
 
     # Towards net: the stream
 
     def connection_made(self, link: Link) -> None:
         """Begin: TLS is established, or the lab port was opened."""
-        self.link = self._intake.link = link
+        self.link = self._intake.link = self._sender.link = link
         self._door.connections.add(self)
         name = link.server_name
         if name is not None and not link.is_name_covered:
@@ -184,7 +176,10 @@ class MqttConnection(StreamHandler):
 
     def data_received(self, data: bytes) -> None:
         """Bring what the client sent to where it goes."""
-        self.guarded(self._receive, data)
+        try:
+            self._receive(data)
+        except Exception:
+            self._unexpected()
 
     def guarded(self, step: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Do one step; what goes wrong unexpectedly ends this connection and no other."""
@@ -204,59 +199,49 @@ class MqttConnection(StreamHandler):
         door = self._door
         door.connections.discard(self)
         self._note_unheard(error)
-        self._is_over = True
+        self._sender.is_over = True
         self._intake.end()
-        session, self.session = self.session, None
+        session = self._sender.part()
         if session is not None and self._principal is not None:
             if session.dropped:
-                self._note_dropped(session)
+                self._sender.note_dropped(session)
             door.journal.disconnected(self._principal, self._peer(), is_clean=not self._send_will, error=error)
             sends_will = self._send_will and self._joining is None  # who was not let in has none to send
-            self._hub.close_session(session, self, sends_will, door.wall_clock())
+            self._hub.close_session(session, self._sender, sends_will, door.wall_clock())
 
     def _note_unheard(self, error: Exception | None = None) -> None:
         """Note who finished TLS and then left: some clients look at the certificate only now, and say nothing."""
         protocol = self._protocol
         is_first = protocol.state is State.AWAITING_CONNECT and not protocol.partial_bytes
-        is_noted = self._is_over or isinstance(error, LockgateError)
+        is_noted = self._sender.is_over or isinstance(error, LockgateError)
         if is_first and not is_noted and self.link.protection is not None:
             self._door.journal.left_unheard(self._peer())
 
     def abort(self) -> None:
         """End a connection that has no session."""
-        self._is_over = True
+        self._sender.is_over = True
         self.link.abort()
 
     def pause_writing(self) -> None:
         """The client does not read: let its deliveries queue in the hub, where they are bounded."""
-        self._intake.is_unread = True
+        self._sender.pause()
 
     def resume_writing(self) -> None:
         """The client reads again."""
-        self._intake.is_unread = False
-        self._intake.read_on()
-        self.pump()
+        self._sender.resume()
 
     @property
     def is_stranger(self) -> bool:
         """Whether nobody knows yet who it is: it has no session, and never had one."""
-        return self._principal is None and not self._is_over
+        return self._principal is None and not self._sender.is_over
 
-    # Towards the hub: the outlet
+    # Towards the hub
 
-    def wake(self) -> None:
-        """Deliveries wait: send them when this turn of the loop ends."""
-        self._door.schedule(self)
-
-    def drain(self) -> None:
-        """Many deliveries wait: send them now."""
-        self.guarded(self.pump)
-
-    def end(self, error: LockgateError) -> None:
+    def _end(self, error: LockgateError) -> None:
         """The hub ends this connection: say why, and close."""
-        if self._is_over:
+        if self._sender.is_over:
             return
-        self.session = None
+        self._sender.part()
         text = error.reason
         if self._principal is not None:
             text = cited(error, self._door.journal.ended(error, self._principal, self._peer()))
@@ -269,47 +254,6 @@ class MqttConnection(StreamHandler):
         protocol.disconnect(*mapping.goodbye(error, text, settings))
         self._finish(text)
 
-    # Sending
-
-    def pump(self) -> None:
-        """Send what waits in the session, as far as the client takes it."""
-        session = self.session
-        door, protocol = self._door, self._protocol
-        if session is None or protocol.state is not State.CONNECTED:
-            return
-        if session.dropped:
-            self._note_dropped(session)
-        if self._intake.is_unread:
-            return
-        barred = self._hub.review(session)
-        if barred:
-            door.journal.dropped(session.client_id, "", "no longer allowed to receive it", barred)
-        committed = door.store.committed
-        now = door.wall_clock()
-        count = size = 0
-        while True:
-            delivery = session.take(now, committed)
-            if delivery is None:
-                break
-            if not protocol.send(door.outgoing.to_publish(delivery, now)):
-                session.give_up(delivery)
-                door.journal.dropped(session.client_id, delivery.message.topic, "larger than the client takes")
-                continue
-            count += 1
-            size += len(delivery.message.payload)
-            if count >= DELIVERIES_PER_WRITE or size >= BYTES_PER_WRITE:
-                count = size = 0
-                self._flush()
-                if self._intake.is_unread:
-                    return
-        if session.queue and session.queue[0].commit > committed:
-            door.wait_for_commit(self)
-        self._flush()
-
-    def _note_dropped(self, session: Session) -> None:
-        count, session.dropped = session.dropped, 0
-        self._door.journal.dropped(session.client_id, "", session.drop_reason, count)
-
     def committed(self, number: int, now: float) -> None:
         """Commit `number` is durable: answers and deliveries that waited for it go."""
         if self._joining is not None and self._protocol.state is State.AWAITING_VERDICT:
@@ -320,8 +264,8 @@ class MqttConnection(StreamHandler):
                 self._welcome(connect, opened)
             return
         self._protocol.committed(number, now)
-        self.pump()
-        self._flush()
+        self._sender.pump()
+        self._sender.flush()
         self._intake.read_on()
         if self._protocol.waiting_answers or not self._intake.is_reading:
             self._door.wait_for_commit(self)
@@ -332,36 +276,36 @@ class MqttConnection(StreamHandler):
         if self._intake.is_held():
             return  # its silence does not count
         self._protocol.handle_timer(now)
-        if self._protocol.failure is not None and not self._is_over:
+        if self._protocol.failure is not None and not self._sender.is_over:
             self._finish(self._parting)
-
-    def _flush(self) -> None:
-        data = self._protocol.data_to_send()
-        if data and not self._is_over:
-            self.link.write(data)
 
     # Receiving
 
     def _receive(self, data: bytes) -> None:
-        protocol, intake = self._protocol, self._intake
-        now = self._door._loop.time()
+        protocol, intake, sender, door = self._protocol, self._intake, self._sender, self._door
+        now = door.clock()
+        door.senders.now = door.wall_clock()
         packets = protocol.receive_data(data, now)
         for packet in packets:
-            if self._is_over or (protocol.state is State.CLOSED and self.session is None):
+            if sender.is_over or (protocol.state is State.CLOSED and sender.session is None):
                 return
-            self._handle(packet)
-        if protocol.failure is not None and not self._is_over:
+            if isinstance(packet, Publish):
+                self._on_publish(packet)
+            else:
+                self._handle(packet)
+        if protocol.failure is not None and not sender.is_over:
             self._finish(self._parting)
             return
-        self._flush()
-        if self.session is not None and self.session.queue:
-            self.wake()  # what the client settled made room for more
+        sender.flush()
+        session = sender.session
+        if session is not None and session.queue:
+            sender.wake()  # what the client settled made room for more
         if protocol.waiting_answers:
-            self._door.wait_for_commit(self)
+            door.wait_for_commit(self)
         if intake.count(len(packets), len(data), now):
             self._exceeded(now)
-        if not self._is_over and intake.pause_if_ahead(now):
-            self._door.wait_for_commit(self)
+        if not sender.is_over and intake.pause_if_ahead(now):
+            door.wait_for_commit(self)
 
     def _exceeded(self, now: float) -> None:
         """The device sends faster than it may: it is not read for a while, or no longer."""
@@ -372,15 +316,13 @@ class MqttConnection(StreamHandler):
             self._door.journal.slowed(error, self._peer(), error.evidence["device"])
 
     def _break_off(self, error: LockgateError) -> None:
-        if not self._is_over:
+        if not self._sender.is_over:
             text = self._noted(error)
             self._protocol.disconnect(*mapping.goodbye(error, text, self._door.settings.mqtt))
             self._finish(text)
 
     def _handle(self, packet: Packet) -> None:
-        if isinstance(packet, Publish):
-            self._on_publish(packet)
-        elif isinstance(packet, Subscribe | Unsubscribe):
+        if isinstance(packet, Subscribe | Unsubscribe):
             self._on_filters(packet)
         elif isinstance(packet, Disconnect):
             self._on_disconnect(packet)
@@ -389,7 +331,7 @@ class MqttConnection(StreamHandler):
                 self._on_connect(packet)
             elif isinstance(packet, Auth):
                 self._on_auth(packet)
-            if self._protocol.state is State.AWAITING_VERDICT and not self._is_over:
+            if self._protocol.state is State.AWAITING_VERDICT and not self._sender.is_over:
                 self._intake.pause()
 
     # CONNECT
@@ -429,7 +371,7 @@ class MqttConnection(StreamHandler):
 
     def _decide(self, connect: Connect, verdict: Verdict) -> None:
         """The admission is over: let the client in, or tell it why not."""
-        if self._is_over or self._protocol.state is not State.AWAITING_VERDICT:
+        if self._sender.is_over or self._protocol.state is not State.AWAITING_VERDICT:
             return
         admission, self._admission = self._admission, None  # it holds the CONNECT, password and all
         if isinstance(verdict, Principal):
@@ -447,12 +389,12 @@ class MqttConnection(StreamHandler):
             will = mapping.to_will(connect.will, principal) if connect.will is not None else None
             window = connect.properties.receive_maximum or 65_535
             self._intake.admit(principal)
-            opened = self._hub.open_session(principal, self, connect.clean_start, expiry, will, window, now)
+            opened = self._hub.open_session(principal, self._sender, connect.clean_start, expiry, will, window, now)
         except LockgateError as error:
             self._refuse(connect, error, principal)
             return
         self._principal = principal
-        self.session = opened.session
+        self._sender.session = opened.session
         door.journal.connected(principal, self._peer())
         self._joining = (connect, opened)
         if opened.commit > door.store.committed:
@@ -476,15 +418,15 @@ class MqttConnection(StreamHandler):
             self._finish(self._parting)
             return
         now = door.wall_clock()
+        self._sender.begin(session)
         self._hub.review(session, with_unsettled=True)
         for delivery in opened.resend:
             if delivery.tag not in session.unsettled:
                 continue  # it was given up meanwhile
-            publish = door.outgoing.to_publish(msgspec.structs.replace(delivery, is_repeated=True), now)
-            if not self._protocol.resend(publish):
+            if not self._protocol.resend(mapping.to_publish(delivery.again(), now)):
                 session.give_up(delivery)
-        self.pump()
-        self._flush()
+        self._sender.pump()
+        self._sender.flush()
         self._intake.read_on()
         self._receive(b"")  # what followed the CONNECT still waits
 
@@ -501,7 +443,7 @@ class MqttConnection(StreamHandler):
     def _on_publish(self, publish: Publish) -> None:
         principal = self._principal
         assert principal is not None
-        now = self._door.wall_clock()
+        now = self._door.senders.now
         try:
             message = mapping.to_message(publish, principal, now)
         except MqttError as error:
@@ -568,8 +510,8 @@ class MqttConnection(StreamHandler):
 
     def _finish(self, text: str = "") -> None:
         """Send what is left to say, and close; `text` is for those to whom only the link can say why."""
-        self._flush()
-        self._is_over = True
+        self._sender.flush()
+        self._sender.is_over = True
         self.link.close(text)
 
     def _explained(self, error: MqttError) -> str:
@@ -587,7 +529,7 @@ class MqttConnection(StreamHandler):
         if self._protocol.state in (State.AWAITING_VERDICT, State.AWAITING_AUTH) and self._protocol.version == V5:
             self._protocol.refuse(ReasonCode.UNSPECIFIED_ERROR, properties)
         self._protocol.disconnect(ReasonCode.UNSPECIFIED_ERROR, properties)
-        if not self._is_over:
+        if not self._sender.is_over:
             self._finish(cited(error, reference))
 
     def _note(self, error: LockgateError, user_name: str = "", principal: Principal | None = None) -> str:

@@ -9,7 +9,7 @@ once per connection or subscription are read and written by `wire_session`.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, final
 
 from lockgate.adapters.mqtt.packets import (
     NO_PROPERTIES,
@@ -65,17 +65,17 @@ from lockgate.adapters.mqtt.wire_session import (
 from lockgate.errors import TopicNameInvalid
 from lockgate.model.topic import TopicName, topic_name
 
-MAX_KNOWN_TOPICS: Final = 10_000
+MAX_KNOWN_TOPICS: Final = 65_536
 MAX_KNOWN_TOPIC_BYTES: Final = 256
 
 # Plain numbers, because an attribute of an enum costs a look-up in the hot functions.
 _CONNECT: Final = 1
 _CONNACK: Final = 2
-_PUBLISH: Final = 3
-_PUBACK: Final = 4
-_PUBREC: Final = 5
-_PUBREL: Final = 6
-_PUBCOMP: Final = 7
+PUBLISH: Final = 3
+PUBACK: Final = 4
+PUBREC: Final = 5
+PUBREL: Final = 6
+PUBCOMP: Final = 7
 _SUBSCRIBE: Final = 8
 _SUBACK: Final = 9
 _UNSUBSCRIBE: Final = 10
@@ -85,23 +85,11 @@ _PINGRESP: Final = 13
 _DISCONNECT: Final = 14
 _AUTH: Final = 15
 
-_NO_TYPE: Final = 16
-_FLAGS: Final = (_NO_TYPE, 0, 0, -1, 0, 0, 2, 0, 2, 0, 2, 0, 0, 0, 0, 0)
-"""The one legal value of the low four bits by packet type (table 2-2); -1 where they mean something."""
+_FREE: Final = 0xFF
+_FLAGS: Final = b"\x10\x00\x00\xff\x00\x00\x02\x00\x02\x00\x02\x00\x00\x00\x00\x00"
+"""The one legal value of the low four bits by packet type (table 2-2); _FREE where they mean something, 0x10 for none."""
 
 _known_topics: Final[dict[bytes, TopicName]] = {}
-
-
-class _Last:
-    """The PUBLISH that was encoded last, and its bytes."""
-
-    def __init__(self) -> None:
-        self.packet: Publish | None = None
-        self.version: int = 0
-        self.data: bytes = b""
-
-
-_last: Final = _Last()
 
 
 def packet_size(data: bytes, position: int, max_packet_bytes: int) -> int:
@@ -112,7 +100,7 @@ def packet_size(data: bytes, position: int, max_packet_bytes: int) -> int:
     Raises:
         MqttError: as `decode`, for what the fixed header shows.
     """
-    _, end = _fixed_header(data, position, max_packet_bytes)
+    _, end = fixed_header(data, position, max_packet_bytes)
     return end - position if end else 0
 
 
@@ -131,24 +119,30 @@ def decode(
     Raises:
         MqttError: with the reason code that names what is wrong.
     """
-    start, end = _fixed_header(data, position, max_packet_bytes)
+    start, end = fixed_header(data, position, max_packet_bytes)
     if end == 0 or end > len(data):
         return None
-    first = data[position]
-    kind = first >> 4
-    if kind == _PUBLISH:
-        return _decode_publish(data, first, start, end, version, max_pairs), end
-    if _PUBACK <= kind <= _PUBCOMP:
-        return _decode_ack(data, kind, start, end, version, max_pairs), end
-    return _decode_session_packet(data, kind, start, end, version, max_pairs), end
+    if data[position] >> 4 == PUBLISH:
+        return decode_publish(data, position, start, end, version, max_pairs), end
+    return decode_body(data, position, start, end, version, max_pairs), end
+
+
+def decode_body(data: bytes, position: int, start: int, end: int, version: int, max_pairs: int) -> Packet:
+    """Give the packet, no PUBLISH, that begins at `position` and has its body from `start` to `end`.
+
+    Raises:
+        MqttError: as `decode`.
+    """
+    kind = data[position] >> 4
+    if PUBACK <= kind <= PUBCOMP:
+        return _decode_ack(data, kind, start, end, version, max_pairs)
+    return _decode_session_packet(data, kind, start, end, version, max_pairs)
 
 
 def encode(packet: Packet, version: int) -> bytes:
     """Give the bytes of a packet. A CONNECT speaks the version that it names; what 3.1.1 does not know is left out."""
     if isinstance(packet, Publish):
-        if packet is _last.packet and version == _last.version:  # one message to many subscribers at QoS 0
-            return _last.data
-        data = encode_publish(
+        return encode_publish(
             packet.topic,
             packet.payload,
             packet.qos,
@@ -158,16 +152,14 @@ def encode(packet: Packet, version: int) -> bytes:
             packet.properties,
             version,
         )
-        _last.packet, _last.version, _last.data = packet, version, data
-        return data
     if isinstance(packet, Puback):
-        return encode_ack(_PUBACK, packet.packet_id, packet.code, packet.properties, version)
+        return encode_ack(PUBACK, packet.packet_id, packet.code, packet.properties, version)
     if isinstance(packet, Pubrec):
-        return encode_ack(_PUBREC, packet.packet_id, packet.code, packet.properties, version)
+        return encode_ack(PUBREC, packet.packet_id, packet.code, packet.properties, version)
     if isinstance(packet, Pubrel):
-        return encode_ack(_PUBREL, packet.packet_id, packet.code, packet.properties, version)
+        return encode_ack(PUBREL, packet.packet_id, packet.code, packet.properties, version)
     if isinstance(packet, Pubcomp):
-        return encode_ack(_PUBCOMP, packet.packet_id, packet.code, packet.properties, version)
+        return encode_ack(PUBCOMP, packet.packet_id, packet.code, packet.properties, version)
     return _encode_session_packet(packet, version)
 
 
@@ -183,12 +175,13 @@ def encode_publish(
 ) -> bytes:
     """Give the bytes of a PUBLISH; at QoS 0, where `packet_id` is left out, they serve every subscriber."""
     if qos == 0:
-        extra = encode_properties(properties, _PUBLISH) if version == V5 else b""
+        extra = encode_properties(properties, PUBLISH) if version == V5 else b""
         return _publish_head(topic, 0, retain, len(extra) + len(payload)) + extra + payload
     template = PublishTemplate(topic, payload, qos, retain, properties, version)
     return template.redelivery(packet_id) if dup else template.packet(packet_id)
 
 
+@final
 class PublishTemplate:
     """A PUBLISH at QoS 1 or 2, encoded once for many subscribers: only the packet identifier is open.
 
@@ -201,26 +194,28 @@ class PublishTemplate:
         version: 4 or 5.
     """
 
+    __slots__ = ("head", "tail")
+
     def __init__(
         self, topic: str, payload: bytes, qos: int, retain: bool, properties: Properties, version: int
     ) -> None:
-        extra = encode_properties(properties, _PUBLISH) if version == V5 else b""
-        self._tail: bytes = extra + payload if extra else payload
-        self._head: bytes = _publish_head(topic, qos, retain, 2 + len(self._tail))
+        extra = encode_properties(properties, PUBLISH) if version == V5 else b""
+        self.tail: bytes = extra + payload if extra else payload
+        self.head: bytes = _publish_head(topic, qos, retain, 2 + len(self.tail))
 
     def packet(self, packet_id: int) -> bytes:
         """Give the packet for one subscriber."""
-        return self._head + packet_id.to_bytes(2, "big") + self._tail
+        return self.head + packet_id.to_bytes(2, "big") + self.tail
 
     def redelivery(self, packet_id: int) -> bytes:
         """Give the packet for a subscriber who may have had it before: with DUP set [MQTT-3.3.1-1]."""
-        first = (self._head[0] | 0x08).to_bytes(1, "big")
-        return first + self._head[1:] + packet_id.to_bytes(2, "big") + self._tail
+        first = (self.head[0] | 0x08).to_bytes(1, "big")
+        return first + self.head[1:] + packet_id.to_bytes(2, "big") + self.tail
 
 
 def encode_ack(packet_type: int, packet_id: int, code: int, properties: Properties, version: int) -> bytes:
     """Give the bytes of a PUBACK, PUBREC, PUBREL or PUBCOMP, in the shortest of its three forms."""
-    first = packet_type << 4 | 2 if packet_type == _PUBREL else packet_type << 4  # [MQTT-3.6.1-1]
+    first = packet_type << 4 | 2 if packet_type == PUBREL else packet_type << 4  # [MQTT-3.6.1-1]
     if version != V5 or (code == 0 and properties is NO_PROPERTIES):
         return (first << 24 | 2 << 16 | packet_id).to_bytes(4, "big")
     extra = encode_properties(properties, packet_type)
@@ -230,14 +225,18 @@ def encode_ack(packet_type: int, packet_id: int, code: int, properties: Properti
     return head + packet_id.to_bytes(2, "big") + code.to_bytes(1, "big") + extra
 
 
-def _fixed_header(data: bytes, position: int, max_packet_bytes: int) -> tuple[int, int]:
-    """Give where the body begins and ends; (0, 0) while the header is not all here."""
+def fixed_header(data: bytes, position: int, max_packet_bytes: int) -> tuple[int, int]:
+    """Give where the body of the packet at `position` begins and ends; (0, 0) while its header is not all here.
+
+    Raises:
+        MqttError: as `decode`, for what the fixed header shows.
+    """
     size = len(data)
     if position >= size:
         return 0, 0
     first = data[position]
     flags = _FLAGS[first >> 4]
-    if flags >= 0 and first & 0x0F != flags:  # [MQTT-2.1.3-1], [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1]
+    if flags != _FREE and first & 0x0F != flags:  # [MQTT-2.1.3-1], [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1]
         raise malformed(f"0x{first:02X} begins no packet: its type or flags are reserved")
     at = position + 1
     length = 0
@@ -260,7 +259,16 @@ def _fixed_header(data: bytes, position: int, max_packet_bytes: int) -> tuple[in
     raise malformed("the remaining length has more than four bytes")
 
 
-def _decode_publish(data: bytes, first: int, at: int, end: int, version: int, max_pairs: int) -> Publish:
+def decode_publish(data: bytes, position: int, start: int, end: int, version: int, max_pairs: int) -> Publish:
+    """Give the PUBLISH that begins at `position` and has its body from `start` to `end`.
+
+    One of QoS 0 keeps its packet whole, and its payload in there: who gets it as it came is written the same bytes.
+
+    Raises:
+        MqttError: as `decode`.
+    """
+    first = data[position]
+    at = start
     qos = first >> 1 & 3
     if qos == 3:  # [MQTT-3.3.1-4]
         raise malformed("a PUBLISH has both QoS bits set")
@@ -288,9 +296,14 @@ def _decode_publish(data: bytes, first: int, at: int, end: int, version: int, ma
             at += 1
         else:
             cursor = Cursor(data, at, end, max_pairs)
-            properties = decode_properties(cursor, _PUBLISH)
+            properties = decode_properties(cursor, PUBLISH)
             at = cursor.at
     topic = _decode_topic(raw) if raw else _aliased_topic(properties)
+    if qos == 0:
+        packet = data[position:end]
+        retain = first & 1 != 0
+        kind = 0 if retain or properties is not NO_PROPERTIES else version
+        return Publish(topic, None, 0, retain, False, 0, properties, packet, at - position, kind)
     return Publish(topic, data[at:end], qos, first & 1 != 0, dup, packet_id, properties)
 
 
@@ -336,11 +349,11 @@ def _decode_ack(data: bytes, kind: int, at: int, end: int, version: int, max_pai
             cursor = Cursor(data, at + 3, end, max_pairs)
             properties = decode_properties(cursor, kind)
             cursor.finish()
-    if kind == _PUBACK:
+    if kind == PUBACK:
         return Puback(packet_id, code, properties)
-    if kind == _PUBREC:
+    if kind == PUBREC:
         return Pubrec(packet_id, code, properties)
-    if kind == _PUBREL:
+    if kind == PUBREL:
         return Pubrel(packet_id, code, properties)
     return Pubcomp(packet_id, code, properties)
 
@@ -404,7 +417,7 @@ def _framed(first: int, body: bytes) -> bytes:
 def _publish_head(topic: str, qos: int, retain: bool, rest_bytes: int) -> bytes:
     """Give a PUBLISH up to the end of its topic name; `rest_bytes` follow."""
     name = topic.encode()
-    first = _PUBLISH << 4 | qos << 1 | (1 if retain else 0)
+    first = PUBLISH << 4 | qos << 1 | (1 if retain else 0)
     length = 2 + len(name) + rest_bytes
     if length < 0x80:
         return (first << 24 | length << 16 | len(name)).to_bytes(4, "big") + name
