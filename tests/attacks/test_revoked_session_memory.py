@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from lockgate.model.message import Message
 from lockgate.model.permission import Operation
 from lockgate.model.principal import Principal
 from lockgate.model.session import Subscription
-from lockgate.model.topic import topic_filter
+from lockgate.model.topic import TopicName, topic_filter
 from tests.attacks.conftest import Target, heard
 from tests.support.registry import NOW, FakeRegistry, es256
 
@@ -98,8 +99,8 @@ def test_a_grant_remembered_at_one_qos_does_not_carry_a_higher_one(target: Targe
     sensor = target.registry.principal("sensor")
     assert target.publishes(sensor, "out")
     memory = target.hub._memory
-    assert memory.grant(sensor, topic_filter("out"), 0, False, 0) is not None
-    assert memory.grant(sensor, topic_filter("out"), 1, False, 0) is None
+    assert memory.walk(sensor, Message(TopicName("out"), b"")) is not None
+    assert memory.walk(sensor, Message(TopicName("out"), b"", 1)) is None
 
 
 def test_another_principal_under_the_same_client_id_does_not_inherit_grants(target: Target) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from lockgate.adapters.mqtt import wire
 from lockgate.adapters.mqtt.packets import V5, Packet, Pingreq, Publish, Subscribe, SubscriptionRequest, Unsubscribe
-from lockgate.adapters.mqtt.server import BYTES_PER_WRITE
+from lockgate.adapters.mqtt.sender import BYTES_PER_WRITE
 from lockgate.model.topic import topic_name
 from lockgate.settings import NetSettings, Settings
 from tests.support.playbook import Client, Playbook

@@ -11,7 +11,9 @@ UNIT = ROOT / "tests" / "unit"
 
 # Rooms whose work is sockets, processes or a terminal; each is tested where those are.
 ELSEWHERE = {
+    "adapters/mqtt/sender.py": "playbook/test_mqtt_publish.py",
     "adapters/mqtt/server.py": "playbook/test_mqtt_connect.py",
+    "hub/ports.py": "unit/hub/test_session.py",
     "cli/demo/__init__.py": "interop/test_demo.py",
     "cli/demo/eavesdrop.py": "interop/test_demo.py",
     "cli/demo/scene.py": "interop/test_demo.py",

@@ -18,7 +18,9 @@ import lockgate
 from lockgate.adapters.mqtt import mapping
 from lockgate.adapters.mqtt.packets import V5, V311, Puback, WillPacket
 from lockgate.adapters.mqtt.protocol import MqttProtocol
+from lockgate.adapters.mqtt.sender import Sender
 from lockgate.adapters.mqtt.server import MqttConnection
+from lockgate.adapters.mqtt.writing import Writing
 from lockgate.errors import NotAuthorized
 from lockgate.hub.hub import Hub
 from lockgate.hub.retained import Retained
@@ -42,8 +44,9 @@ ROOMS: list[tuple[Any, str]] = [
     (Retained, "keep"),
     (Trie, "match"),
     (Session, "deliver"),
-    (mapping.Outgoing, "to_publish"),
-    (MqttProtocol, "send"),
+    (Sender, "send"),
+    (Writing, "packet"),
+    (MqttProtocol, "put"),
     (FakeLink, "write"),
 ]
 
@@ -83,8 +86,9 @@ def test_a_message_passes_each_room_once_and_in_order(version: int, monkeypatch:
         "Trie.match",
         "PolicyEngine.authorize receive",
         "Session.deliver",
-        "Outgoing.to_publish",
-        "MqttProtocol.send",
+        "Sender.send",
+        "Writing.packet",
+        "MqttProtocol.put",
         "FakeLink.write",
     ]
 
@@ -100,8 +104,9 @@ def test_a_topic_seen_before_takes_the_same_way_with_a_memory(monkeypatch: pytes
         "to_message",
         "Hub.publish",
         "Session.deliver",
-        "Outgoing.to_publish",
-        "MqttProtocol.send",
+        "Sender.send",
+        "Writing.packet",
+        "MqttProtocol.put",
         "FakeLink.write",
     ]
     hub.rules.change(*hub.rules.rules)

@@ -68,8 +68,8 @@ def test_packets_sent_behind_connect_are_answered_after_it() -> None:
         Connack(0, False, GRANTED),
         Pingresp(),
         Suback(1, (1,)),
-        Puback(2),
         Publish(topic, b"x", 1, packet_id=1),
+        Puback(2),
     )
 
 
@@ -464,7 +464,7 @@ def test_who_is_shut_out_while_it_does_not_read_hears_no_more_of_what_waits_to_b
     for client_id, unsent in (("slow", 100_000), ("quick", 10)):
         client = hub.client(client_id)
         client.wire.unsent_bytes = unsent
-        client.handler.end(ShutOut("blocked", reason="device blocked"))
+        client.handler.shut_out(ShutOut("blocked", reason="device blocked"))
         hub.loop.run()
         assert client.wire.is_aborted is (client_id == "slow")
         assert [type(packet) for packet in client.packets()] == ([] if client_id == "slow" else [Disconnect])

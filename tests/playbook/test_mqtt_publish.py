@@ -279,7 +279,7 @@ def test_what_was_dropped_is_counted_also_when_the_client_never_reads_again() ->
 
 
 def test_writing_stops_in_the_middle_when_the_client_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lockgate.adapters.mqtt.server.DELIVERIES_PER_WRITE", 2)
+    monkeypatch.setattr("lockgate.adapters.mqtt.sender.DELIVERIES_PER_WRITE", 2)
     hub = Playbook()
     office = hub.subscriber("office", "a")
     handler = office.handler
@@ -289,8 +289,11 @@ def test_writing_stops_in_the_middle_when_the_client_does_not_read(monkeypatch: 
         write(data)
         handler.pause_writing()
 
-    monkeypatch.setattr(office.wire, "write", full)
+    handler.pause_writing()
     hub.client("sensor").sends(*(Publish(A, bytes([number])) for number in range(5)))
+    office.gets_nothing()
+    monkeypatch.setattr(office.wire, "write", full)
+    handler.resume_writing()
     office.gets(Publish(A, b"\0"), Publish(A, b"\1"))
     monkeypatch.setattr(office.wire, "write", write)
     handler.resume_writing()

@@ -244,7 +244,7 @@ def test_a_subscription_made_while_messages_flow_holds_from_its_suback_on() -> N
     office.sends(
         Subscribe(1, (SubscriptionRequest("a", 1),)), Publish(A, b"own", 1, packet_id=2), Unsubscribe(3, ("a",))
     )
-    office.gets(Suback(1, (1,)), Puback(2), Unsuback(3, (0,)), Publish(A, b"own", 1, packet_id=1))
+    office.gets(Suback(1, (1,)), Publish(A, b"own", 1, packet_id=1), Puback(2), Unsuback(3, (0,)))
     sensor.publishes("a", b"after")
     office.gets_nothing()
 

@@ -23,6 +23,7 @@ from lockgate.adapters.mqtt import wire
 from lockgate.adapters.mqtt.packets import (
     NO_PROPERTIES,
     V5,
+    Acknowledgement,
     Connack,
     Connect,
     Packet,
@@ -245,4 +246,6 @@ class Client:
 
 def _without_reason(packet: Any, properties: Properties) -> Packet:
     rest = msgspec.structs.replace(properties, reason_string=None)
+    if isinstance(packet, Acknowledgement):
+        return packet.without_reason()  # type: ignore[return-value]
     return msgspec.structs.replace(packet, properties=rest)  # type: ignore[no-any-return]

@@ -121,14 +121,14 @@ class Hub:
             `QuotaExceeded` for one retained message too many, `TopicNameInvalid` for too many levels.
         """
         memory = self._memory
-        if not memory.is_last(principal):
-            self.spoke.add(principal.device)
+        is_new = not memory.is_last(principal)
         walk = memory.walk(principal, message)
         if walk is None:
             if message.topic.count("/") >= self._settings.max_topic_levels:
                 return TopicNameInvalid(f"a topic name of {_levels(message.topic)}", fix=_LEVELS_FIX)
             answer = memory.decide(principal, message)
             if not isinstance(answer, Walk):
+                memory.forget_last()
                 return answer
             walk = answer
         if walk.is_limited and walk.grant.messages_per_second:
@@ -142,7 +142,9 @@ class Hub:
             except QuotaExceeded as error:
                 return error
         self.published += 1
-        route = walk.route
+        if is_new:
+            self.spoke.add(principal.device)
+        route = memory.route_of(walk, message.topic)
         if message.size > route.max_payload_bytes and message.payload_bytes > route.max_payload_bytes:
             route = memory.fitting(route, message.topic, message.payload_bytes)
         heard, message_qos = 0, message.qos

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import final
 
-import msgspec
-
 from lockgate.hub.session import Session
 from lockgate.model.session import Delivery
 
@@ -33,13 +31,17 @@ class Receipt:
         return f"Receipt(heard_by={self.heard_by}, commit={self.commit})"
 
 
-class Opened(msgspec.Struct, frozen=True):
+@final
+class Opened:
     """A session joined to a connection; `resend` was unsettled.
 
     After `commit` (0: none) a crash undoes nothing of it: the session is stored, one that it replaced is forgotten.
     """
 
-    session: Session
-    is_present: bool
-    resend: tuple[Delivery, ...] = ()
-    commit: int = 0
+    __slots__ = ("commit", "is_present", "resend", "session")
+
+    def __init__(self, session: Session, is_present: bool, resend: tuple[Delivery, ...] = (), commit: int = 0) -> None:
+        self.session = session
+        self.is_present: bool = is_present
+        self.resend: tuple[Delivery, ...] = resend
+        self.commit: int = commit

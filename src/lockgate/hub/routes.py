@@ -1,11 +1,10 @@
 """The hub's memory: who hears a topic, and who may publish on it, as it was decided before.
 
 A publish on a topic seen before costs one look-up, to what was granted and to the route. What is remembered is dropped
-when the policy's epoch moves; a
-route also when a subscription that touches its topic comes or goes. There is no second path that skips the policy: a
-route is made by asking it about every receiver. When subscriptions alone have changed, the answers about the receivers
-that a route had are still those that the policy would give, and are taken over: a storm of subscriptions does not make
-each message ask about everybody anew.
+when the policy's epoch moves; a route also when a subscription that touches its topic comes or goes. There is no second
+path that skips the policy: a route is made by asking it about every receiver. When subscriptions alone have changed, the
+answers about the receivers that a route had are still those that the policy would give, and are taken over: a storm of
+subscriptions does not make each message ask about everybody anew.
 """
 
 from __future__ import annotations
@@ -140,15 +139,19 @@ class Route:
         self.shares = []
 
 
+_NOT_FOUND_YET: Final = Route([], [], -1)
+_NOT_FOUND_YET.drop()
+
+
 @final
 class Walk:
     """What became of a publish on one topic by one principal, and will of the next: its grant, and who hears it."""
 
     __slots__ = ("grant", "is_limited", "max_payload_bytes", "may_retain", "qos_bits", "route")
 
-    def __init__(self, grant: Grant, route: Route) -> None:
+    def __init__(self, grant: Grant) -> None:
         self.grant: Grant = grant
-        self.route: Route = route
+        self.route: Route = _NOT_FOUND_YET
         self.is_limited: bool = grant.is_limited
         self.qos_bits: int = grant.qos_bits
         self.may_retain: bool = grant.may_retain
@@ -192,6 +195,13 @@ class Memory:
         self._epoch: int = 0
         self._last: Grants | None = None  # who published last mostly publishes next
 
+    def check_epoch(self) -> None:
+        """Forget everything if the policy changed."""
+        if self._clock.number != self._policy_epoch:
+            self._policy_epoch = self._clock.number
+            self._forget_all_routes()
+            self._forget_all_grants()
+
     def is_last(self, principal: Principal) -> bool:
         """Say whether it was this principal that published last."""
         last = self._last
@@ -204,9 +214,7 @@ class Memory:
     def walk(self, principal: Principal, message: Message) -> Walk | None:
         """Give the remembered walk of a message, None when it must be asked for; forget all if the policy changed."""
         if self._clock.number != self._policy_epoch:
-            self._policy_epoch = self._clock.number
-            self._forget_all_routes()
-            self._forget_all_grants()
+            self.check_epoch()
             return None
         grants = self._last
         if grants is None or grants.principal is not principal:
@@ -217,10 +225,14 @@ class Memory:
         walk = grants.by_topic.get(message.topic)
         if walk is None or (walk.is_limited and not walk.takes_in(message)):
             return None
+        return walk
+
+    def route_of(self, walk: Walk, topic: str) -> Route:
+        """Give who hears a message on `topic`, the walk's: the route that it holds, if that still stands."""
         route = walk.route
         if route.is_dropped or route.epoch != self._epoch:
-            walk.route = self.route(message.topic)
-        return walk
+            route = walk.route = self.route(topic)
+        return route
 
     def decide(self, principal: Principal, message: Message) -> Walk | Denied:
         """Ask the policy whether the principal may publish a message, and keep the answer for the next of its kind."""
@@ -230,7 +242,7 @@ class Memory:
             return known
         answer = self._policy.authorize(principal, Operation.PUBLISH, topic, qos, retain, size)
         if isinstance(answer, Grant):
-            walk = Walk(answer, self.route(topic))
+            walk = Walk(answer)
             if answer.lasts and len(topic) <= MAX_TOPIC_CHARACTERS:
                 self._remember(principal, topic, walk)
             return walk

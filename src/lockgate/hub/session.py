@@ -1,8 +1,9 @@
 """A session: what one client id is subscribed to, and the deliveries on their way to it.
 
 Theory of operation. A delivery is born in `deliver`, waits in `queue`, and is handed to the door by `take`; where none
-waits before it and the door takes it, `deliver` hands it over at once. At QoS 0 that is all. At QoS 1 and 2 it carries a tag and stays in `unsettled` until the door calls `settle`; in between, a QoS 2
-delivery is `release`d when its receiver has it. When the door is lost, what is unsettled goes first on the next one.
+waits before it and the door takes it, `deliver` hands it over at once. At QoS 0 that is all. At QoS 1 and 2 it has a
+tag and stays in `unsettled` until the door calls `settle`; in between, a QoS 2 delivery is `release`d when its receiver
+has it. When the door is lost, what is unsettled goes first on the next one.
 
     deliver -> [queue] -> take -> [unsettled] -> settle                 QoS 1
                                   [unsettled] -> release -> settle      QoS 2
@@ -120,7 +121,8 @@ class Session:
                 return -1
         elif outlet.is_taking and not self.queue and message.expires_at is None:
             if qos == 0:
-                return 0 if outlet.send(message, 0, is_retained, identifiers, 0) else -1
+                outlet.send(message, 0, is_retained, identifiers, 0)
+                return 0
             if self._has_window(message.size) and (qos == 1 or not self.is_durable):
                 return self._send(outlet, message, qos, is_retained, identifiers, share)
         return self._line_up(message, qos, is_retained, identifiers, share)
@@ -153,10 +155,9 @@ class Session:
         self.unsettled[tag] = delivery
         self.unsettled_bytes += size
         self._waiting.bytes += size + DELIVERY_BYTES
-        if outlet.send(message, qos, is_retained, identifiers, tag):
-            return commit
-        self.give_up(delivery)
-        return -1
+        if not outlet.send(message, qos, is_retained, identifiers, tag):
+            self.give_up(delivery)  # too large for its receiver: as if it were sent [MQTT-3.1.2-25]
+        return commit
 
     def _line_up(self, message: Message, qos: int, is_retained: bool, identifiers: tuple[int, ...], share: str) -> int:
         """Put a message into the queue, as `deliver`."""

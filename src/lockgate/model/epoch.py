@@ -1,4 +1,4 @@
-"""A number that moves when what was decided before may no longer hold: who remembers decisions looks at it each time."""
+"""A number that moves when what was decided may no longer hold: who remembers decisions looks at it each time."""
 
 from __future__ import annotations
 

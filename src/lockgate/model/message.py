@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from typing import Final, final
 
-import msgspec
 from mypy_extensions import mypyc_attr
 
+from lockgate.model.properties import MessageProperties
 from lockgate.model.topic import TopicName
+
+__all__ = ["Message", "MessageProperties"]
 
 SHARED_TOPIC_CHARACTERS: Final = 256
 """Texts of topics up to this length are shared by their messages."""
 _PAIR_BYTES: Final = 64
-
-
-class MessageProperties(msgspec.Struct, frozen=True, gc=False):
-    """What a publisher may say about a payload beside the payload itself.
-
-    None is: nothing was said. Source: MQTT 5.0 section 3.3.2.3; CoAP's Content-Format and AMQP's properties map onto
-    the same words.
-    """
-
-    payload_is_text: bool | None = None
-    content_type: str | None = None
-    response_topic: str | None = None
-    correlation_data: bytes | None = None
-    user_properties: tuple[tuple[str, str], ...] = ()
 
 
 @final
@@ -34,8 +22,8 @@ class Message:
     """One application message; it does not change.
 
     `qos` is 0, 1 or 2 (at most, at least, exactly once); `expires_at` is in unix seconds, None for never;
-    `publisher` is the name of the device that sent it ("" for the hub itself). `size` is about how many bytes it holds: its payload, and what a publisher may put elsewhere in
-    its stead.
+    `publisher` is the name of the device that sent it ("" for the hub itself). `size` is about how many bytes it holds:
+    its payload, and what a publisher may put elsewhere in its stead.
 
     A door may leave the payload in the `packet` that it read, where it begins at `payload_at`, and know by
     `packet_kind`, a number of its own, for whom it can write the same bytes again. No other room looks at these.

@@ -19,6 +19,7 @@ import msgspec
 
 from lockgate.errors import InvalidSettings
 from lockgate.model.device import Credential, CredentialKind, Device
+from lockgate.model.epoch import Epoch
 from lockgate.model.permission import EVERYONE, Operation, Rule
 from lockgate.model.principal import Principal
 from lockgate.model.topic import topic_filter, topic_name
@@ -86,7 +87,7 @@ class WrittenRules:
         devices: the devices that are described; one that only an expectation names is registered as well.
     """
 
-    epoch = 0
+    clock = Epoch()
 
     def __init__(self, rules: Iterable[Rule], roles: Mapping[str, tuple[str, ...]], devices: Iterable[Device]) -> None:
         self._rules: defaultdict[str, list[Rule]] = defaultdict(list)

@@ -20,6 +20,7 @@ from lockgate.model.outcome import Outcome
 from lockgate.model.refusal import Refusal
 from lockgate.model.session import SessionRecord, Subscription
 from lockgate.store import chain
+from lockgate.store.packing import pack
 from lockgate.store.rows import execute_rows
 
 MAX_REFUSALS = 10_000
@@ -28,7 +29,7 @@ MESSAGE_COLUMNS = "topic, payload, qos, retain, properties, expires_at, publishe
 DELIVERY_COLUMNS = "sequence, session, tag, message, qos, is_retained, identifiers, share"
 TAG_BITS = 16
 
-_pack = msgspec.msgpack.Encoder().encode
+_pack = pack
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 

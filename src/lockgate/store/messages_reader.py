@@ -22,6 +22,7 @@ from lockgate.model.refusal import Refusal
 from lockgate.model.session import Delivery, SessionRecord, StoredSession, Subscription
 from lockgate.model.topic import TopicName
 from lockgate.store.batch import DELIVERY_COLUMNS, MESSAGE_COLUMNS, TAG_BITS, row_checksum
+from lockgate.store.packing import unpack
 from lockgate.store.rows import refusals_query
 from lockgate.store.sqlite import open_database, restore, translated
 
@@ -198,7 +199,7 @@ def _message(row: Sequence[Any], what: str, path: Path) -> Message:
 
 def _unpack(body: bytes, kind: type[_T], path: Path, whose: str = "") -> _T:
     try:
-        return msgspec.msgpack.decode(body, type=kind)
+        return unpack(body, kind)
     except (msgspec.MsgspecError, TypeError) as error:
         raise _damaged(path, f"a {kind.__name__} {whose} cannot be read: {error}") from error
 

@@ -9,8 +9,8 @@ import msgspec
 from lockgate.model.outcome import Outcome, Traces
 from lockgate.model.session import SessionRecord
 from lockgate.store.messages_reader import reading
+from lockgate.store.packing import unpack
 
-_decode_record = msgspec.msgpack.Decoder(SessionRecord).decode
 _decode_outcome = msgspec.msgpack.Decoder(Outcome).decode
 
 
@@ -47,7 +47,7 @@ def stored_traces(path: Path, device: str) -> Stored:
             sessions=len(sessions),
             subscriptions=count("subscription", "session", numbers),
             queued=count("delivery", "session", numbers),
-            wills=sum(_decode_record(record).will is not None for _, record in sessions),
+            wills=sum(unpack(record, SessionRecord).will is not None for _, record in sessions),
             retained=count("retained", "publisher", device),
         )
         return Stored(traces, count("message", "publisher", device))

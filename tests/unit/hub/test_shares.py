@@ -13,7 +13,6 @@ from lockgate.hub import Receipt, Session
 from lockgate.hub.hub import NOBODY_LEFT
 from lockgate.hub.session import DELIVERY_BYTES
 from lockgate.hub.shares import ABSENT, ABSENT_AND_FULL, CONNECTED, READY, ROOMY, UNABLE, rank
-from lockgate.model.message import size_of
 from lockgate.model.permission import Effect, Operation, Rule
 from lockgate.model.session import Delivery, Subscription
 from lockgate.model.topic import TopicFilter, split_share
@@ -460,7 +459,7 @@ class Model:
     def check(self) -> None:
         hub, store = self.world.hub, self.world.store
         held = [d for s in hub.sessions.values() for d in (*s.queue, *s.unsettled.values())]
-        assert hub._waiting.bytes == sum(size_of(d.message) + DELIVERY_BYTES for d in held)
+        assert hub._waiting.bytes == sum(d.message.size + DELIVERY_BYTES for d in held)
         assert Counter(d.message.payload for d in held).most_common(1)[:1] == [] or all(
             count == 1 for count in Counter(d.message.payload for d in held).values()
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 import pytest
 import structlog
 from structlog.testing import LogCapture
@@ -164,7 +163,7 @@ def test_a_connection_is_logged_and_seen_with_its_protection(journal: Journal, l
 
 
 def test_a_fresh_proof_is_logged_with_its_end(journal: Journal, logged: list[Any]) -> None:
-    journal.reauthenticated(msgspec.structs.replace(SENSOR, expires_at=NOW + 60), PEER)
+    journal.reauthenticated(SENSOR.until(NOW + 60), PEER)
     assert [(line["event"], line["device"], line["until"]) for line in logged] == [
         ("client.reauthenticated", "sensor", NOW + 60)
     ]

@@ -266,8 +266,9 @@ class MqttProtocol:
         size = len(data)
         if size > self.max_send_bytes:
             return False
-        self._out.append(data)
-        self.out_bytes += size
+        if self.is_connected or self.state is not State.CLOSED:  # nothing follows a goodbye [MQTT-3.14.4-1]
+            self._out.append(data)
+            self.out_bytes += size
         return True
 
     @property

@@ -237,6 +237,10 @@ class MqttConnection(StreamHandler):
 
     # Towards the hub
 
+    def shut_out(self, error: LockgateError) -> None:
+        """End the connection of somebody whom the hub does not know yet."""
+        self.guarded(self._end, error)
+
     def _end(self, error: LockgateError) -> None:
         """The hub ends this connection: say why, and close."""
         if self._sender.is_over:
@@ -286,6 +290,8 @@ class MqttConnection(StreamHandler):
         now = door.clock()
         door.senders.now = door.wall_clock()
         packets = protocol.receive_data(data, now)
+        if not protocol.is_connected:
+            sender.is_taking = False  # it said goodbye: what comes now waits for the next connection
         for packet in packets:
             if sender.is_over or (protocol.state is State.CLOSED and sender.session is None):
                 return
@@ -512,6 +518,7 @@ class MqttConnection(StreamHandler):
         """Send what is left to say, and close; `text` is for those to whom only the link can say why."""
         self._sender.flush()
         self._sender.is_over = True
+        self._sender.is_taking = False
         self.link.close(text)
 
     def _explained(self, error: MqttError) -> str:

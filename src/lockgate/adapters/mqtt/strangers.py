@@ -27,5 +27,5 @@ def end_strangers(connections: Iterable[MqttConnection], whose: Owner) -> Counte
         if device:
             ended[device] += 1
             error = ShutOut(f"the key of {device} is no longer good", reason="credential revoked", step=Step.CREDENTIAL)
-            connection.guarded(connection.end, error)
+            connection.shut_out(error)
     return ended

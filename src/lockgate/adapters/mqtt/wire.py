@@ -87,7 +87,7 @@ _AUTH: Final = 15
 
 _FREE: Final = 0xFF
 _FLAGS: Final = b"\x10\x00\x00\xff\x00\x00\x02\x00\x02\x00\x02\x00\x00\x00\x00\x00"
-"""The one legal value of the low four bits by packet type (table 2-2); _FREE where they mean something, 0x10 for none."""
+"""The one legal value of the low four bits by packet type (table 2-2): _FREE where they mean something, else none."""
 
 _known_topics: Final[dict[bytes, TopicName]] = {}
 

@@ -50,7 +50,7 @@ class Writing:
         version: int,
         now: float,
     ) -> bytes:
-        """Give the PUBLISH of a delivery that was not sent before. `now` in unix seconds, for a message that expires."""
+        """Give the PUBLISH of a delivery that was not sent before. `now` in unix seconds, for messages that expire."""
         if qos == 0 and message.packet_kind == version and not is_retained and (version != V5 or not identifiers):
             return message.packet
         last = self._v5 if version == V5 else self._v311

@@ -64,7 +64,7 @@ publishes = st.builds(
 def test_a_publish_comes_out_as_it_went_in(publish: Publish) -> None:
     message = mapping.to_message(publish, SENSOR, NOW)
     assert message.publisher == "sensor"
-    again = mapping.Outgoing().to_publish(Delivery(message, publish.qos, publish.retain), NOW)
+    again = mapping.to_publish(Delivery(message, publish.qos, publish.retain), NOW)
     assert again == publish
 
 
@@ -72,7 +72,7 @@ def test_a_publish_comes_out_as_it_went_in(publish: Publish) -> None:
 def test_a_delivery_adds_what_is_its_own(publish: Publish, tag: int, identifiers: list[int], again: bool) -> None:
     message = mapping.to_message(publish, SENSOR, NOW)
     delivery = Delivery(message, 1, True, tuple(identifiers), tag, is_repeated=again)
-    sent = mapping.Outgoing().to_publish(delivery, NOW)
+    sent = mapping.to_publish(delivery, NOW)
     assert (sent.qos, sent.retain, sent.dup, sent.packet_id) == (1, True, again, tag)
     assert sent.properties.subscription_identifiers == tuple(identifiers)
     assert sent.properties.user_properties == publish.properties.user_properties
@@ -82,28 +82,14 @@ def test_a_publish_without_properties_makes_a_message_without_any() -> None:
     assert mapping.to_message(Publish(TopicName("a"), b"x"), SENSOR, NOW) == Message(
         TopicName("a"), b"x", publisher="sensor"
     )
-    sent = mapping.Outgoing().to_publish(Delivery(Message(TopicName("a"), b"x")), NOW)
+    sent = mapping.to_publish(Delivery(Message(TopicName("a"), b"x")), NOW)
     assert sent.properties is NO_PROPERTIES
 
 
 def test_the_expiry_that_goes_out_is_what_is_left_and_at_least_a_second() -> None:
     message = Message(TopicName("a"), b"x", expires_at=NOW + 10)
-    outgoing = mapping.Outgoing()
     for now, left in ((NOW, 10), (NOW + 4, 6), (NOW + 9.9, 1)):
-        assert outgoing.to_publish(Delivery(message), now).properties.message_expiry_interval == left
-
-
-def test_one_message_to_many_receivers_makes_one_packet_at_qos_0_only() -> None:
-    message, other = Message(TopicName("a"), b"x"), Message(TopicName("a"), b"x")
-    outgoing = mapping.Outgoing()
-    first = outgoing.to_publish(Delivery(message), NOW)
-    assert outgoing.to_publish(Delivery(message), NOW) is first
-    assert outgoing.to_publish(Delivery(message, is_retained=True), NOW).retain
-    assert outgoing.to_publish(Delivery(message, identifiers=(4,)), NOW).properties.subscription_identifiers == (4,)
-    assert outgoing.to_publish(Delivery(message, 1, tag=1), NOW).packet_id == 1
-    assert outgoing.to_publish(Delivery(message, 1, tag=2), NOW).packet_id == 2
-    assert outgoing.to_publish(Delivery(message), NOW).qos == 0
-    assert outgoing.to_publish(Delivery(other), NOW) is not first
+        assert mapping.to_publish(Delivery(message), now).properties.message_expiry_interval == left
 
 
 def test_a_will_is_a_message_with_a_delay_and_a_life() -> None:

@@ -474,7 +474,10 @@ def test_a_packet_that_the_client_does_not_take_is_not_sent() -> None:
 def test_a_reason_string_goes_first_when_room_is_short(packet: Puback | Pubrec | Suback) -> None:
     protocol, _ = connected(properties=Properties(maximum_packet_size=20))
     reason = Properties(reason_string="a reason of some length")
-    protocol.answer(msgspec.structs.replace(packet, properties=reason), 0)
+    if isinstance(packet, Suback):
+        protocol.answer(Suback(packet.packet_id, packet.codes, reason), 0)
+    else:
+        protocol.answer(type(packet)(packet.packet_id, packet.code, reason), 0)
     assert sent(protocol) == [packet]
 
 
@@ -532,8 +535,8 @@ def test_the_time_that_the_verdict_took_is_not_the_clients_silence() -> None:
 # Topic aliases
 
 
-def with_alias(topic: str, alias: int, **words: Any) -> Publish:
-    return Publish(TopicName(topic), b"", properties=Properties(topic_alias=alias), **words)
+def with_alias(topic: str, alias: int, payload: bytes = b"", **words: Any) -> Publish:
+    return Publish(TopicName(topic), payload, properties=Properties(topic_alias=alias), **words)
 
 
 def test_the_driver_sees_whole_topics() -> None:
@@ -558,8 +561,8 @@ def test_an_alias_is_known_to_the_client_only_when_its_packet_was_sent() -> None
     assert protocol.send(Publish(long, b"x" * 20)), "without its topic it fits"
     assert sent(protocol) == [
         Publish(long, b"x" * 5),
-        msgspec.structs.replace(with_alias(long, 1)),
-        msgspec.structs.replace(with_alias("", 1), payload=b"x" * 20),
+        with_alias(long, 1),
+        with_alias("", 1, b"x" * 20),
     ]
 
 
