@@ -2,7 +2,7 @@
 
 A publish on a topic seen before costs one look-up, to what was granted and to the route. What is remembered is dropped
 when the policy's epoch moves; a route also when a subscription that touches its topic comes or goes. There is no second
-path that skips the policy: a route is made by asking it about every receiver. When subscriptions alone have changed, the
+path that skips the policy: a route is made by asking it about every receiver. When subscriptions alone changed, the
 answers about the receivers that a route had are still those that the policy would give, and are taken over: a storm of
 subscriptions does not make each message ask about everybody anew.
 """
