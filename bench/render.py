@@ -56,14 +56,12 @@ def _best(line: Line) -> str:
     return f"{line.best}, {number(value)} {line.row.unit}" + ("" if spread else " \\*")
 
 
-def render_figures(report: Report) -> str:
+def render_figures(report: Report, heading: str = "##") -> str:
     """Give the long tables: every broker with its spread, those measured elsewhere, and throughput."""
     names = _brokers(report)
     parts = [
-        "# What was measured",
-        "",
         render_goals(report),
-        "## Every figure",
+        f"{heading} Every figure",
         "",
         "Medians (least to most).",
         "",
@@ -71,8 +69,8 @@ def render_figures(report: Report) -> str:
         "|---|---|" + "---|" * len(names),
         *(_figure_row(line, names) for line in report.lines),
         "",
-        *_throughput(report),
-        *_elsewhere(report),
+        *_throughput(report, heading),
+        *_elsewhere(report, heading),
     ]
     return "\n".join(parts)
 
@@ -86,20 +84,20 @@ def _figure_row(line: Line, names: Sequence[str]) -> str:
     return f"| {line.row.name} | {line.row.unit} | {' | '.join(cells)} |"
 
 
-def _throughput(report: Report) -> list[str]:
+def _throughput(report: Report, heading: str) -> list[str]:
     rates: dict[str, dict[str, list[float]]] = {}
     for sample in report.samples:
         if "per_second" in sample.figures and not sample.problem:
             rates.setdefault(sample.measure, {}).setdefault(sample.broker, []).append(sample.figures["per_second"])
     names = list(dict.fromkeys(name for row in rates.values() for name in row))
-    lines = ["## Per second", "", f"| workload | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    lines = [f"{heading} Per second", "", f"| workload | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
     for measure, row in rates.items():
         cells = (_spread(Spread.of(row[name])) if name in row else NOTHING for name in names)
         lines.append(f"| {measure} | {' | '.join(cells)} |")
     return [*lines, ""]
 
 
-def _elsewhere(report: Report) -> list[str]:
+def _elsewhere(report: Report, heading: str) -> list[str]:
     lines = [line for line in report.lines if line.guesses]
     if not lines:
         return []
@@ -108,23 +106,20 @@ def _elsewhere(report: Report) -> list[str]:
     for line in lines:
         found = {guess.broker: guess.value for guess in line.guesses}
         cells = (f"{number(found[name])} {line.row.unit}" if name in found else NOTHING for name in names)
-        factor = (
-            f"{line.factor:.2f}"
-            if line.factor
-            else "as they are there"
-            if PEER_THERE in found
-            else "1, for want of one"
-        )
+        factor = f"{line.factor:.2f}" if line.factor else "as they were there" if PEER_THERE in found else NOTHING
         rows.append(f"| {line.row.name} | {factor} | {' | '.join(cells)} |")
+    common = f"{report.factor:.2f}" if report.factor else "1, for want of one"
     return [
-        "## Brokers that cannot be installed here",
+        f"{heading} Brokers that cannot be installed here",
         "",
-        "Measured on another machine beside mosquitto 2.1 (bench/elsewhere.json), and set beside the mosquitto here by",
-        "their ratio to that one. NATS was measured at both places, so the factor between the two mosquittos is, row",
-        "by row, (mosquitto here / NATS here) / (mosquitto there / NATS there). The version of NATS there is not known",
-        "and may differ from this one, so what stands here is a guess, not a measurement. Memory is as it was there.",
+        f"Measured on another machine beside {PEER_THERE} (bench/elsewhere.json), and set beside the mosquitto here by",
+        "their ratio to that one, divided by the factor between the two. NATS was measured at both places, so the",
+        "factor of a row is (mosquitto here / NATS here) / (mosquitto there / NATS there). The version of NATS there is",
+        "not known and may differ from this one, and so may the windows of the workloads: the factors of the rows are",
+        f"apart. So their median serves all rows: **{common}**. What stands here is a guess, not a measurement. Bytes of",
+        "memory are the same on every machine, and stand as they were there.",
         "",
-        f"| workload | factor | {' | '.join(names)} |",
+        f"| workload | factor of the row | {' | '.join(names)} |",
         "|---|---|" + "---|" * len(names),
         *rows,
         "",

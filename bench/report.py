@@ -115,6 +115,12 @@ class Report(msgspec.Struct, frozen=True):
     lines: list[Line]
     samples: list[Sample]
 
+    @property
+    def factor(self) -> float | None:
+        """How much more the mosquitto here needs than the one that others were measured beside, over all rows."""
+        factors = [line.factor for line in self.lines if line.factor]
+        return statistics.median(factors) if factors else None
+
 
 class Elsewhere(msgspec.Struct, frozen=True):
     """Figures of brokers that cannot be installed here, made on another machine beside another mosquitto."""
@@ -123,7 +129,7 @@ class Elsewhere(msgspec.Struct, frozen=True):
     peer: str
     bridge: str
     rows: dict[str, dict[str, float]]
-    as_they_are: frozenset[str] = frozenset()  # bytes are the same on every machine
+    as_they_are: set[str] = set()  # bytes are the same on every machine
 
     def factor(self, row: str, peer_here: float | None, bridge_here: float | None) -> float | None:
         """Give how much more the mosquitto here needs than the one there, seen from a broker measured at both places.
@@ -158,7 +164,14 @@ def load_problem(broker: str, said: Mapping[str, Any]) -> str | None:
     return None
 
 
-def summarise(row: Row, samples: Sequence[Sample], elsewhere: Elsewhere) -> Line:
+def summarise_all(rows: Sequence[Row], samples: Sequence[Sample], elsewhere: Elsewhere) -> list[Line]:
+    """Give the lines of `rows`; one factor between the two mosquittos, the median of those of the rows, serves all."""
+    factors = [line.factor for row in rows if (line := summarise(row, samples, elsewhere)).factor]
+    common = statistics.median(factors) if factors else None
+    return [summarise(row, samples, elsewhere, common) for row in rows]
+
+
+def summarise(row: Row, samples: Sequence[Sample], elsewhere: Elsewhere, common_factor: float | None = None) -> Line:
     """Give the line of `row`: medians of its runs, and ratios where nothing speaks against."""
     spreads = _spreads(row, samples)
     refusals: list[str] = []
@@ -171,7 +184,7 @@ def summarise(row: Row, samples: Sequence[Sample], elsewhere: Elsewhere) -> Line
     elif ours is not None:
         value = _value(row, ours, samples)
     is_met = row.goal.is_met(value) if value is not None else None
-    factor, guesses, best, best_ratio = _beside_others(row, spreads, samples, elsewhere, refusals)
+    factor, guesses, best, best_ratio = _beside_others(row, spreads, samples, elsewhere, refusals, common_factor)
     ratio = value if row.goal.against is not None else None
     return Line(row, spreads, ratio, is_met, factor, guesses, best, best_ratio, refusals)
 
@@ -218,12 +231,13 @@ def _beside_others(
     samples: Sequence[Sample],
     elsewhere: Elsewhere,
     refusals: list[str],
+    common_factor: float | None,
 ) -> tuple[float | None, list[Guess], str | None, float | None]:
     """Give the factor, the guesses, the best of the others and our ratio to it."""
     ours, peer = (_sound(row, name, spreads, samples) for name in (OURS, PEER))
     bridge = _sound(row, elsewhere.bridge, spreads, samples)
     factor = elsewhere.factor(row.name, peer, bridge)
-    guesses = elsewhere.guesses(row.name, peer, factor)
+    guesses = elsewhere.guesses(row.name, peer, common_factor)
     if not row.beside_others:
         return factor, guesses, None, None
     others = {guess.broker: guess.value for guess in guesses}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.brokers import Broker, BrokerFailed, Lockgate, Mosquitto, Provisioned, lockgate_command
+from bench.canary import CanaryWrong
 from bench.fleet import Fleet, make_fleet
 from bench.generator import SCRATCH, build_load
 from bench.machine import LOAD_CORE, PINNED, TOP, describe_machine
@@ -29,10 +31,12 @@ from bench.peers.nats import Nats
 from bench.peers.rabbitmq import RabbitMq
 from bench.plots import cost_plot, ratio_plot
 from bench.render import number, render_figures, render_goals
-from bench.report import Elsewhere, Report, Sample, replace_table, summarise
+from bench.report import Elsewhere, Report, Sample, replace_table, summarise_all
 from bench.rows import MEASURES, NEW_HOME, ONE_RULE, ROWS
 
 RESULTS = TOP / "bench" / "results"
+README, SPEED = TOP / "README.md", TOP / "docs" / "explain" / "speed.md"
+CANARY_WRONG = "the policy did not decide"
 ELSEWHERE = TOP / "bench" / "elsewhere.json"
 
 
@@ -70,9 +74,10 @@ def run_all(
     with _progress(console, len(steps)) as progress:
         for n, measure, broker in steps:
             progress.update(progress.task_ids[0], description=f"{measure.name} · {broker.name}", refresh=True)
+            began = time.monotonic()
             sample = run_one(measure, broker, context)
             samples.append(sample)
-            console.print(_line(n, sample), highlight=False, soft_wrap=True)
+            console.print(_line(n, sample, time.monotonic() - began), highlight=False, soft_wrap=True)
             progress.advance(progress.task_ids[0])
     return samples
 
@@ -83,16 +88,18 @@ def run_one(measure: Measure, broker: Broker, context: Context) -> Sample:
     with tempfile.TemporaryDirectory(prefix="run-", dir=SCRATCH) as place:
         try:
             return measure.run(broker, Path(place), context)
+        except CanaryWrong as error:
+            return Sample(measure.name, broker.name, {}, f"{CANARY_WRONG}: {error}")
         except (BrokerFailed, OSError) as error:
             why = str(error).splitlines()[0]
             return Sample(measure.name, broker.name, {}, f"{broker.name}: {why}", said={"error": str(error)})
 
 
-def _line(n: int, sample: Sample) -> str:
+def _line(n: int, sample: Sample, seconds: float) -> str:
     figures = "  ".join(f"{name} {number(value)}" for name, value in sample.figures.items())
     shares = f"generator {sample.generator_share:.0%}, others {sample.others_share:.0%}"
     problem = f"  ! {sample.said.get('error', sample.problem)}" if sample.problem else ""
-    return f"{n + 1}  {sample.measure:34} {sample.broker:10} {figures}  ({shares}){problem}"
+    return f"{n + 1}  {seconds:4.1f} s  {sample.measure:34} {sample.broker:10} {figures}  ({shares}){problem}"
 
 
 def write(report: Report, folder: Path) -> None:
@@ -100,7 +107,7 @@ def write(report: Report, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     encoded = json.dumps(msgspec.to_builtins(report), indent=1, ensure_ascii=False)
     (folder / "latest.json").write_text(encoded + "\n", encoding="utf-8")
-    (folder / "latest.md").write_text(render_figures(report), encoding="utf-8")
+    (folder / "latest.md").write_text("# What was measured\n\n" + render_figures(report), encoding="utf-8")
     (folder / "cost.svg").write_text(cost_plot(report), encoding="utf-8")
     (folder / "ratios.svg").write_text(ratio_plot(report), encoding="utf-8")
 
@@ -134,14 +141,19 @@ def main(
         versions = {broker.name: broker.version() for broker in brokers}
     except (BrokerFailed, OSError) as error:
         raise click.ClickException(str(error)) from error
+    began = time.monotonic()
     measures = [each for each in MEASURES if not only or any(part in each.name for part in only)]
     samples = run_all(measures, brokers, repeats, Context(fleet, seconds, quick), console)
     names = {measure.name for measure in measures}
     elsewhere = msgspec.json.decode(ELSEWHERE.read_bytes(), type=Elsewhere)
-    lines = [summarise(row, samples, elsewhere) for row in ROWS if row.measure in names]
+    lines = summarise_all([row for row in ROWS if row.measure in names], samples, elsewhere)
     report = Report(describe_machine(versions), repeats, seconds, fleet.rules, lines, samples)
     show(report)
-    publish(report, to or (SCRATCH if quick or chosen or only else RESULTS))
+    wrong = [f"{each.measure}: {each.problem}" for each in samples if (each.problem or "").startswith(CANARY_WRONG)]
+    console.print(f"measured in {(time.monotonic() - began) / 60:.1f} minutes", highlight=False)
+    publish(report, to or (SCRATCH if wrong or quick or chosen or only else RESULTS))
+    if wrong:
+        raise click.ClickException("\n".join(wrong))
 
 
 def show(report: Report) -> None:
@@ -154,8 +166,13 @@ def show(report: Report) -> None:
 def publish(report: Report, folder: Path) -> None:
     """Write the results; and the README's table, when they are the published ones."""
     write(report, folder)
-    if folder == RESULTS and not replace_table(TOP / "README.md", render_goals(report)):
-        click.echo("README.md has no place for the table (bench:start and bench:end)", err=True)
+    if folder != RESULTS:
+        return
+    for path, text in ((README, render_goals(report)), (SPEED, render_figures(report, heading="###"))):
+        where = os.path.relpath(RESULTS, path.parent)
+        plots = f"![Ratios to mosquitto]({where}/ratios.svg)\n\n![CPU for one message]({where}/cost.svg)\n\n"
+        if not replace_table(path, plots + text):
+            click.echo(f"{path.name} has no place for the table (bench:start and bench:end)", err=True)
 
 
 if __name__ == "__main__":

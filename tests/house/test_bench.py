@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench.brokers import merged, settings_text
@@ -27,6 +28,7 @@ from bench.report import (
     load_problem,
     replace_table,
     summarise,
+    summarise_all,
 )
 from bench.rows import MEASURES, ROWS
 
@@ -44,7 +46,7 @@ def sample(broker: str, cpu: float, problem: str | None = None, measure: str = N
 
 
 def report(samples: Sequence[Sample], elsewhere: Elsewhere = NOWHERE) -> Report:
-    return Report(MACHINE, 1, 2.0, 10_000, [summarise(ROW, samples, elsewhere)], list(samples))
+    return Report(MACHINE, 1, 2.0, 10_000, summarise_all([ROW], samples, elsewhere), list(samples))
 
 
 def line(*samples: Sample, row: Row = ROW, elsewhere: Elsewhere = NOWHERE) -> Line:
@@ -86,12 +88,32 @@ def test_of_the_others_the_best_counts_and_one_with_a_problem_does_not() -> None
 
 
 def test_a_broker_measured_elsewhere_stands_by_its_ratio_to_the_mosquitto_there() -> None:
-    found = line(sample(OURS, 2.0), sample(PEER, 24.0), sample("NATS", 2.0), elsewhere=THERE)
+    [found] = summarise_all([ROW], [sample(OURS, 2.0), sample(PEER, 24.0), sample("NATS", 2.0)], THERE)
     assert found.factor == (24.0 / 2.0) / (8.0 / 1.0)
     assert [guess.broker for guess in found.guesses] == ["FlashMQ"]
     assert found.guesses[0].value == pytest.approx(24.0 * 0.8 / 8.0 / found.factor)
     assert found.best == "FlashMQ"
     assert found.best_ratio == pytest.approx(2.0 / 1.6)
+
+
+def test_the_median_of_the_factors_serves_every_row() -> None:
+    rows = [msgspec.structs.replace(ROW, name=name, measure=name) for name in ("one", "two", "three")]
+    there = Elsewhere("there", "mosquitto 2.1", "NATS", {row.name: THERE.rows[NAME] for row in rows})
+    samples = [
+        each
+        for row, peer in zip(rows, (8.0, 16.0, 80.0), strict=True)
+        for each in (sample(OURS, 1.0, measure=row.name), sample(PEER, peer, measure=row.name))
+    ] + [sample("NATS", 1.0, measure=row.name) for row in rows]
+    lines = summarise_all(rows, samples, there)
+    assert [line.factor for line in lines] == [1.0, 2.0, 10.0]
+    assert [line.guesses[0].value for line in lines] == pytest.approx([0.4, 0.8, 4.0])
+
+
+def test_bytes_stand_as_they_were_measured_elsewhere() -> None:
+    there = Elsewhere("there", "mosquitto 2.1", "NATS", {NAME: {"mosquitto 2.1": 6012, "FlashMQ": 5255}}, {NAME})
+    found = line(sample(OURS, 2000.0), sample(PEER, 700.0), elsewhere=there)
+    assert [(guess.broker, guess.value) for guess in found.guesses] == [("mosquitto 2.1", 6012), ("FlashMQ", 5255)]
+    assert found.best == "FlashMQ"
 
 
 def test_without_the_bridge_the_factor_is_taken_as_one() -> None:
