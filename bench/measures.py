@@ -22,6 +22,7 @@ from bench.report import OURS, PEER, Sample, load_problem
 
 EVERY = (OURS, PEER, "NATS")
 COMPARED = (*EVERY, "RabbitMQ", "aedes", "amqtt")
+QUICK_WARM_UP = 3000
 QUIET_SECONDS, QUIET_SHARE, QUIET_DEADLINE_SECONDS = 0.2, 0.1, 10.0
 
 
@@ -72,11 +73,17 @@ def sync_rate(folder: Path, seconds: float) -> float:
         path.unlink()
 
 
+def brokers_of(measure: Measure, quick: bool) -> tuple[str, ...]:
+    """Give the brokers that a measure is made with; a quick run may leave some out."""
+    return (quick and isinstance(measure, Flow) and measure.quick_brokers) or measure.brokers
+
+
 class Flow(msgspec.Struct, frozen=True):
     """Publishers and subscribers for a time; the CPU is read after the warm-up and after the last delivery."""
 
     name: str
     brokers: tuple[str, ...] = EVERY
+    quick_brokers: tuple[str, ...] = ()
     subscribers: int = 1
     publishers: int = 1
     qos: int = 0
@@ -92,7 +99,7 @@ class Flow(msgspec.Struct, frozen=True):
     seconds_at_least: float = 0.0
     is_beside_disk: bool = False
 
-    def load_arguments(self, seconds: float) -> tuple[str, ...]:
+    def load_arguments(self, seconds: float, quick: bool = False) -> tuple[str, ...]:
         """Give the generator's options but for where the broker is."""
         options: dict[str, float] = {
             "subscribers": self.subscribers,
@@ -101,7 +108,7 @@ class Flow(msgspec.Struct, frozen=True):
             "payload": self.payload,
             "window": self.window,
             "in-flight": self.in_flight,
-            "warm-up": self.warm_up,
+            "warm-up": min(self.warm_up, QUICK_WARM_UP) if quick else self.warm_up,
             "seconds": max(seconds, self.seconds_at_least),
         }
         if self.rate:
@@ -125,7 +132,9 @@ class Flow(msgspec.Struct, frozen=True):
     def _run(self, broker: Broker, place: Path, context: Context) -> Sample:
         with (
             broker.running(place, tls=self.tls, core=BROKER_CORE if PINNED else None, settings=self.settings) as door,
-            generator((*door.load_arguments, *self.load_arguments(context.seconds)), self._what(broker)) as load,
+            generator(
+                (*door.load_arguments, *self.load_arguments(context.seconds, context.quick)), self._what(broker)
+            ) as load,
         ):
             load.wait_until_warm()
             wait_until_quiet(door.pid)

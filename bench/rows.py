@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.connections import Handshakes, Idle
-from bench.measures import COMPARED, Flow, Measure
+from bench.measures import COMPARED, EVERY, Flow, Measure
 from bench.report import OURS, PEER, Goal, Reference, Row
 from bench.storms import Startup, Storm
 
@@ -27,7 +27,7 @@ FLOWS = (
     Flow("fan-out to 100", subscribers=100, window=200, warm_up=200),
     Flow("fan-out to 1000", subscribers=1000, window=200, warm_up=200),
     Flow("fan-in from 100", publishers=100),
-    Flow("QoS 1, 20 in flight", COMPARED, qos=1),
+    Flow("QoS 1, 20 in flight", COMPARED, EVERY, qos=1),
     Flow("QoS 1, 100 in flight", qos=1, in_flight=100),
     Flow(DURABLE, OURS_AND_PEER, publishers=100, qos=1, persistent=True, settings=FSYNC, is_beside_disk=True),
     Flow(DURABLE_ONE, (OURS,), qos=1, in_flight=1, warm_up=100, persistent=True, settings=FSYNC, is_beside_disk=True),

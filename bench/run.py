@@ -24,7 +24,7 @@ from bench.canary import CanaryWrong
 from bench.fleet import Fleet, make_fleet
 from bench.generator import SCRATCH, build_load
 from bench.machine import LOAD_CORE, PINNED, TOP, describe_machine
-from bench.measures import Context, Measure
+from bench.measures import Context, Measure, brokers_of
 from bench.peers.aedes import Aedes
 from bench.peers.amqtt import Amqtt
 from bench.peers.nats import Nats
@@ -68,7 +68,7 @@ def run_all(
         for n in range(repeats)
         for measure in measures
         for broker in brokers
-        if broker.name in measure.brokers
+        if broker.name in brokers_of(measure, context.quick)
     ]
     samples: list[Sample] = []
     with _progress(console, len(steps)) as progress:
