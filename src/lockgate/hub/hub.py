@@ -249,8 +249,9 @@ class Hub:
         epoch = self._policy.clock.number
         if session.reviewed_epoch == epoch:
             return 0
+        is_concerned = self._policy.clock.moved_at(session.principal.device) > session.reviewed_epoch
         session.reviewed_epoch = epoch
-        if not session.queue and not session.unsettled:
+        if not is_concerned or (not session.queue and not session.unsettled):
             return 0
 
         def may_receive(message: Message) -> bool:

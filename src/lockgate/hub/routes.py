@@ -1,10 +1,10 @@
 """The hub's memory: who hears a topic, and who may publish on it, as it was decided before.
 
-A publish on a topic seen before costs one look-up, to what was granted and to the route. What is remembered is dropped
-when the policy's epoch moves; a route also when a subscription that touches its topic comes or goes. There is no second
-path that skips the policy: a route is made by asking it about every receiver. When subscriptions alone changed, the
-answers about the receivers that a route had are still those that the policy would give, and are taken over: a storm of
-subscriptions does not make each message ask about everybody anew.
+A publish on a topic seen before costs one look-up, to what was granted and to the route. What is remembered about a
+device is dropped when the policy's epoch moves for that device; a route is made anew when the epoch moves for anybody,
+and when a subscription that touches its topic comes or goes. There is no second path that skips the policy: a route is
+made by asking it about every receiver, but for those that it had and for whom nothing has changed since they were asked
+about. Neither a storm of subscriptions nor a thousand new devices make each message ask about everybody anew.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Target:
     """One session that hears a topic, and how: its overlapping subscriptions become one delivery."""
 
     __slots__ = (
+        "decided_at",
         "identifiers",
         "max_payload_bytes",
         "no_local",
@@ -57,8 +58,14 @@ class Target:
     )
 
     def __init__(
-        self, session: Session, subscriptions: list[Subscription], max_qos: int, max_payload_bytes: int
+        self,
+        session: Session,
+        subscriptions: list[Subscription],
+        max_qos: int,
+        max_payload_bytes: int,
+        decided_at: int = NEVER,
     ) -> None:
+        self.decided_at: int = decided_at
         self.session = session
         self.principal: Principal = session.principal
         self.subscriptions = subscriptions
@@ -68,9 +75,13 @@ class Target:
         self.retain_as_published: bool = any(s.retain_as_published for s in subscriptions)
         self.no_local: bool = any(s.no_local for s in subscriptions)
 
-    def holds_for(self, subscriptions: list[Subscription]) -> bool:
-        """Say whether it would be made just so again: the policy is as it was, and so are session and subscriptions."""
-        return self.session.principal is self.principal and self.subscriptions == subscriptions
+    def holds_for(self, subscriptions: list[Subscription], clock: Epoch) -> bool:
+        """Say whether it would be made just so again: policy, session and subscriptions are as they were."""
+        return (
+            self.session.principal is self.principal
+            and clock.moved_at(self.principal.device) <= self.decided_at
+            and self.subscriptions == subscriptions
+        )
 
     def without_local(self) -> Target | None:
         """Give the target as it stands for the session's own messages [MQTT-3.8.3-3]."""
@@ -170,10 +181,11 @@ class Walk:
 class Grants:
     """What one principal may publish, by topic; and what it was refused."""
 
-    __slots__ = ("by_topic", "denied", "principal")
+    __slots__ = ("by_topic", "checked_at", "denied", "principal")
 
-    def __init__(self, principal: Principal) -> None:
+    def __init__(self, principal: Principal, now: int) -> None:
         self.principal = principal
+        self.checked_at: int = now
         self.by_topic: dict[str, Walk] = {}
         self.denied: dict[tuple[str, int, bool], Denied] = {}
 
@@ -196,11 +208,11 @@ class Memory:
         self._last: Grants | None = None  # who published last mostly publishes next
 
     def check_epoch(self) -> None:
-        """Forget everything if the policy changed."""
+        """Have all that is remembered looked over before it is next used, if the policy changed."""
         if self._clock.number != self._policy_epoch:
             self._policy_epoch = self._clock.number
-            self._forget_all_routes()
-            self._forget_all_grants()
+            self._epoch += 1
+            self._last = None
 
     def is_last(self, principal: Principal) -> bool:
         """Say whether it was this principal that published last."""
@@ -212,14 +224,13 @@ class Memory:
         self._last = None
 
     def walk(self, principal: Principal, message: Message) -> Walk | None:
-        """Give the remembered walk of a message, None when it must be asked for; forget all if the policy changed."""
+        """Give the remembered walk of a message, None when it must be asked for, as when the policy changed."""
         if self._clock.number != self._policy_epoch:
             self.check_epoch()
-            return None
         grants = self._last
         if grants is None or grants.principal is not principal:
-            grants = self._grants.get(principal.client_id)
-            if grants is None or grants.principal is not principal:
+            grants = self._find(principal)
+            if grants is None:
                 return None
             self._last = grants
         walk = grants.by_topic.get(message.topic)
@@ -260,10 +271,8 @@ class Memory:
         grants.by_topic[topic] = walk
 
     def _denial(self, principal: Principal, topic: str, qos: int, retain: bool) -> Denied | None:
-        grants = self._grants.get(principal.client_id)
-        if grants is None or grants.principal is not principal:
-            return None
-        return grants.denied.get((topic, qos, retain))
+        grants = self._find(principal)
+        return None if grants is None else grants.denied.get((topic, qos, retain))
 
     def _remember_denial(self, principal: Principal, topic: str, qos: int, retain: bool, error: Denied) -> None:
         denied = self._grants_of(principal).denied
@@ -277,10 +286,24 @@ class Memory:
     def _grants_of(self, principal: Principal) -> Grants:
         if self._decisions >= MAX_GRANTS:
             self._forget_all_grants()
+        grants = self._find(principal)
+        if grants is None:
+            self.forget_client(principal.client_id)
+            grants = self._grants[principal.client_id] = Grants(principal, self._clock.number)
+        return grants
+
+    def _find(self, principal: Principal) -> Grants | None:
+        """Give what is remembered of a principal, and still holds."""
         grants = self._grants.get(principal.client_id)
         if grants is None or grants.principal is not principal:
-            self.forget_client(principal.client_id)
-            grants = self._grants[principal.client_id] = Grants(principal)
+            return None
+        now = self._clock.number
+        if grants.checked_at != now:
+            if self._clock.moved_at(principal.device) > grants.checked_at:
+                return None
+            grants.checked_at = now
+            self._decisions -= len(grants.denied)
+            grants.denied.clear()  # their words tell how things stand with other devices, too
         return grants
 
     def forget_client(self, client_id: str) -> None:
@@ -344,12 +367,13 @@ class Memory:
         targets = []
         for session, subscriptions in self._trie.match(topic).items():
             known = decided.get(session)
-            if known is not None and known.holds_for(subscriptions):
+            if known is not None and known.holds_for(subscriptions, self._clock):
                 targets.append(known)
                 continue
             grant = self._policy.authorize(session.principal, Operation.RECEIVE, topic)
             if isinstance(grant, Grant):
-                targets.append(Target(session, subscriptions, grant.max_qos, grant.max_payload_bytes))
+                now = self._clock.number
+                targets.append(Target(session, subscriptions, grant.max_qos, grant.max_payload_bytes, now))
         return targets
 
     def fitting(self, route: Route, topic: str, size: int) -> Route:
@@ -372,7 +396,7 @@ class Memory:
             members: list[Target] = []
             for session, subscription in share.members.items():
                 member = known.get(session)
-                if member is None or not member.holds_for([subscription]):
+                if member is None or not member.holds_for([subscription], self._clock):
                     member = member_target(self._policy, share, session, topic)
                 if member is not None:
                     members.append(member)
@@ -387,7 +411,7 @@ def member_target(policy: PolicyEngine, share: Share, session: Session, topic: s
     grant = policy.authorize(session.principal, Operation.RECEIVE, topic)
     if subscription is None or not isinstance(grant, Grant):
         return None
-    return Target(session, [subscription], grant.max_qos, grant.max_payload_bytes)
+    return Target(session, [subscription], grant.max_qos, grant.max_payload_bytes, policy.clock.number)
 
 
 def fitting(policy: PolicyEngine, target: Target, topic: str, size: int) -> Target | None:

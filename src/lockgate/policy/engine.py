@@ -126,6 +126,16 @@ class Denied(NotAuthorized):
         self.from_bytes = from_bytes
 
 
+class _Known:
+    """The rules of a principal, or why it has none; they hold as they stood when the clock was last asked."""
+
+    __slots__ = ("checked_at", "rules")
+
+    def __init__(self, rules: ReadyRules | str, checked_at: int) -> None:
+        self.rules = rules
+        self.checked_at = checked_at
+
+
 class PolicyEngine:
     """Decides over publish, receive and subscribe, for every door alike."""
 
@@ -133,9 +143,8 @@ class PolicyEngine:
         self.clock = source.clock
         """Moves whenever an answer given before may no longer hold: who remembers grants compares it."""
         self._source = source
-        self._epoch = source.clock.number
-        self._of_devices: dict[tuple[str, int], ReadyRules | str] = {}
-        self._of_clients: dict[tuple[str, int, str], ReadyRules] = {}
+        self._of_devices: dict[tuple[str, int], _Known] = {}
+        self._of_clients: dict[tuple[str, int, str], _Known] = {}
 
     def authorize(
         self,
@@ -200,31 +209,37 @@ class PolicyEngine:
 
     def rules_of(self, principal: Principal) -> ReadyRules | str:
         """Give the principal's rules, or the reason why it has none (blocked, revoked, unknown)."""
-        if self._epoch != self.clock.number or len(self._of_devices) >= MAX_REMEMBERED_PRINCIPALS:
-            self._of_devices.clear()
-            self._of_clients.clear()
-            self._epoch = self.clock.number
         device, credential_id = principal.device, principal.credential_id
-        ready = self._of_devices.get((device, credential_id))
-        if ready is None:
-            ready = self._of_clients.get((device, credential_id, principal.client_id))
-        return self._make_rules(principal) if ready is None else ready
+        known = self._of_devices.get((device, credential_id))
+        if known is None:
+            known = self._of_clients.get((device, credential_id, principal.client_id))
+        if known is None:
+            return self._make_rules(principal)
+        now = self.clock.number
+        if known.checked_at != now:
+            if self.clock.moved_at(device) > known.checked_at:
+                return self._make_rules(principal)
+            known.checked_at = now
+        return known.rules
 
     def _make_rules(self, principal: Principal) -> ReadyRules | str:
         """Make the principal's rules ready, and remember them: for all clients of its device, if they are the same."""
         rules = self._rules_of(principal)
-        device, credential_id = principal.device, principal.credential_id
+        device, credential_id, now = principal.device, principal.credential_id, self.clock.number
+        if len(self._of_devices) >= MAX_REMEMBERED_PRINCIPALS:
+            self._of_devices.clear()
+        self._of_devices.pop((device, credential_id), None)  # what is there goes before what a client of it has
         if isinstance(rules, str):
-            self._of_devices[device, credential_id] = rules
+            self._of_devices[device, credential_id] = _Known(rules, now)
             return rules
-        known = self._source.device(device)
-        ready = make_ready(rules, principal, known.groups if known is not None else ())
+        found = self._source.device(device)
+        ready = make_ready(rules, principal, found.groups if found is not None else ())
         if not any(CLIENT_ID in rule.filter for rule in rules):
-            self._of_devices[device, credential_id] = ready
+            self._of_devices[device, credential_id] = _Known(ready, now)
             return ready
         if len(self._of_clients) >= MAX_REMEMBERED_CLIENTS:
             self._of_clients.clear()
-        self._of_clients[device, credential_id, principal.client_id] = ready
+        self._of_clients[device, credential_id, principal.client_id] = _Known(ready, now)
         return ready
 
     def _rules_of(self, principal: Principal) -> tuple[Rule, ...] | str:

@@ -40,7 +40,7 @@ class Registry:
         self._early: list[Change] = []
         """What was applied before the poll that gives it."""
         self.clock = Epoch()
-        """Moves whenever changes were applied."""
+        """Moves whenever changes were applied, for those about whom policy may now decide otherwise."""
         self._is_behind = False
         self._version = database.data_version()  # before the snapshot: what comes in between is read again
         self._load(database.snapshot())
@@ -151,6 +151,7 @@ class Registry:
         roles = roles_by_holder(held_roles(self._database, holders)) if holders else {}
         groups = {change.name for change in changes if change.kind == ChangeKind.GROUP}
         states = blocked_among(self._database, groups) if groups else {}
+        before = self._concerned(names, subjects | holders, groups)
         for name in names:
             self._drop_device(name)
         self._take_devices(devices)
@@ -163,8 +164,28 @@ class Registry:
             self._roles[holder] = roles.get(holder, ())
         affected = sorted({name for group, state in states.items() for name in self._take_group(group, state)})
         self._sequence = changes[-1].sequence
-        self.clock.move()
+        after = self._concerned(names, subjects | holders, groups)
+        self.clock.move(None if before is None or after is None else before | after)
         return [Change(self._sequence, ChangeKind.DEVICE, name) for name in affected]
+
+    def _concerned(self, names: Iterable[str], subjects: Iterable[str], groups: Iterable[str]) -> set[str] | None:
+        """Give the devices about which policy decides by these devices, subjects and groups; None for all.
+
+        About a gateway it decides by the devices for which the gateway speaks, as well.
+        """
+        found = set(names)
+        for group in groups:
+            found |= self._members.get(group, set())
+        for subject in subjects:
+            kind, _, name = subject.partition(":")
+            if kind == "device":
+                found.add(name)
+            elif kind == "group":
+                found |= self._members.get(name, set())
+            else:  # everyone, or whoever holds a role
+                return None
+        gateways = {gateway for name in found if (known := self._devices.get(name)) for gateway in known.gateways}
+        return found | gateways
 
     def _take_group(self, group: str, is_blocked: bool | None) -> list[str]:
         """Tell the members of a group that it is blocked, or is not, or (None) is no more; give their names."""

@@ -340,3 +340,23 @@ def test_a_payload_larger_than_a_rule_lets_through_leaves_its_receivers_out_or_a
     world.memory.check_epoch()
     fit = world.memory.fitting(world.memory.route("a"), "a", 10)
     assert (fit.targets, fit.shares) == ([], [])
+
+
+def test_a_change_about_others_asks_about_nobody_and_one_about_a_receiver_about_it_alone() -> None:
+    world = World()
+    for number in range(20):
+        world.trie.insert(session(str(number)), subscription("a"))
+        world.trie.insert(session(str(number)), Subscription(TopicFilter("a"), share="team"))
+    world.decide()
+    world.memory.route("a")
+    asked = world.policy.asked
+    world.rules.clock.move(["stranger"])
+    world.memory.check_epoch()
+    assert world.remembers()
+    assert len(world.hearers("a")) == 20
+    assert world.policy.asked == asked
+    world.rules.clock.move(["7", "sensor"])
+    world.memory.check_epoch()
+    assert len(world.hearers("a")) == 20
+    assert world.policy.asked == asked + 2, "its own subscription, and the shared one"
+    assert not world.remembers()

@@ -520,3 +520,16 @@ def test_random_decisions_agree_with_the_model(
     principal = registry.principal("sensor", client_id)
     answer = PolicyEngine(registry).authorize(principal, operation, topic, qos, retain)
     assert isinstance(answer, Grant) == model(rules, principal, operation, topic, qos, retain)
+
+
+def test_rules_are_made_ready_anew_for_those_alone_whom_a_change_concerns(
+    registry: FakeRegistry, engine: PolicyEngine
+) -> None:
+    registry.allow("everyone", PUBLISH, "x")
+    principals = {name: registry.principal(name) for name in ("sensor", "office")}
+    before = {name: engine.rules_of(principal) for name, principal in principals.items()}
+    registry.clock.move(["office"])
+    assert {name: engine.rules_of(each) is before[name] for name, each in principals.items()} == {
+        "sensor": True,
+        "office": False,
+    }
