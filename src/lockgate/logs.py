@@ -1,7 +1,9 @@
 """Events to standard error: for people on a terminal, as JSON lines elsewhere, and never in the loop's way.
 
-A thread writes the lines. Whoever reads them may stall: then lines wait, at most `MAX_WAITING_LINES` of them; further
-ones are dropped, counted, and the first line after says how many.
+A thread writes the lines, those of `GATHERING_SECONDS` at once: waking it for each would cost the loop more than the
+line itself, for the thread then wants the interpreter while the loop has it. Whoever reads the lines may stall: then
+they wait, at most `MAX_WAITING_LINES` of them; further ones are dropped, counted, and the first line after says how
+many.
 """
 
 from __future__ import annotations
@@ -9,19 +11,23 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import queue
 import sys
 import threading
+from collections import deque
+from datetime import UTC, datetime
 from typing import TextIO, cast
 
 import msgspec
 import structlog
+from structlog.typing import EventDict
 
 from lockgate.events import Event
 from lockgate.settings import LogSettings
 
 MAX_WAITING_LINES = 10_000
+GATHERING_SECONDS = 0.05
 LAST_WORDS_SECONDS = 2.0
+_WRITE_BYTES = 65_536
 
 
 class LineWriter:
@@ -32,17 +38,24 @@ class LineWriter:
 
     def __init__(self, descriptor: int, max_waiting_lines: int = MAX_WAITING_LINES) -> None:
         self._descriptor = descriptor
-        self._lines: queue.Queue[str | None] = queue.Queue(max_waiting_lines)
+        self._max_waiting_lines = max_waiting_lines
+        self._lines: deque[str] = deque()
         self._dropped = 0
+        self._is_awake = False  # said by whoever writes a line, unsaid by the thread before it looks for lines
+        self._wanted = threading.Event()
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lockgate-log", daemon=True)
         self._thread.start()
 
     def write(self, text: str) -> int:
         """Take a text, or drop and count it when too much waits."""
-        try:
-            self._lines.put_nowait(text)
-        except queue.Full:
+        if len(self._lines) >= self._max_waiting_lines:
             self._dropped += 1
+            return len(text)
+        self._lines.append(text)
+        if not self._is_awake:
+            self._is_awake = True
+            self._wanted.set()
         return len(text)
 
     def flush(self) -> None:
@@ -50,22 +63,29 @@ class LineWriter:
 
     def close(self, timeout_seconds: float = LAST_WORDS_SECONDS) -> None:
         """Write what waits, as far as the reader lets it in time."""
-        try:
-            self._lines.put(None, timeout=timeout_seconds)
-        except queue.Full:
-            return
+        self._closing.set()
+        self._wanted.set()
         self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
-        while True:
-            text = self._lines.get()
-            if text is None:
-                return
+        while not self._closing.is_set():
+            self._wanted.wait()
+            self._closing.wait(GATHERING_SECONDS)
+            self._wanted.clear()
+            self._is_awake = False
+            self._write_waiting()
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        while self._lines:
             dropped, self._dropped = self._dropped, 0
+            text = self._lines.popleft()
             if dropped:
                 event = {"level": "warning", "event": Event.LOG_LINES_DROPPED, "count": dropped}
                 text = msgspec.json.encode(event).decode() + "\n" + text
             data = text.encode("utf-8", "backslashreplace")
+            while self._lines and len(data) < _WRITE_BYTES:
+                data += self._lines.popleft().encode("utf-8", "backslashreplace")
             try:
                 while data:
                     data = data[os.write(self._descriptor, data) :]
@@ -77,19 +97,33 @@ def configure_logging(settings: LogSettings) -> None:
     """Send events to standard error from now on."""
     # What came from outside is written as repr on a terminal: it cannot send the terminal commands.
     for_people = sys.stderr.isatty()
-    renderer = (
-        structlog.dev.ConsoleRenderer(repr_native_str=True) if for_people else structlog.processors.JSONRenderer()
-    )
     writer = LineWriter(sys.stderr.fileno())
     atexit.register(writer.close)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _stamp,
             structlog.processors.format_exc_info,
-            renderer,
+            structlog.dev.ConsoleRenderer(repr_native_str=True) if for_people else _as_json,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.level.upper())),
         logger_factory=structlog.WriteLoggerFactory(cast(TextIO, writer)),  # it calls write and flush, no more
         cache_logger_on_first_use=True,
     )
+
+
+def _stamp(logger: object, method: str, event: EventDict) -> EventDict:  # noqa: ARG001 - the form of a processor
+    event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return event
+
+
+_as_any_json = structlog.processors.JSONRenderer()
+
+
+def _as_json(logger: object, method: str, event: EventDict) -> str | bytes:
+    """Write an event as JSON in ASCII: what is beyond it, or of an unusual type, takes the library's slower way."""
+    try:
+        line = msgspec.json.encode(event)
+    except (TypeError, ValueError, OverflowError):
+        return _as_any_json(logger, method, event)
+    return line.decode("ascii") if line.isascii() else _as_any_json(logger, method, event)

@@ -7,7 +7,10 @@ CA may name nobody, when it was registered so. Source: RFC 5280, RFC 7925 sectio
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from lockgate.errors import AuthenticationFailed, InvalidSettings
 from lockgate.identity.credentials import DeviceSource
@@ -15,6 +18,19 @@ from lockgate.model.device import Credential, CredentialKind
 from lockgate.pki.certificates import certificate_thumbprint, certificates_from_pem, claims_device, device_name_of
 
 _REGISTER = "lockgate device add NAME --auth x509 --certificate FILE"
+MAX_REMEMBERED = 16_384
+"""Certificates whose words are remembered: half a kilobyte each."""
+
+
+class _Words(NamedTuple):
+    """What a certificate says, and will always say. What the registry says of it is asked each time."""
+
+    thumbprint: str
+    name: str | None
+    ends_at: float
+
+
+_remembered: dict[bytes, _Words] = {}
 
 
 def verify_certificate(devices: DeviceSource, certificate: x509.Certificate) -> tuple[Credential, float]:
@@ -24,12 +40,11 @@ def verify_certificate(devices: DeviceSource, certificate: x509.Certificate) -> 
         AuthenticationFailed: the key is registered to nobody, or the certificate names another device than its key's.
     """
     try:
-        thumbprint = certificate_thumbprint(certificate)
+        thumbprint, name, ends_at = _words(certificate)
     except InvalidSettings as error:
         raise AuthenticationFailed(
             str(error), reason="key too weak", fix="give the device a P-256 key, or an RSA key of 2048 bits or more"
         ) from error
-    name = device_name_of(certificate)
     credential = devices.credential_by_thumbprint(thumbprint)
     evidence = {"certificate names": name or "nobody", "key": thumbprint}
     if credential is None or credential.kind is not CredentialKind.X509:
@@ -46,7 +61,7 @@ def verify_certificate(devices: DeviceSource, certificate: x509.Certificate) -> 
             fix=f"give {credential.device} the certificate that was made for it",
             evidence=evidence,
         )
-    return credential, certificate.not_valid_after_utc.timestamp()
+    return credential, ends_at
 
 
 def barred_owner(devices: DeviceSource, certificate: x509.Certificate) -> str:
@@ -55,12 +70,25 @@ def barred_owner(devices: DeviceSource, certificate: x509.Certificate) -> str:
     For connections that TLS let in by an earlier look at the certificate. Who is merely blocked is told at CONNECT.
     """
     try:
-        credential = devices.credential_by_thumbprint(certificate_thumbprint(certificate))
+        credential = devices.credential_by_thumbprint(_words(certificate).thumbprint)
     except InvalidSettings:
         credential = None
     if credential is not None and not credential.is_revoked:
         return ""
     return device_name_of(certificate) or (credential.device if credential is not None else "nobody")
+
+
+def _words(certificate: x509.Certificate) -> _Words:
+    """Give what a certificate says. Devices come back with the one they have: it is taken apart once."""
+    fingerprint = certificate.fingerprint(SHA256())
+    words = _remembered.get(fingerprint)
+    if words is None:
+        ends_at = certificate.not_valid_after_utc.timestamp()
+        words = _Words(certificate_thumbprint(certificate), device_name_of(certificate), ends_at)
+        if len(_remembered) >= MAX_REMEMBERED:
+            _remembered.clear()  # all at once: in a storm of more than these, any other order would miss as often
+        _remembered[fingerprint] = words
+    return words
 
 
 def _may_name_nobody(certificate: x509.Certificate, credential: Credential) -> bool:

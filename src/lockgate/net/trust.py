@@ -71,6 +71,7 @@ def trust(
     # Without VERIFY_FAIL_IF_NO_PEER_CERT the certificate stays optional. For a server the engine itself checks the
     # extended key usage clientAuth.
     context.set_verify(SSL.VERIFY_PEER, _keep_verdict)
+    _spare_good_certificates(context)
 
 
 def why_not_believed(chain: Sequence[x509.Certificate], authorities: Iterable[x509.Certificate], now: float) -> str:
@@ -92,6 +93,22 @@ def why_not_believed(chain: Sequence[x509.Certificate], authorities: Iterable[x5
     except crypto.X509StoreContextError as error:
         return str(error)
     return ""
+
+
+def _spare_good_certificates(context: SSL.Context) -> None:
+    """Have `_keep_verdict` called for what is wrong alone.
+
+    For each certificate of each handshake pyOpenSSL makes objects around it and calls; of those that are good there is
+    nothing to keep. This stands before its callback, with the same signature, and passes on the others.
+    """
+    passed_on = context._verify_helper.callback  # type: ignore[union-attr]
+
+    @SSL._ffi.callback("int (int, X509_STORE_CTX *)")  # type: ignore[attr-defined, untyped-decorator, unused-ignore]
+    def look(is_ok: int, found: object) -> int:
+        return 1 if is_ok else passed_on(is_ok, found)
+
+    SSL._lib.SSL_CTX_set_verify(context._context, SSL.VERIFY_PEER, look)  # type: ignore[attr-defined]
+    context._verify_callback = look  # connections hold on to it from there: as long as one lives, it may be called
 
 
 def _keep_verdict(

@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec
 
 from lockgate.errors import AuthenticationFailed, InvalidSettings
+from lockgate.identity import x509 as room
 from lockgate.identity.x509 import barred_owner, verify_certificate
 from lockgate.model.device import Credential
 from lockgate.pki.authority import Authority
@@ -71,8 +72,13 @@ def test_a_weak_key_is_refused_before_it_is_looked_up(registry: FakeRegistry, mo
     weak = dsa.generate_private_key(1024).public_key()
 
     class Weak:
+        not_valid_after_utc = leaf.not_valid_after_utc
+
         def public_key(self) -> object:
             return weak
+
+        def fingerprint(self, algorithm: object) -> bytes:
+            return b"weak"
 
     with pytest.raises(AuthenticationFailed) as caught:
         verify_certificate(registry, Weak())  # type: ignore[arg-type]
@@ -125,3 +131,19 @@ def test_a_nameless_certificate_does_not_stand_in_for_one_that_names_its_device(
 
 def certified(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Credential:
     return msgspec.structs.replace(x509_key(key), public=certificates_to_pem(certificate).decode())
+
+
+def test_what_a_certificate_says_is_remembered_within_bounds_and_what_the_registry_says_is_not(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered: dict[bytes, object] = {}
+    monkeypatch.setattr(room, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(room, "_remembered", remembered)
+    leaf = ISSUING.issue_device("office", EC_KEY.public_key(), now=NOW)
+    assert verify_certificate(registry, leaf) == verify_certificate(registry, leaf)
+    assert len(remembered) == 1
+    for _ in range(3):
+        verify_certificate(registry, ISSUING.issue_device("office", EC_KEY.public_key(), now=NOW))
+        assert len(remembered) <= 2
+    with pytest.raises(AuthenticationFailed):
+        verify_certificate(FakeRegistry(), leaf)
