@@ -34,6 +34,7 @@ from lockgate.adapters.mqtt.packets import (
     Unsubscribe,
 )
 from lockgate.adapters.mqtt.protocol import MqttProtocol, State
+from lockgate.adapters.mqtt.rounds import Rounds
 from lockgate.adapters.mqtt.sender import Sender, Senders
 from lockgate.adapters.mqtt.subscribing import Subscribing
 from lockgate.errors import LockgateError, RateExceeded, ShutOut, Unavailable
@@ -76,6 +77,7 @@ class MqttDoor:
         self.connections: set[MqttConnection] = set()
         self._loop = asyncio.get_running_loop()
         self.clock: Callable[[], float] = self._loop.time
+        self.rounds: Rounds[MqttConnection] = Rounds()
         self.intakes = Intakes(settings, store, self._loop.time, partials)
         hub.charge = self.intakes.charge
         self.admissions = Admissions(authenticator, workers, self._loop, wall_clock, settings.identity)
@@ -100,9 +102,9 @@ class MqttDoor:
             connection.guarded(connection.committed, number, now)
 
     def handle_timers(self) -> None:
-        """Close the connections whose time is up. Called about once a second."""
+        """Close the connections whose time is up. Called four times a second."""
         now = self._loop.time()
-        for connection in list(self.connections):
+        for connection in self.rounds.due(now):
             connection.guarded(connection.handle_timer, now)
         self.intakes.partials.handle_timer()
 
@@ -170,6 +172,7 @@ class MqttConnection(StreamHandler):
         """Begin: TLS is established, or the lab port was opened."""
         self.link = self._intake.link = self._sender.link = link
         self._door.connections.add(self)
+        self._wait(0.0)
         name = link.server_name
         if name is not None and not link.is_name_covered:
             self._door.journal.uncovered_name(name, self._peer())
@@ -198,6 +201,7 @@ class MqttConnection(StreamHandler):
         """The connection is gone; the session rests, or ends."""
         door = self._door
         door.connections.discard(self)
+        door.rounds.forget(self)
         self._note_unheard(error)
         self._sender.is_over = True
         self._intake.end()
@@ -277,11 +281,16 @@ class MqttConnection(StreamHandler):
     def handle_timer(self, now: float) -> None:
         """Read on what was too fast, and close the connection if its time is up."""
         self._intake.read_on()
-        if self._intake.is_held():
-            return  # its silence does not count
-        self._protocol.handle_timer(now)
-        if self._protocol.failure is not None and not self._sender.is_over:
-            self._finish(self._parting)
+        if not self._intake.is_held():  # else its silence does not count
+            self._protocol.handle_timer(now)
+            if self._protocol.failure is not None and not self._sender.is_over:
+                self._finish(self._parting)
+        self._wait(now)
+
+    def _wait(self, now: float) -> None:
+        """Have `handle_timer` called when a deadline comes; soon, as long as the client is not read."""
+        if self in self._door.connections:
+            self._door.rounds.wait(self, self._protocol.next_timer() if self._intake.is_reading else now)
 
     # Receiving
 
@@ -312,6 +321,7 @@ class MqttConnection(StreamHandler):
             self._exceeded(now)
         if not sender.is_over and intake.pause_if_ahead(now):
             door.wait_for_commit(self)
+            self._wait(now)
 
     def _exceeded(self, now: float) -> None:
         """The device sends faster than it may: it is not read for a while, or no longer."""
@@ -434,6 +444,7 @@ class MqttConnection(StreamHandler):
         self._sender.pump()
         self._sender.flush()
         self._intake.read_on()
+        self._wait(0.0)
         self._receive(b"")  # what followed the CONNECT still waits
 
     def _refuse(
