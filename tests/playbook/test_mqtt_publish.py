@@ -20,6 +20,7 @@ from lockgate.adapters.mqtt.packets import (
     Suback,
     SubscriptionRequest,
 )
+from lockgate.adapters.mqtt.sender import DELIVERIES_PER_WRITE
 from lockgate.model.permission import Operation, Rule
 from lockgate.model.topic import TopicName, topic_name
 from lockgate.settings import HubSettings, MqttSettings, Settings
@@ -279,8 +280,8 @@ def test_what_was_dropped_is_counted_also_when_the_client_never_reads_again() ->
 
 
 def test_writing_stops_in_the_middle_when_the_client_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lockgate.adapters.mqtt.sender.DELIVERIES_PER_WRITE", 2)
-    hub = Playbook()
+    count = DELIVERIES_PER_WRITE + 3
+    hub = Playbook(Settings(hub=HubSettings(max_queued_messages=count, max_messages_per_second=0)))
     office = hub.subscriber("office", "a")
     handler = office.handler
     write = office.wire.write
@@ -290,14 +291,15 @@ def test_writing_stops_in_the_middle_when_the_client_does_not_read(monkeypatch: 
         handler.pause_writing()
 
     handler.pause_writing()
-    hub.client("sensor").sends(*(Publish(A, bytes([number])) for number in range(5)))
+    messages = [Publish(A, str(number).encode()) for number in range(count)]
+    hub.client("sensor").sends(*messages)
     office.gets_nothing()
     monkeypatch.setattr(office.wire, "write", full)
     handler.resume_writing()
-    office.gets(Publish(A, b"\0"), Publish(A, b"\1"))
+    office.gets(*messages[:DELIVERIES_PER_WRITE])
     monkeypatch.setattr(office.wire, "write", write)
     handler.resume_writing()
-    office.gets(*(Publish(A, bytes([number])) for number in range(2, 5)))
+    office.gets(*messages[DELIVERIES_PER_WRITE:])
 
 
 # Expiry

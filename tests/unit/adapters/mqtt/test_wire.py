@@ -324,7 +324,7 @@ def test_properties_that_are_empty_but_not_the_constant_still_give_the_short_for
 
 
 def test_what_is_no_packet_cannot_be_encoded() -> None:
-    with pytest.raises(AssertionError, match="is no packet"):
+    with pytest.raises((AssertionError, TypeError), match=r"is no packet|expected; got str"):  # as source; compiled
         wire.encode("CONNECT", V5)  # type: ignore[arg-type]
 
 
