@@ -56,12 +56,12 @@ def _best(line: Line) -> str:
     return f"{line.best}, {number(value)} {line.row.unit}" + ("" if spread else " \\*")
 
 
-def render_figures(report: Report, heading: str = "##") -> str:
+def render_figures(report: Report) -> str:
     """Give the long tables: every broker with its spread, those measured elsewhere, and throughput."""
     names = _brokers(report)
     parts = [
         render_goals(report),
-        f"{heading} Every figure",
+        "## Every figure",
         "",
         "Medians (least to most).",
         "",
@@ -69,8 +69,8 @@ def render_figures(report: Report, heading: str = "##") -> str:
         "|---|---|" + "---|" * len(names),
         *(_figure_row(line, names) for line in report.lines),
         "",
-        *_throughput(report, heading),
-        *_elsewhere(report, heading),
+        *_throughput(report),
+        *_elsewhere(report),
     ]
     return "\n".join(parts)
 
@@ -84,20 +84,20 @@ def _figure_row(line: Line, names: Sequence[str]) -> str:
     return f"| {line.row.name} | {line.row.unit} | {' | '.join(cells)} |"
 
 
-def _throughput(report: Report, heading: str) -> list[str]:
+def _throughput(report: Report) -> list[str]:
     rates: dict[str, dict[str, list[float]]] = {}
     for sample in report.samples:
         if "per_second" in sample.figures and not sample.problem:
             rates.setdefault(sample.measure, {}).setdefault(sample.broker, []).append(sample.figures["per_second"])
     names = list(dict.fromkeys(name for row in rates.values() for name in row))
-    lines = [f"{heading} Per second", "", f"| workload | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    lines = ["## Per second", "", f"| workload | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
     for measure, row in rates.items():
         cells = (_spread(Spread.of(row[name])) if name in row else NOTHING for name in names)
         lines.append(f"| {measure} | {' | '.join(cells)} |")
     return [*lines, ""]
 
 
-def _elsewhere(report: Report, heading: str) -> list[str]:
+def _elsewhere(report: Report) -> list[str]:
     lines = [line for line in report.lines if line.guesses]
     if not lines:
         return []
@@ -110,7 +110,7 @@ def _elsewhere(report: Report, heading: str) -> list[str]:
         rows.append(f"| {line.row.name} | {factor} | {' | '.join(cells)} |")
     common = f"{report.factor:.2f}" if report.factor else "1, for want of one"
     return [
-        f"{heading} Brokers that cannot be installed here",
+        "## Brokers that cannot be installed here",
         "",
         f"Measured on another machine beside {PEER_THERE} (bench/elsewhere.json), and set beside the mosquitto here by",
         "their ratio to that one, divided by the factor between the two. NATS was measured at both places, so the",

@@ -25,7 +25,7 @@ FLOWS = (
     Flow("1 to 1, QoS 0, 64 B", COMPARED),
     Flow("1 to 1, QoS 0, 1 KiB", payload=1024),
     Flow("fan-out to 100", subscribers=100, window=200, warm_up=200),
-    Flow("fan-out to 1000", subscribers=1000, window=200, warm_up=200),
+    Flow("fan-out to 1000", subscribers=1000, window=200, warm_up=50),
     Flow("fan-in from 100", publishers=100),
     Flow("QoS 1, 20 in flight", COMPARED, EVERY, qos=1),
     Flow("QoS 1, 100 in flight", qos=1, in_flight=100),

@@ -35,7 +35,7 @@ from bench.report import Elsewhere, Report, Sample, replace_table, summarise_all
 from bench.rows import MEASURES, NEW_HOME, ONE_RULE, ROWS
 
 RESULTS = TOP / "bench" / "results"
-README, SPEED = TOP / "README.md", TOP / "docs" / "explain" / "speed.md"
+README, FIGURES = TOP / "README.md", TOP / "docs" / "explain" / "figures.md"
 CANARY_WRONG = "the policy did not decide"
 ELSEWHERE = TOP / "bench" / "elsewhere.json"
 
@@ -168,7 +168,7 @@ def publish(report: Report, folder: Path) -> None:
     write(report, folder)
     if folder != RESULTS:
         return
-    for path, text in ((README, render_goals(report)), (SPEED, render_figures(report, heading="###"))):
+    for path, text in ((README, render_goals(report)), (FIGURES, render_figures(report))):
         where = os.path.relpath(RESULTS, path.parent)
         plots = f"![Ratios to mosquitto]({where}/ratios.svg)\n\n![CPU for one message]({where}/cost.svg)\n\n"
         if not replace_table(path, plots + text):

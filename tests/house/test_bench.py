@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from bench.brokers import merged, settings_text
 from bench.fleet import CANARY, Fleet, device_names, devices_table, rules_text
 from bench.measures import EVERY, Flow
+from bench.plots import cost_plot, ratio_plot
 from bench.render import number, render_figures, render_goals
 from bench.report import (
     OURS,
@@ -171,6 +173,24 @@ def test_the_table_says_why_a_ratio_is_missing() -> None:
     text = render_goals(report([sample(OURS, 2.0, "lockgate lost 1 of 2 messages"), sample(PEER, 4.0)]))
     assert "| – | ≤ 1/2 | – |" in text
     assert "- 1 to 1: no ratio, because lockgate lost 1 of 2 messages." in text
+
+
+def test_the_plots_show_every_broker_and_are_the_same_each_time() -> None:
+    found = report([sample(OURS, 2.0), sample(PEER, 24.0), sample("NATS", 3.0)], THERE)
+    for plot in (cost_plot, ratio_plot):
+        text = plot(found)
+        assert text == plot(found)
+        assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+        assert ">1 to 1</text>" in text
+        assert "prefers-color-scheme: dark" in text
+    assert all(f">{name}</text>" in cost_plot(found) for name in (OURS, PEER, "NATS"))
+    assert 'class="b0"' in ratio_plot(found)
+    assert 'class="no"' in ratio_plot(report([sample(OURS, 20.0), sample(PEER, 24.0)]))
+
+
+def test_plots_of_nothing_say_so() -> None:
+    assert "Nothing was measured" in cost_plot(report([]))
+    assert "Nothing was measured" in ratio_plot(report([]))
 
 
 @pytest.mark.parametrize(
