@@ -39,6 +39,7 @@ bench: setup  ## measure beside the other brokers, and write the tables (QUICK=1
 	@PYTHON=$(PYTHON) tools/peers --bench
 	@tools/installed .cache/installed
 	@LOCKGATE_BENCH=$(CURDIR)/.cache/installed/bin/lockgate $(BIN)/python -m bench.run $(if $(QUICK),--quick) $(ARGS)
+	@$(if $(QUICK)$(ARGS),true,[ ! -e bench/growth.py ] || LOCKGATE_BENCH=$(CURDIR)/.cache/installed/bin/lockgate $(BIN)/python -m bench.growth)
 
 docs: setup  ## build the documentation into docs/_build/html
 	@$(BIN)/python -m docs.reference --check

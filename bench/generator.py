@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -114,9 +113,9 @@ def build_load() -> None:
 
 
 @contextmanager
-def generator(arguments: Sequence[str], what: str, load: Path = LOAD) -> Iterator[Generator]:
+def generator(arguments: Sequence[str], what: str) -> Iterator[Generator]:
     """Start the generator with `arguments`; it is gone afterwards. `what` names the run where something is wrong."""
-    command = [str(load), *arguments, "--steps"]
+    command = [str(LOAD), *arguments, "--steps"]
     if PINNED:
         command = ["taskset", "-c", str(LOAD_CORE), *command]
     pipe = subprocess.PIPE

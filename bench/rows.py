@@ -57,7 +57,7 @@ MEASURES: tuple[Measure, ...] = (
     Handshakes(TOKEN, (OURS,), by_token=True),
     Handshakes(CONNECT, at_once=1, count=500, quick_count=100),
     Idle(IDLE, tls=False),
-    Idle(IDLE_TLS, tls=True),
+    Idle(IDLE_TLS, tls=True, count=2000),
     Storm(SUBSCRIBE_STORM, "storm-subscribe", OURS_AND_PEER, tls=False, rate=10_000, count=10_000, quick_count=1000),
     Storm(RECONNECT_STORM, "storm-reconnect", OURS_AND_PEER, tls=True, rate=1000, count=5000, quick_count=500),
     Startup(STARTUP, (OURS, NEW_HOME)),
