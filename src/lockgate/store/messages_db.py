@@ -179,7 +179,7 @@ class MessagesDb:
             self._last_sequence += 1
             sequence = self._last_sequence
             index.deliveries[tag] = (sequence, kept)
-            numbers = ",".join(map(str, identifiers))
+            numbers = ",".join(map(str, identifiers)) if identifiers else ""
             self._committer.batch.deliveries[sequence] = (
                 index.id, tag, kept.id, int(qos), int(is_retained), numbers, share,
             )  # fmt: skip
@@ -346,7 +346,8 @@ class MessagesDb:
 
     def _drop_delivery(self, sequence: int, kept: _Kept) -> None:
         batch = self._committer.batch
-        batch.released.discard(sequence)
+        if batch.released:
+            batch.released.discard(sequence)
         # A row that no commit has taken yet is simply not written.
         if batch.deliveries.pop(sequence, None) is None:
             batch.deliveries[sequence] = None

@@ -75,6 +75,22 @@ def test_a_delivery_is_released_and_dropped(connection: sqlite3.Connection) -> N
     assert (count(connection, "delivery"), count(connection, "message")) == (0, 0)
 
 
+@pytest.mark.parametrize("gone", [[3, 4, 5], [5, 3, 4], [3, 5], [7], [2, 3, 9]])
+def test_what_is_dropped_goes_and_its_neighbours_stay(connection: sqlite3.Connection, gone: list[int]) -> None:
+    batch = Batch()
+    for number in range(1, 10):
+        batch.messages[number] = Message(TopicName("t"), b"x", 1)
+        batch.deliveries[number] = (1, number, number, 1, False, "", "")
+    write(connection, batch)
+    batch = Batch()
+    batch.messages.update(dict.fromkeys(gone))
+    batch.deliveries.update(dict.fromkeys(gone))
+    write(connection, batch)
+    left = [(number,) for number in range(1, 10) if number not in gone]
+    assert connection.execute("SELECT id FROM message ORDER BY id").fetchall() == left
+    assert connection.execute("SELECT sequence FROM delivery ORDER BY sequence").fetchall() == left
+
+
 def test_only_the_newest_refusals_are_kept(connection: sqlite3.Connection) -> None:
     batch = Batch()
     batch.refusals = {f"R{n:05}": refusal(n, at=float(n)) for n in range(MAX_REFUSALS + 10)}
