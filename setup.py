@@ -37,6 +37,7 @@ HOT_ROOMS = [
     "src/lockgate/adapters/mqtt/writing.py",
     "src/lockgate/adapters/mqtt/sender.py",
     "src/lockgate/adapters/mqtt/server.py",
+    "src/lockgate/adapters/mqtt/turns.py",
     "src/lockgate/hub/ports.py",
     "src/lockgate/hub/eviction.py",
     "src/lockgate/hub/handover.py",

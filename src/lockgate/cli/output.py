@@ -46,6 +46,7 @@ HOT_ROOMS = (
     "lockgate.adapters.mqtt.writing",
     "lockgate.adapters.mqtt.sender",
     "lockgate.adapters.mqtt.server",
+    "lockgate.adapters.mqtt.turns",
     "lockgate.hub.ports",
     "lockgate.hub.eviction",
     "lockgate.hub.handover",

@@ -37,6 +37,7 @@ from lockgate.adapters.mqtt.protocol import MqttProtocol, State
 from lockgate.adapters.mqtt.rounds import Rounds
 from lockgate.adapters.mqtt.sender import Sender, Senders
 from lockgate.adapters.mqtt.subscribing import Subscribing
+from lockgate.adapters.mqtt.turns import Turns
 from lockgate.errors import LockgateError, RateExceeded, ShutOut, Unavailable
 from lockgate.events import Event
 from lockgate.hub import Hub, Opened, Receipt, Session, SessionStore
@@ -78,6 +79,7 @@ class MqttDoor:
         self._loop = asyncio.get_running_loop()
         self.clock: Callable[[], float] = self._loop.time
         self.rounds: Rounds[MqttConnection] = Rounds()
+        self.turns = Turns(self._loop.call_soon)
         self.intakes = Intakes(settings, store, self._loop.time, partials)
         hub.charge = self.intakes.charge
         self.admissions = Admissions(authenticator, workers, self._loop, wall_clock, settings.identity)
@@ -178,7 +180,15 @@ class MqttConnection(StreamHandler):
             self._door.journal.uncovered_name(name, self._peer())
 
     def data_received(self, data: bytes) -> None:
-        """Bring what the client sent to where it goes."""
+        """Bring what the client sent to where it goes; in a storm of subscriptions, its own when their turn comes."""
+        if self._door.turns.is_full and self._sender.session is not None:
+            data = self._door.turns.hold(self, data, not self._protocol.partial_bytes)
+            if not data:
+                return
+        self.take(data)
+
+    def take(self, data: bytes) -> None:
+        """Bring it there now."""
         try:
             self._receive(data)
         except Exception:
@@ -193,6 +203,9 @@ class MqttConnection(StreamHandler):
 
     def eof_received(self) -> None:
         """The client has nothing more to say."""
+        held = self._door.turns.release(self)
+        if held:
+            self.take(held)
         self._note_unheard()
         self._protocol.receive_eof()
         self.link.close()
@@ -202,6 +215,7 @@ class MqttConnection(StreamHandler):
         door = self._door
         door.connections.discard(self)
         door.rounds.forget(self)
+        door.turns.release(self)
         self._note_unheard(error)
         self._sender.is_over = True
         self._intake.end()
@@ -501,6 +515,7 @@ class MqttConnection(StreamHandler):
     def _on_filters(self, packet: Subscribe | Unsubscribe) -> None:
         session, subscribing = self.session, self._door.subscribing
         assert session is not None
+        self._door.turns.spend(len(packet.requests if isinstance(packet, Subscribe) else packet.filters))
         try:
             if isinstance(packet, Subscribe):
                 subscribing.subscribe(session, packet, self._protocol, self._noted)
