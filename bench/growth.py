@@ -1,0 +1,154 @@
+"""How cost grows: with connections, through the door of a hub as installed; with subscriptions and levels, inside it.
+
+Run it with `python -m bench.growth` from the top of the source (`--quick`: under 20 s); LOCKGATE_BENCH names the hub.
+
+- connections: so many stand idle while one publisher sends to one subscriber; the hub's CPU for each message, the CPU
+  that the idle ones cost by themselves, and the memory of each.
+- subscriptions: so many that do not take the topic in, on topics of 3, 5 and 10 levels; what a subscription costs in
+  time and memory, and what it costs to find who hears a topic for the first time. It runs in a process of the hub's own
+  interpreter, compiled where the hub is: a million through the door would measure the door.
+
+`results/growth.json` is `{"machine": Machine, "points": [Point, ...]}`, each Point `{"series": text, "x": number,
+"figures": {name: number}}`. Series: "connections" (figures `message_us`, `idle_share` of a core, `bytes`), and
+"3 levels", "5 levels", "10 levels" over subscriptions (figures `match_us`, `subscribe_us`, `bytes`). A plot has x on a
+logarithmic scale and a line for each series.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results" / "growth.json"
+CONNECTIONS, QUICK_CONNECTIONS = (10, 100, 1000, 10_000), (10, 1000)
+SUBSCRIPTIONS, QUICK_SUBSCRIPTIONS = (10, 100, 1000, 10_000, 100_000, 1_000_000), (10, 1000, 10_000)
+LEVELS = (3, 5, 10)
+PER_SESSION = 100
+MATCHES = 2000
+IDLE_SECONDS, QUICK_IDLE_SECONDS = 4.0, 1.0
+
+
+def inside(subscriptions: int, levels: int) -> dict[str, float]:
+    """Measure a hub's topic space in this process: nothing here needs more than lockgate and Python."""
+    from lockgate.hub.session import Session
+    from lockgate.hub.trie import Trie
+    from lockgate.model.principal import Principal
+    from lockgate.model.session import Subscription
+    from lockgate.model.topic import TopicFilter
+
+    middle = "/".join(f"part{level}" for level in range(levels - 2))
+    trie = Trie()
+    store: Any = object()  # these sessions end with their connection
+    listener = Session(Principal("hall", "hall", "x509", 1), 0.0, store, 10, 1000, 10)
+    for text in ("#", f"plant/{middle}/+", "plant/#"):
+        trie.insert(listener, Subscription(TopicFilter(text)))
+    sessions = [
+        Session(Principal(f"d{n}", f"d{n}", "x509", 1), 0.0, store, 10, 1000, 10)
+        for n in range(max(1, subscriptions // PER_SESSION))
+    ]
+    texts = [TopicFilter(f"plant/{middle}/d{number}") for number in range(subscriptions)]
+    gc.collect()
+    before, began = _memory_bytes(), time.process_time()
+    for number, text in enumerate(texts):
+        trie.insert(sessions[number % len(sessions)], Subscription(text))
+    seconds = time.process_time() - began
+    grown = _memory_bytes() - before
+    topics = [f"plant/{middle}/unheard{number}" for number in range(MATCHES)]
+    best = min(_seconds_for(trie, topics) for _ in range(5))
+    assert len(trie.match(topics[0])[listener]) == 3
+    return {
+        "match_us": best / MATCHES * 1e6,
+        "subscribe_us": seconds / subscriptions * 1e6,
+        "bytes": max(0, grown) / subscriptions,
+    }
+
+
+def _seconds_for(trie: Any, topics: list[str]) -> float:
+    match = trie.match
+    began = time.process_time()
+    for topic in topics:
+        match(topic)
+    return time.process_time() - began
+
+
+def _memory_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def through_the_door(counts: tuple[int, ...], idle_seconds: float) -> Iterator[tuple[int, dict[str, float]]]:
+    """Measure a hub with so many idle connections, a fresh one for each count."""
+    from bench.brokers import Lockgate, provision
+    from bench.generator import build_load, generator
+    from bench.machine import BROKER_CORE, PINNED, cpu_seconds, memory_bytes
+    from bench.measures import wait_until_quiet
+
+    build_load()
+    flow = ("--subscribers", "1", "--publishers", "1", "--payload", "64", "--warm-up", "10000", "--topic", "bench/load")
+    with tempfile.TemporaryDirectory(prefix="lockgate-growth-") as name:
+        provisioned = provision(Path(name))
+        for count in counts:
+            place = Path(name) / str(count)
+            place.mkdir()
+            with Lockgate(provisioned).running(place, tls=False, core=BROKER_CORE if PINNED else None) as door:
+                reach = door.load_arguments
+                apart = tuple("bench/idle%i" if word == "bench/%i" else word for word in reach)
+                wait_until_quiet(door.pid)
+                empty = memory_bytes(door.pid)
+                with generator((*apart, "--do", "idle", "--count", str(count)), "the idle") as idle:
+                    idle.connect_idle()
+                    wait_until_quiet(door.pid)
+                    grown, used = memory_bytes(door.pid) - empty, cpu_seconds(door.pid)
+                    time.sleep(idle_seconds)
+                    share = (cpu_seconds(door.pid) - used) / idle_seconds
+                    with generator((*reach, *flow, "--seconds", "1.5"), "the flow") as load:
+                        load.wait_until_warm()
+                        result = load.go(door.pid)
+                    idle.finish()
+            message = result.broker_cpu_seconds / result.said["delivered"]
+            yield count, {"message_us": message * 1e6, "idle_share": share, "bytes": max(0, grown) / count}
+
+
+def main() -> None:
+    """Measure, print a table, and write the results."""
+    import msgspec
+
+    from bench.brokers import lockgate_command
+    from bench.machine import describe_machine
+    from bench.processes import output_of
+
+    quick = "--quick" in sys.argv
+    points = []
+
+    def tell(series: str, x: int, figures: dict[str, float]) -> None:
+        points.append({"series": series, "x": x, "figures": figures})
+        print(
+            f"{series:>12} {x:>9,}  " + "  ".join(f"{name} {value:.3g}" for name, value in figures.items()), flush=True
+        )
+
+    python = Path(lockgate_command()).with_name("python")
+    for levels in LEVELS:
+        for count in QUICK_SUBSCRIPTIONS if quick else SUBSCRIPTIONS:
+            command = [str(python), "-P", __file__, "--inside", str(count), str(levels)]
+            tell(f"{levels} levels", count, json.loads(output_of(*command)))
+    for count, figures in through_the_door(
+        QUICK_CONNECTIONS if quick else CONNECTIONS, QUICK_IDLE_SECONDS if quick else IDLE_SECONDS
+    ):
+        tell("connections", count, figures)
+    machine = describe_machine({"lockgate": output_of(lockgate_command(), "--version").strip()})
+    if not quick:
+        said = {"machine": msgspec.to_builtins(machine), "points": points}
+        RESULTS.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--inside"]:
+        print(json.dumps(inside(int(sys.argv[2]), int(sys.argv[3]))))
+    else:
+        main()
