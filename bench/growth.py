@@ -102,6 +102,7 @@ def through_the_door(counts: tuple[int, ...], idle_seconds: float) -> Iterator[t
                 wait_until_quiet(door.pid)
                 empty = memory_bytes(door.pid)
                 with generator((*apart, "--do", "idle", "--count", str(count)), "the idle") as idle:
+                    idle.wait_until_warm()
                     idle.connect_idle()
                     wait_until_quiet(door.pid)
                     grown, used = memory_bytes(door.pid) - empty, cpu_seconds(door.pid)
