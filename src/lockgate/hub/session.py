@@ -31,6 +31,9 @@ DELIVERY_BYTES: Final = 256
 """What a delivery takes beside its message, about, with its place in the store's index: empty ones fill memory, too."""
 RESERVED_BYTES: Final = 16_384
 """What a connected session may hold even when the hub is full: those that read go on hearing."""
+_NO_QUEUE: Final[deque[Delivery]] = deque()
+_NO_TAGS: Final[set[int]] = set()
+"""What a session has until it needs its own: most never do, and an empty deque takes 600 bytes. Nobody adds to these."""
 FULL_QUEUE = "its queue was full"
 FULL_HUB = "the queues of all sessions together were full"
 
@@ -82,12 +85,12 @@ class Session:
         self.disconnected_at: float | None = None
         self.will: Will | None = None
         self.subscriptions: dict[str, Subscription] = {}
-        self.queue: deque[Delivery] = deque()
+        self.queue: deque[Delivery] = _NO_QUEUE
         self.queued_bytes: int = 0
         self.unsettled: dict[int, Delivery] = {}
         self.unsettled_bytes: int = 0
-        self.released: set[int] = set()
-        self.incoming: set[int] = set()
+        self.released: set[int] = _NO_TAGS
+        self.incoming: set[int] = _NO_TAGS
         self.max_in_flight: int = max_in_flight
         self.window: int = max_in_flight
         self.dropped: int = 0
@@ -98,7 +101,7 @@ class Session:
         self._max_queued_messages: int = max_queued_messages
         self._max_queued_bytes: int = max_queued_bytes
         self._last_tag: int = 0
-        self._queued_tags: set[int] = set()
+        self._queued_tags: set[int] = _NO_TAGS
         self._eviction: Eviction | None = Eviction() if drops_oldest else None
         self._waiting: Waiting = Waiting() if waiting is None else waiting
 
@@ -173,13 +176,13 @@ class Session:
                 return -1
         commit = 0
         if qos == 0:
-            self.queue.append(Delivery(message, 0, is_retained, identifiers, 0, 0, False, share))
+            self._own_queue().append(Delivery(message, 0, is_retained, identifiers, 0, 0, False, share))
         else:
             tag = self._next_tag()
             if self.is_durable:
                 commit = self._store.enqueue(self.client_id, tag, message, qos, is_retained, identifiers, share)
-            self._queued_tags.add(tag)
-            self.queue.append(Delivery(message, qos, is_retained, identifiers, tag, commit, False, share))
+            self._note_queued(tag)
+            self._own_queue().append(Delivery(message, qos, is_retained, identifiers, tag, commit, False, share))
         if share:
             self.has_shared = True
         self.queued_bytes += size
@@ -268,11 +271,13 @@ class Session:
         """
         if tag not in self.unsettled:
             return -1
-        self.released.add(tag)
+        self._note_released(tag)
         return self._store.release(self.client_id, tag) if self.is_durable else 0
 
     def receive(self, tag: int) -> int:
         """Note a QoS 2 message received under `tag`; give the commit that will hold the note."""
+        if self.incoming is _NO_TAGS:
+            self.incoming = set()
         self.incoming.add(tag)
         return self._store.remember_incoming(self.client_id, tag) if self.is_durable else 0
 
@@ -295,8 +300,8 @@ class Session:
         for delivery in reversed(unreleased[self.window :]):
             del self.unsettled[delivery.tag]
             self.unsettled_bytes -= delivery.message.size
-            self._queued_tags.add(delivery.tag)
-            self.queue.appendleft(delivery.again(was_sent=True))
+            self._note_queued(delivery.tag)
+            self._own_queue().appendleft(delivery.again(was_sent=True))
             self.queued_bytes += delivery.message.size
         return list(self.unsettled.values())
 
@@ -357,13 +362,11 @@ class Session:
         """Let go of all that it holds: the session is over, whoever may still know it."""
         self._waiting.bytes -= self._held_bytes()
         self.subscriptions.clear()
-        self.queue.clear()
-        self._queued_tags.clear()
+        self.queue = _NO_QUEUE
         self.queued_bytes = 0
         self.unsettled.clear()
         self.unsettled_bytes = 0
-        self.released.clear()
-        self.incoming.clear()
+        self._queued_tags = self.released = self.incoming = _NO_TAGS
 
     def restore(self, deliveries: tuple[Delivery, ...], released: frozenset[int], incoming: frozenset[int]) -> None:
         """Put back what the store kept: all deliveries wait again, in their order."""
@@ -372,16 +375,32 @@ class Session:
             if delivery.tag in released:
                 self.unsettled[delivery.tag] = delivery
                 self.unsettled_bytes += size
-                self.released.add(delivery.tag)
+                self._note_released(delivery.tag)
             else:
-                self.queue.append(delivery)
-                self._queued_tags.add(delivery.tag)
+                self._own_queue().append(delivery)
+                self._note_queued(delivery.tag)
                 self.queued_bytes += size
             self._waiting.bytes += size + DELIVERY_BYTES
             if delivery.share:
                 self.has_shared = True
             self._last_tag = delivery.tag
-        self.incoming.update(incoming)
+        if incoming:
+            self.incoming = set(incoming)
+
+    def _own_queue(self) -> deque[Delivery]:
+        if self.queue is _NO_QUEUE:
+            self.queue = deque()
+        return self.queue
+
+    def _note_queued(self, tag: int) -> None:
+        if self._queued_tags is _NO_TAGS:
+            self._queued_tags = set()
+        self._queued_tags.add(tag)
+
+    def _note_released(self, tag: int) -> None:
+        if self.released is _NO_TAGS:
+            self.released = set()
+        self.released.add(tag)
 
     def _let_go(self, delivery: Delivery) -> None:
         size = delivery.message.size

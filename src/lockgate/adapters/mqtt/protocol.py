@@ -105,6 +105,11 @@ def _no_mqtt() -> MqttError:
     )
 
 
+_NO_ANSWERS: Final[deque[tuple[int, Packet]]] = deque()
+_NO_TAGS: Final[set[int]] = set()
+"""What a connection has until it needs its own; nobody adds to these."""
+
+
 class MqttProtocol:
     """One connection's protocol.
 
@@ -140,9 +145,9 @@ class MqttProtocol:
         self._max_packet_bytes: int = settings.max_connect_bytes
         self._max_users: int = settings.max_user_properties
         self._out: list[bytes] = []
-        self._waiting: deque[tuple[int, Packet]] = deque()
+        self._waiting: deque[tuple[int, Packet]] = _NO_ANSWERS
         self._committed: int = 0
-        self._unanswered: set[int] = set()
+        self._unanswered: set[int] = _NO_TAGS
         self._is_terse: bool = False
         self._aliases: IncomingAliases | None = None
         self._own_aliases: OutgoingAliases | None = None
@@ -287,6 +292,8 @@ class MqttProtocol:
     def answer(self, packet: Packet, commit: int) -> None:
         """Send an answer once `commit` (0: at once) is durable, and not before answers given earlier."""
         if commit > self._committed or self._waiting:
+            if self._waiting is _NO_ANSWERS:
+                self._waiting = deque()
             self._waiting.append((commit, packet))
         else:
             self._send_answer(packet)
@@ -482,6 +489,8 @@ class MqttProtocol:
             and self.version == V5
         ):
             raise MqttError(ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, f"more than {limit} messages in flight")  # 3.3.4
+        if unanswered is _NO_TAGS:
+            unanswered = self._unanswered = set()
         unanswered.add(tag)
         return True
 

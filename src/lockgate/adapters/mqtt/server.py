@@ -156,9 +156,9 @@ class MqttConnection(StreamHandler):
         self._renewal: Renewal | None = None
         self._client_id = ""
         self._joining: tuple[Connect, Opened] | None = None
-        self._intake = Intake(door.intakes, self._protocol, lambda error: self.guarded(self._break_off, error))
+        self._intake = Intake(door.intakes, self._protocol, self._break_off_guarded)
         self._sender = Sender(
-            door.senders, self._protocol, self._intake, self._end, self._unexpected, lambda: door.wait_for_commit(self)
+            door.senders, self._protocol, self._intake, self._end, self._unexpected, self._wait_for_commit
         )
         self._send_will = True
         self._parting = ""
@@ -344,6 +344,12 @@ class MqttConnection(StreamHandler):
             self._break_off(error or RateExceeded())
         elif error is not None:
             self._door.journal.slowed(error, self._peer(), error.evidence["device"])
+
+    def _wait_for_commit(self) -> None:
+        self._door.wait_for_commit(self)
+
+    def _break_off_guarded(self, error: LockgateError) -> None:
+        self.guarded(self._break_off, error)
 
     def _break_off(self, error: LockgateError) -> None:
         if not self._sender.is_over:
