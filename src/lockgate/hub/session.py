@@ -33,7 +33,7 @@ RESERVED_BYTES: Final = 16_384
 """What a connected session may hold even when the hub is full: those that read go on hearing."""
 _NO_QUEUE: Final[deque[Delivery]] = deque()
 _NO_TAGS: Final[set[int]] = set()
-"""What a session has until it needs its own: most never do, and an empty deque takes 600 bytes. Nobody adds to these."""
+"""What a session has until it needs its own; most never do, and an empty deque takes 600 bytes. Nobody adds to them."""
 FULL_QUEUE = "its queue was full"
 FULL_HUB = "the queues of all sessions together were full"
 
