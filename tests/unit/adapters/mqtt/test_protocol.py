@@ -420,7 +420,7 @@ def test_the_receive_maximum_counts_what_is_not_settled_and_binds_5_0_only() -> 
 
 def test_a_packet_id_under_way_twice_counts_once_in_the_receive_maximum() -> None:
     protocol, session = connected()
-    session.incoming.add(1)
+    session.receive(1)
     protocol.receive_data(data(Publish(A, b"", 1, packet_id=1), Publish(A, b"", 1, packet_id=2)), 0.0)
     assert protocol.failure is None
 
