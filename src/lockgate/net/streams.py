@@ -379,17 +379,24 @@ class PlainLink(Link):
 class TlsLink(PlainLink):
     """A link under TLS; its handler is made when the handshake is done."""
 
-    __slots__ = ("_early", "_protection", "_queue", "_queued_bytes", "_stream", "_undrained_bytes")
+    __slots__ = ("_begun", "_early", "_protection", "_queue", "_queued_bytes", "_undrained_bytes")
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
-        assert desk.contexts is not None
-        self._stream = TlsStream(desk.contexts.current, desk.buffers)
+        self._begun: TlsStream | None = None
         self._protection: Protection | None = None
         self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._undrained_bytes = 0
         self._early = b""
+
+    @property
+    def _stream(self) -> TlsStream:
+        """The TLS of this link, made when its first bytes have their turn: in a storm thousands come in at once."""
+        if self._begun is None:
+            assert self._desk.contexts is not None
+            self._begun = TlsStream(self._desk.contexts.current, self._desk.buffers)
+        return self._begun
 
     @property
     def protection(self) -> Protection | None:
