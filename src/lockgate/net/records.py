@@ -32,6 +32,7 @@ _ssl_read: Final[Any] = _lib.SSL_read
 _ssl_write: Final[Any] = _lib.SSL_write
 _ssl_get_error: Final[Any] = _lib.SSL_get_error
 _ssl_set_bio: Final[Any] = _lib.SSL_set_bio
+_ssl_do_handshake: Final[Any] = _lib.SSL_do_handshake
 _bio_new: Final[Any] = _lib.BIO_new
 _bio_new_mem_buf: Final[Any] = _lib.BIO_new_mem_buf
 _bio_set_mem_eof_return: Final[Any] = _lib.BIO_set_mem_eof_return
@@ -58,7 +59,7 @@ class Buffers:
 
 @final
 class Records:
-    """One established connection's records.
+    """One connection's records, those of its handshake among them.
 
     Args:
         connection: pyOpenSSL's, on memory BIOs.
@@ -76,6 +77,19 @@ class Records:
         self.has_ended = False
         """Whether the peer has said close_notify."""
         self.unsealed = b""
+
+    def shake_hands(self, sealed: Any, size: int) -> bool:
+        """Take `size` bytes of a handshake, and say whether it is done.
+
+        Raises:
+            SSL.Error: when it has failed.
+        """
+        _bio_write(self._into, sealed, size)
+        result: int = _ssl_do_handshake(self._ssl)
+        if result <= 0 and _ssl_get_error(self._ssl, result) == _WANTS_READ:
+            return False  # as each handshake does at first: no exception, which costs more than the look
+        self._connection._raise_ssl_error(self._ssl, result)
+        return True
 
     def opened(self, sealed: Any, size: int) -> bytes:
         """Give the plaintext that `size` bytes of ciphertext complete; they lie where the cffi pointer `sealed` says.

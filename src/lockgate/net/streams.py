@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Final, cast, final
 
@@ -34,6 +34,8 @@ _unpack: Final[Any] = SSL._ffi.unpack  # type: ignore[attr-defined]
 _READ_BYTES: Final = 65_536
 """So much of one connection is read at once; when that was not all, the others have their turn. libuv's own is 8 MB."""
 _FLUSH_BYTES: Final = STEP_BYTES
+_ENDS_PER_TURN: Final = 16
+"""A millisecond of work, about: a session rests or ends with its connection."""
 
 
 @final
@@ -88,6 +90,7 @@ class Desk:
         self._census = census or Census()
         self.handshakes = self._census.handshakes
         self._dirty: list[TlsLink] = []
+        self._ending: deque[tuple[PlainLink, Exception | None]] = deque()
         self.room = bytearray(_READ_BYTES)
         self.incoming: Any = _from_buffer(self.room)
         self.buffers = Buffers()
@@ -129,6 +132,19 @@ class Desk:
         if not self._dirty:
             self.loop.call_soon(self._flush_all)
         self._dirty.append(link)
+
+    def end_soon(self, link: PlainLink, error: Exception | None) -> None:
+        """Have `link` tell its handler of the end: thousands may end at once, and a few do so in each turn."""
+        if not self._ending:
+            self.loop.call_soon(self._end_some)
+        self._ending.append((link, error))
+
+    def _end_some(self) -> None:
+        for _ in range(min(_ENDS_PER_TURN, len(self._ending))):
+            link, error = self._ending.popleft()
+            link.end(error)
+        if self._ending:
+            self.loop.call_soon(self._end_some)
 
     def _flush_all(self) -> None:
         dirty, self._dirty = self._dirty, []
@@ -220,7 +236,7 @@ class PlainLink(Link):
         if not self._is_closing:
             self._say_goodbye()
             self._linger()
-            self._desk.loop.call_soon(self._end, None)
+            self._desk.end_soon(self, None)
 
     def abort(self) -> None:
         """End at once."""
@@ -300,7 +316,8 @@ class PlainLink(Link):
         self._is_closing = True
         self._stop_timer()
         self._desk.leave(self)
-        self._end(exc)
+        if self._handler is not None:
+            self._desk.end_soon(self, exc)
 
     # The parts.
 
@@ -351,7 +368,8 @@ class PlainLink(Link):
         except (OSError, RuntimeError):
             transport.abort()
 
-    def _end(self, error: Exception | None) -> None:
+    def end(self, error: Exception | None) -> None:
+        """Tell the handler, if nobody has yet."""
         handler, self._handler = self._handler, None
         if handler:
             try:
@@ -526,7 +544,7 @@ class TlsLink(PlainLink):
         if is_handshake:
             self._desk.report(self.peer, refused.failure)
         else:
-            self._desk.loop.call_soon(self._end, refused)
+            self._desk.end_soon(self, refused)
 
     def _peer_ended(self) -> None:
         if self._handler is None and not self._stream.is_established:

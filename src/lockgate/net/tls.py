@@ -46,7 +46,7 @@ _VERSIONS = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "T
 # Not in pyOpenSSL's own interface; where the binding lacks it, -1 says that nobody knows.
 _session_reused: Callable[[object], int] = getattr(SSL._lib, "SSL_session_reused", lambda _: -1)  # type: ignore[attr-defined]
 _from_buffer: Final[Any] = SSL._ffi.from_buffer  # type: ignore[attr-defined]
-_buffer: Final[Any] = SSL._ffi.buffer  # type: ignore[attr-defined]
+_unpack: Final[Any] = SSL._ffi.unpack  # type: ignore[attr-defined]
 
 
 class Protection(msgspec.Struct, frozen=True):
@@ -168,7 +168,7 @@ class TlsStream:
         if records.has_ended or state in (_CLOSED, _FAILED):
             return b""
         if state == _HANDSHAKING:
-            return self._shake_hands(bytes(_buffer(sealed, size)))
+            return self._shake_hands(sealed, size)
         try:
             plaintext = records.opened(sealed, size)
         except SSL.Error as error:
@@ -246,15 +246,13 @@ class TlsStream:
             self._state = _FAILED
             raise TlsRefused(not_tls_failure(data[:16]))
 
-    def _shake_hands(self, data: bytes) -> bytes:
+    def _shake_hands(self, sealed: Any, size: int) -> bytes:
         if len(self._first_bytes) < 11:
-            self._look_at_first_bytes(data)
-        self._received_bytes += len(data)
-        self._engine.bio_write(data)
+            self._look_at_first_bytes(_unpack(sealed, min(size, 16)))
+        self._received_bytes += size
         try:
-            self._engine.do_handshake()
-        except SSL.WantReadError:
-            return b""
+            if not self._records.shake_hands(sealed, size):
+                return b""
         except SSL.Error as error:
             raise self._refused(error) from error
         self._state = _ESTABLISHED

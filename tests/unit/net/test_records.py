@@ -34,6 +34,7 @@ def test_the_names_that_pyopenssl_does_not_promise_are_there() -> None:
         "SSL_get_error",
         "SSL_set_bio",
         "SSL_session_reused",
+        "SSL_do_handshake",
         "BIO_new",
         "BIO_new_mem_buf",
         "BIO_read",
