@@ -130,7 +130,7 @@ def test_the_lab_door_is_on_loopback_alone_and_says_so_loudly(home: Path) -> Non
     assert f"127.0.0.1:{port}: NO ENCRYPTION, NO IDENTITY, for experiments on this machine only" in output
     warned = [line for line in errors.splitlines() if '"lab.door_opened"' in line or "lab_door" in line]
     assert warned, errors
-    assert '"level": "warning"' in warned[0]
+    assert '"level":"warning"' in warned[0]
 
 
 # What it refuses

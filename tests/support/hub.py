@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from lockgate.home import DoorFacts, RunFacts
+from lockgate.logs import GATHERING_SECONDS
 
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
@@ -176,7 +177,8 @@ class RunningHub:
         return self.log_path.read_text() if self.log_path.exists() else ""
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """The logged events of one name."""
+        """The logged events of one name, those of this moment with them: lines leave together, a little later."""
+        time.sleep(3 * GATHERING_SECONDS)
         found = []
         for line in self.log().splitlines():
             if line.startswith("{"):
