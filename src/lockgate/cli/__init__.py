@@ -37,6 +37,10 @@ COMMANDS = {
 }
 
 
+SERVERS = "demo", "office", "up"
+"""Commands that stay to serve."""
+
+
 class _LazyGroup(Noun):
     """Imports a command when it is asked for, so that `device token` does not wait for the hub's rooms."""
 
@@ -48,6 +52,10 @@ class _LazyGroup(Noun):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name in SERVERS:
+            from lockgate.net.openssl import give_one_ticket
+
+            give_one_ticket()  # before anything else of ours loads OpenSSL
         module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command

@@ -3,8 +3,8 @@
 TLS 1.2 and 1.3; for 1.2 only ECDHE with AEAD suites (RFC 9325 section 4.2). No compression, no renegotiation, never
 0-RTT (RFC 8446 section 8: replay). A client certificate is optional, but one that is shown must verify; a context that
 spares browsers does not ask them for one, because Chromium ends a WebSocket that does. Tickets are
-stateless, two per full TLS 1.3 handshake, for an hour, under keys that live as long as the context: a reload retires
-them. No session rests in the server's memory. Docs: ADR 0002.
+stateless, one per full TLS 1.3 handshake (`openssl`), for an hour, under keys that live as long as the context: a
+reload retires them. No session rests in the server's memory. Docs: ADR 0002.
 
 A context never changes; `TlsContexts` holds the one for new connections. Building one takes a millisecond, with long
 revocation lists tens of them: unless it `is_quick`, `build` should run in a thread beside the loop; `take` then puts it
