@@ -49,6 +49,11 @@ HOT_ROOMS = [
     "src/lockgate/hub/routes.py",
     "src/lockgate/hub/receipts.py",
     "src/lockgate/hub/hub.py",
+    "src/lockgate/adapters/mqtt/rounds.py",
+    "src/lockgate/adapters/mqtt/admission.py",
+    "src/lockgate/hub/timers.py",
+    "src/lockgate/identity/x509.py",
+    "src/lockgate/identity/authenticator.py",
 ]
 """Also in lockgate.cli.output, which tells which of them run compiled."""
 

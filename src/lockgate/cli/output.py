@@ -58,6 +58,11 @@ HOT_ROOMS = (
     "lockgate.hub.routes",
     "lockgate.hub.receipts",
     "lockgate.hub.hub",
+    "lockgate.adapters.mqtt.rounds",
+    "lockgate.adapters.mqtt.admission",
+    "lockgate.hub.timers",
+    "lockgate.identity.x509",
+    "lockgate.identity.authenticator",
 )
 """The rooms that mypyc compiles where it can (setup.py has the same list)."""
 

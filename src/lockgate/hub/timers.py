@@ -5,12 +5,13 @@ from __future__ import annotations
 import heapq
 import math
 from enum import StrEnum
+from typing import Final
 
 from lockgate.errors import ProofExpired
 from lockgate.hub.session import Session
 from lockgate.model.principal import Principal
 
-SPARE_ENTRIES = 64
+SPARE_ENTRIES: Final = 64
 
 
 class Moment(StrEnum):
@@ -19,6 +20,9 @@ class Moment(StrEnum):
     PROOF_ENDS = "proof-ends"
     WILL_GOES_OUT = "will-goes-out"
     SESSION_EXPIRES = "session-expires"
+
+
+_MOMENTS: Final = tuple(Moment)
 
 
 class Timers:
@@ -46,8 +50,9 @@ class Timers:
 
     def forget(self, session: Session) -> None:
         """Do not come back to `session`."""
-        for moment in Moment:
-            self._current.pop((moment, session), None)
+        if self._current:
+            for moment in _MOMENTS:
+                self._current.pop((moment, session), None)
 
     def due(self, now: float) -> list[tuple[Moment, Session]]:
         """Take out all that has come, the earliest first."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import secrets
 
+from mypy_extensions import mypyc_attr
+
 from lockgate.errors import AuthenticationFailed, LockgateError, NotAuthorized, ProofExpired, ShutOut, Step
 from lockgate.identity.credentials import Credentials, DeviceSource, Proof, shown_name
 from lockgate.identity.exchange import JWT, METHODS, Exchange, Prover, TokenProver
@@ -24,6 +26,7 @@ MAX_CLIENT_ID = 256
 """The hub remembers client ids in many places: devices choose them, and could fill the memory with long ones."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Authenticator:
     """Turns credentials into a principal, or says why not. May be called from several threads."""
 

@@ -33,6 +33,10 @@ _ssl_write: Final[Any] = _lib.SSL_write
 _ssl_get_error: Final[Any] = _lib.SSL_get_error
 _ssl_set_bio: Final[Any] = _lib.SSL_set_bio
 _ssl_do_handshake: Final[Any] = _lib.SSL_do_handshake
+_ssl_get_peer_certificate: Final[Any] = _lib.SSL_get_peer_certificate
+_i2d_x509_bio: Final[Any] = _lib.i2d_X509_bio
+_x509_free: Final[Any] = _lib.X509_free
+_bio_free: Final[Any] = _lib.BIO_free
 _bio_new: Final[Any] = _lib.BIO_new
 _bio_new_mem_buf: Final[Any] = _lib.BIO_new_mem_buf
 _bio_set_mem_eof_return: Final[Any] = _lib.BIO_set_mem_eof_return
@@ -86,10 +90,26 @@ class Records:
         """
         _bio_write(self._into, sealed, size)
         result: int = _ssl_do_handshake(self._ssl)
-        if result <= 0 and _ssl_get_error(self._ssl, result) == _WANTS_READ:
+        if result > 0:
+            return True  # a callback of Python's that raised would have failed it
+        if _ssl_get_error(self._ssl, result) == _WANTS_READ:
             return False  # as each handshake does at first: no exception, which costs more than the look
         self._connection._raise_ssl_error(self._ssl, result)
         return True
+
+    def peer_certificate(self) -> bytes | None:
+        """Give the peer's certificate in DER, None when it showed none."""
+        certificate = _ssl_get_peer_certificate(self._ssl)
+        if certificate == _NULL:
+            return None
+        passing = _new_bio()
+        _i2d_x509_bio(passing, certificate)
+        _x509_free(certificate)  # it was counted once more for us
+        size: int = _bio_read(passing, self._buffers.sealed, _SEALED_BYTES)  # OpenSSL takes chains of 100 KB at most
+        _bio_free(passing)
+        if size <= 0:
+            raise MemoryError
+        return _unpack(self._buffers.sealed, size)  # type: ignore[no-any-return]
 
     def opened(self, sealed: Any, size: int) -> bytes:
         """Give the plaintext that `size` bytes of ciphertext complete; they lie where the cffi pointer `sealed` says.

@@ -21,6 +21,7 @@ from typing import Any, Final, final
 
 import msgspec
 from cryptography import x509
+from cryptography.x509 import load_der_x509_certificate
 from OpenSSL import SSL
 
 from lockgate.net.context import TlsContext
@@ -79,6 +80,7 @@ class TlsStream:
     """
 
     __slots__ = (
+        "_certificate",
         "_context",
         "_engine",
         "_first_bytes",
@@ -98,6 +100,7 @@ class TlsStream:
         self._engine = SSL.Connection(context.engine, None)
         self._engine.set_accept_state()
         self._records = Records(self._engine, buffers or Buffers())
+        self._certificate: x509.Certificate | None = None
         self._verdict = CertificateVerdict()
         self._engine.set_app_data(self._verdict)
         self._state = _HANDSHAKING
@@ -144,8 +147,13 @@ class TlsStream:
 
     def peer_certificate(self) -> x509.Certificate | None:
         """Give back the client's verified certificate; None when it showed none, or before the handshake is done."""
-        is_verified = self._state in (_ESTABLISHED, _CLOSED) and self._is_handshake_done
-        return self._engine.get_peer_certificate(as_cryptography=True) if is_verified else None
+        if not self._is_handshake_done or (self._state != _ESTABLISHED and self._state != _CLOSED):
+            return None
+        certificate, self._certificate = self._certificate, None
+        if certificate is None:
+            der = self._records.peer_certificate()
+            certificate = load_der_x509_certificate(der) if der is not None else None
+        return certificate
 
     def receive_data(self, data: bytes) -> bytes:
         """Take ciphertext, give back the plaintext that it completes (b"" while handshaking).
@@ -274,6 +282,7 @@ class TlsStream:
         certificate = self.peer_certificate()
         if certificate is None:
             return
+        self._certificate = certificate  # for the next who asks, at CONNECT; it is not kept for longer
         is_barred = self._context.is_barred
         if certificate.not_valid_after_utc < datetime.now(UTC):
             self._refuse_resumed(certificate, EXPIRED)

@@ -36,7 +36,8 @@ class Rounds(Generic[Waiting]):
 
     def forget(self, each: Waiting) -> None:
         """Do not come back to `each`."""
-        self._numbers.pop(each, None)
+        if self._numbers.pop(each, None) is None:
+            return
         if len(self._heap) > 2 * len(self._numbers) + SPARE_ENTRIES:
             self._heap = [entry for entry in self._heap if self._numbers.get(entry[2]) == entry[1]]
             heapq.heapify(self._heap)
