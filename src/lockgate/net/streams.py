@@ -376,6 +376,10 @@ class PlainLink(Link):
                 handler.connection_lost(error)
             except Exception as unexpected:
                 log_unexpected(unexpected, self.peer)
+            self._forget()
+
+    def _forget(self) -> None:
+        """Give back what only a live connection needs."""
 
     def _call(self, function: Callable[[], None]) -> None:
         try:
@@ -465,7 +469,7 @@ class TlsLink(PlainLink):
     def resume_reading(self) -> None:
         """Go on reading: the peer's end, if it is the next thing to hear."""
         super().resume_reading()
-        if self._stream.is_closed and not self._is_closing:
+        if not self._is_closing and self._stream.is_closed:
             self._desk.loop.call_soon(self._end_with_peer)
 
     def write_buffer_bytes(self) -> int:
@@ -514,6 +518,12 @@ class TlsLink(PlainLink):
         self._undrained_bytes += count
         if (not plaintext or self._undrained_bytes > _FLUSH_BYTES) and not self._is_closing:
             self._send_ciphertext()
+
+    def _forget(self) -> None:
+        # A door's connection and its parts hold each other, and this link, until the collector comes by: OpenSSL's
+        # 30 KB are not to wait for that.
+        if self._is_closing:
+            self._begun = None
 
     def _end_with_peer(self) -> None:
         # As with a FIN, which is not read either: a door that is not to hear anything yet does not hear of the end,
