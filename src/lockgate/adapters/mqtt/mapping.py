@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from lockgate.adapters.mqtt.packets import (
     NO_PROPERTIES,
@@ -88,6 +88,7 @@ NEAREST: dict[int, tuple[ReasonCode, ...]] = {
 """What stands in for a code that the packet at hand does not know: the first that it does."""
 
 SUBACK_FAILURE = 0x80
+_UNHEARD: Final = 0x10  # NO_MATCHING_SUBSCRIBERS, as a plain number: each PUBACK asks
 RETURN_CODES: tuple[tuple[type[LockgateError], int], ...] = (
     (AuthenticationFailed, 4),
     (RateExceeded, 3),
@@ -184,7 +185,7 @@ def decide_each(
 
 def heard_code(heard_by: int, version: int) -> int:
     """Give the code that acknowledges a message which so many sessions hear."""
-    return ReasonCode.NO_MATCHING_SUBSCRIBERS if heard_by == 0 and version == V5 else ReasonCode.SUCCESS
+    return _UNHEARD if heard_by == 0 and version == V5 else 0
 
 
 def suback_code(error: LockgateError, version: int) -> int:

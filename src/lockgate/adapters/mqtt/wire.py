@@ -89,6 +89,9 @@ _FREE: Final = 0xFF
 _FLAGS: Final = b"\x10\x00\x00\xff\x00\x00\x02\x00\x02\x00\x02\x00\x00\x00\x00\x00"
 """The one legal value of the low four bits by packet type (table 2-2): _FREE where they mean something, else none."""
 
+_BYTES: Final = [number.to_bytes(1, "big") for number in range(256)]  # `to_bytes` costs ten times such a look-up
+_TWO: Final = b"\x02"
+
 _known_topics: Final[dict[bytes, TopicName]] = {}
 
 
@@ -205,7 +208,7 @@ class PublishTemplate:
 
     def packet(self, packet_id: int) -> bytes:
         """Give the packet for one subscriber."""
-        return self.head + packet_id.to_bytes(2, "big") + self.tail
+        return self.head + (_BYTES[packet_id >> 8] + _BYTES[packet_id & 0xFF]) + self.tail
 
     def redelivery(self, packet_id: int) -> bytes:
         """Give the packet for a subscriber who may have had it before: with DUP set [MQTT-3.3.1-1]."""
@@ -217,7 +220,7 @@ def encode_ack(packet_type: int, packet_id: int, code: int, properties: Properti
     """Give the bytes of a PUBACK, PUBREC, PUBREL or PUBCOMP, in the shortest of its three forms."""
     first = packet_type << 4 | 2 if packet_type == PUBREL else packet_type << 4  # [MQTT-3.6.1-1]
     if version != V5 or (code == 0 and properties is NO_PROPERTIES):
-        return (first << 24 | 2 << 16 | packet_id).to_bytes(4, "big")
+        return _BYTES[first] + _TWO + (_BYTES[packet_id >> 8] + _BYTES[packet_id & 0xFF])
     extra = encode_properties(properties, packet_type)
     if len(extra) == 1:  # below 4 bytes there is no property length (section 3.4.2.2.1)
         extra = b""
@@ -414,11 +417,30 @@ def _framed(first: int, body: bytes) -> bytes:
     return first.to_bytes(1, "big") + encode_variable(len(body)) + body
 
 
+@final
+class _Head:
+    """The head of a PUBLISH that was written last: the next one often has the same."""
+
+    __slots__ = ("data", "first", "rest_bytes", "topic")
+
+    def __init__(self) -> None:
+        self.topic: str = ""
+        self.first: int = 0
+        self.rest_bytes: int = 0
+        self.data: bytes = b""
+
+
+_last_head: Final = _Head()
+
+
 def _publish_head(topic: str, qos: int, retain: bool, rest_bytes: int) -> bytes:
     """Give a PUBLISH up to the end of its topic name; `rest_bytes` follow."""
-    name = topic.encode()
     first = PUBLISH << 4 | qos << 1 | (1 if retain else 0)
-    length = 2 + len(name) + rest_bytes
-    if length < 0x80:
-        return (first << 24 | length << 16 | len(name)).to_bytes(4, "big") + name
-    return first.to_bytes(1, "big") + encode_variable(length) + len(name).to_bytes(2, "big") + name
+    last = _last_head
+    if last.topic is topic and last.first == first and last.rest_bytes == rest_bytes:
+        return last.data
+    name = topic.encode()
+    head = _BYTES[first] + encode_variable(2 + len(name) + rest_bytes) + len(name).to_bytes(2, "big") + name
+    if len(topic) <= MAX_KNOWN_TOPIC_BYTES:
+        last.topic, last.first, last.rest_bytes, last.data = topic, first, rest_bytes, head
+    return head

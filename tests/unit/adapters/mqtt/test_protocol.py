@@ -671,3 +671,11 @@ def test_without_keep_alive_no_time_runs_but_the_verdict_has_its_deadline() -> N
     assert waiting.next_timer() == 6.0
     waiting.handle_timer(6.0)
     assert code_of(waiting) is ReasonCode.SERVER_BUSY
+
+
+def test_nothing_is_sent_behind_a_goodbye() -> None:
+    protocol, _ = connected()
+    protocol.disconnect(0)
+    protocol.data_to_send()
+    assert protocol.put(wire.encode(Publish(A, b"x"), V5)), "it counts as sent"
+    assert protocol.data_to_send() == b""
