@@ -37,7 +37,6 @@ class Senders:
         journal: hears of what is dropped.
         wall_clock: gives unix seconds.
         call_soon: has the loop call something when its turn ends.
-        wait_for_commit: has a connection told of the next commit.
     """
 
     def __init__(
