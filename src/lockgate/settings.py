@@ -76,6 +76,81 @@ class MqttSettings(_Section, frozen=True):
     """The longest keep-alive granted to a 5.0 client (Server Keep Alive); 0 grants what was asked for."""
 
 
+class CoapSettings(_Section, frozen=True):
+    """`[coap]`: the CoAP door."""
+
+    enabled: bool = True
+    """Whether the door for CoAP over DTLS is open."""
+    hosts: tuple[str, ...] = ("0.0.0.0", "::")  # noqa: S104  (devices come from outside; the door is DTLS)
+    """The addresses to listen on."""
+    port: Port = 5684
+    """CoAP over DTLS (coaps, UDP); 0 picks a free one."""
+    psk_enabled: bool = True
+    """Whether devices may prove themselves by a key of their own, shared with the hub (PreSharedKey)."""
+    rpk_enabled: bool = True
+    """Whether devices may prove themselves by a bare public key (RawPublicKey)."""
+    x509_enabled: bool = True
+    """Whether devices may prove themselves by a certificate of our CA (Certificate)."""
+    nosec_enabled: bool = False
+    """Whether a door without any protection is open, for devices that were given `--auth nosec`."""
+    oscore_enabled: bool = False
+    """Whether that door is open for devices that protect their messages by OSCORE."""
+    nosec_port: Port = 5683
+    """CoAP without DTLS (UDP); 0 picks a free one."""
+    multicast_enabled: bool = False
+    """Whether the hub answers discovery by multicast; only where `nosec_enabled` is on."""
+    multicast_groups: tuple[str, ...] = ("224.0.1.187", "ff02::fd", "ff05::fd")
+    """The multicast groups joined for it: All CoAP Nodes."""
+    multicast_leisure_seconds: Seconds = 5.0
+    """Within how long an answer to multicast is spread at random, so that not all nodes answer at once."""
+    multicast_answers_per_second: Annotated[float, Meta(gt=0, le=1e6)] = 10.0
+    """How many multicast requests are answered; further ones are dropped."""
+    ack_timeout_seconds: Seconds = 2.0
+    """How long an acknowledgement is waited for until a message is sent again; each further time twice as long."""
+    ack_random_factor: Annotated[float, Meta(ge=1, le=10)] = 1.5
+    """By how much that wait is spread at random, so that devices do not send in step."""
+    max_retransmit: Annotated[int, Meta(ge=0, le=20)] = 4
+    """How often a message is sent again, until its receiver is given up."""
+    nstart: Annotated[int, Meta(ge=1, le=64)] = 1
+    """How many messages may wait for an acknowledgement by one device at once."""
+    separate_after_seconds: Annotated[float, Meta(gt=0, le=2)] = 0.5
+    """After how long a request that is not answered yet is acknowledged by itself; the answer then comes separately."""
+    max_exchanges: Annotated[int, Meta(ge=1, le=65_535)] = 64
+    """How many of a device's messages are remembered, so that one that comes twice does not act twice."""
+    max_waiting_notifications: Count = 256
+    """How many messages to one device wait for those before them; of an observation the newest replaces the oldest."""
+    non_per_con: Annotated[int, Meta(ge=1, le=65_535)] = 100
+    """After how many unconfirmed notifications one is confirmed, which shows whether the observer is still there."""
+    con_at_least_every_hours: Annotated[float, Meta(gt=0, le=24)] = 24.0
+    """And after how long at the latest (RFC 7641: 24 hours)."""
+    max_observations: Count = 100
+    """How many observations one connection may hold."""
+    block_bytes: Literal[16, 32, 64, 128, 256, 512, 1024] = 1024
+    """How large the blocks of a long body are; a device may ask for smaller ones."""
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=268_435_460)] = 1_048_576
+    """The largest body taken in blocks; larger ones are refused with 4.13."""
+    max_partial_bodies: Count = 4
+    """How many bodies of one device may be under way at once, each way."""
+    max_partial_bytes: Annotated[int, Meta(ge=65_536)] = 67_108_864
+    """How many bytes of bodies that are begun and not whole may be held for all devices; the oldest goes first."""
+    partial_deadline_seconds: Seconds = 93.0
+    """How long a body under way waits for its next block."""
+    max_datagram_bytes: Annotated[int, Meta(ge=1152, le=65_507)] = 1500
+    """The largest message taken; RFC 7252 asks for 1152."""
+    max_connections: Count = 20_000
+    """How many DTLS sessions, and again how many addresses without DTLS, are held; the least recently used one goes."""
+    max_connections_per_address: Count = 2000
+    """How many of them may come from one address (IPv6: from one /64 network)."""
+    idle_seconds: Seconds = 3600.0
+    """How long a connection may be silent until it is forgotten; who observes, and acknowledges, is not silent."""
+    handshake_deadline_seconds: Seconds = 30.0
+    """How long a DTLS handshake may take: on radio links each flight can take seconds."""
+    max_handshakes: Count = 1000
+    """How many DTLS handshakes may be under way at once; beyond it the oldest is given up."""
+    echo_lifetime_seconds: Seconds = 60.0
+    """How long an address without DTLS counts as proven (Echo) by what it repeated to us."""
+
+
 class HubSettings(_Section, frozen=True):
     """`[hub]`: the topic space."""
 
@@ -237,6 +312,7 @@ class Settings(_Section, frozen=True):
     """All of lockgate.toml."""
 
     mqtt: MqttSettings = MqttSettings()
+    coap: CoapSettings = CoapSettings()
     hub: HubSettings = HubSettings()
     identity: IdentitySettings = IdentitySettings()
     registry: RegistrySettings = RegistrySettings()

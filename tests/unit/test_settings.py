@@ -52,7 +52,7 @@ def test_origins_are_taken_as_browsers_write_them() -> None:
         ("[mqtt]\nprot = 1", "unknown setting mqtt.prot", "did you mean port?"),
         ("[mqtt]\nzzzz = 1", "unknown setting mqtt.zzzz", "known here: hosts, port,"),
         ("[mqqt]\nport = 1", "unknown setting mqqt", "did you mean mqtt?"),
-        ("port = 1", "unknown setting port", "known here: mqtt, hub,"),
+        ("port = 1", "unknown setting port", "known here: mqtt, coap, hub,"),
         ("[mqtt]\nport = 'x'", "mqtt.port: expected `int`, got `str`", "docs/reference/settings.md"),
         ("[mqtt]\nport = -1", "mqtt.port: expected `int` >= 0", ""),
         ("[mqtt]\nport = true", "mqtt.port: expected `int`, got `bool`", ""),
