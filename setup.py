@@ -43,6 +43,7 @@ HOT_ROOMS = [
     "src/lockgate/hub/handover.py",
     "src/lockgate/hub/known.py",
     "src/lockgate/hub/rates.py",
+    "src/lockgate/hub/reading.py",
     "src/lockgate/hub/shares.py",
     "src/lockgate/hub/trie.py",
     "src/lockgate/hub/session.py",

@@ -52,6 +52,7 @@ HOT_ROOMS = (
     "lockgate.hub.handover",
     "lockgate.hub.known",
     "lockgate.hub.rates",
+    "lockgate.hub.reading",
     "lockgate.hub.shares",
     "lockgate.hub.trie",
     "lockgate.hub.session",

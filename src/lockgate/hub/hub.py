@@ -24,6 +24,7 @@ from lockgate.errors import (
 from lockgate.hub.handover import HandOver
 from lockgate.hub.ports import Outlet, SessionStore
 from lockgate.hub.rates import RuleRates
+from lockgate.hub.reading import Reading
 from lockgate.hub.receipts import Opened, Receipt
 from lockgate.hub.replays import Charge, Replays
 from lockgate.hub.retained import Retained
@@ -99,7 +100,12 @@ class Hub:
         self._stock = Stock(settings.max_subscription_bytes_per_device)
         self._memory = Memory(policy, self._trie)
         self.retained = Retained(settings.max_retained_messages, settings.max_retained_bytes)
-        self._replays = Replays(policy, self.retained, lambda principal, work: self.charge(principal, work))
+
+        def charge(principal: Principal, work: int) -> None:
+            self.charge(principal, work)  # the door's, as it is by then
+
+        self._replays = Replays(policy, self.retained, charge)
+        self.reading = Reading(policy, self.retained, charge, settings.max_topic_levels)
         self._rule_rates = RuleRates(settings.rate_burst_seconds)
         self._timers = Timers()
         self.sessions: dict[str, Session] = {}
@@ -570,6 +576,7 @@ class Hub:
             self._note_dropped(session.client_id, "", NOBODY_LEFT, unheard)
         session.clear()
         self._replays.forget(session)
+        self.reading.forget(session.client_id)
         self._timers.forget(session)
         self._memory.forget_client(session.client_id)
 

@@ -102,6 +102,13 @@ class Retained:
             del parent.children[level]
         return True
 
+    def find(self, topic: str, now: float) -> Message | None:
+        """Give the retained message of one topic, None when there is none at `now` (unix seconds)."""
+        message = self._find(topic.split("/"))
+        if message is None or (message.expires_at is not None and message.expires_at <= now):
+            return None
+        return message
+
     def match(self, topic_filter: str, now: float) -> list[Message]:
         """Give the retained messages that `topic_filter` takes in and that have not expired at `now` (unix seconds)."""
         found: list[Message] = []
