@@ -101,18 +101,19 @@ def bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
 
     A host of IPv6 is left out where the machine has no IPv6, as long as another remains.
     """
-    endpoints = list(dict.fromkeys(endpoint for host in hosts for endpoint in _resolve(host)))
+    endpoints = list(dict.fromkeys(endpoint for host in hosts for endpoint in resolve(host)))
     for attempt in range(_PORT_ATTEMPTS if port == 0 else 1):
         try:
             return _bind_all(endpoints, port)
         except OSError as error:
             if port == 0 and error.errno == errno.EADDRINUSE and attempt < _PORT_ATTEMPTS - 1:
                 continue  # the port that was free for the first address is taken for the second
-            raise _cannot_listen(error, ", ".join(hosts), port) from error
+            raise cannot_listen(error, ", ".join(hosts), port) from error
     raise AssertionError("unreachable")
 
 
-def _resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
+def resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
+    """Give the addresses that a host name stands for, or raise `InvalidSettings`."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
@@ -161,9 +162,10 @@ def _bind_one(family: socket.AddressFamily, host: str, port: int) -> socket.sock
     return listening
 
 
-def _cannot_listen(error: OSError, hosts: str, port: int) -> InvalidSettings | Unavailable:
+def cannot_listen(error: OSError, hosts: str, port: int, protocol: str = "tcp") -> InvalidSettings | Unavailable:
+    """Say in our own words why a socket could not be bound."""
     if error.errno == errno.EADDRINUSE:
-        owner = owner_of_port(port)
+        owner = owner_of_port(port, protocol=protocol)
         return Unavailable(
             f"port {port} is taken" + (f" by {owner}" if owner else ""),
             reason="port taken",

@@ -1,15 +1,19 @@
-"""Who holds a TCP port: read from /proc, where it tells."""
+"""Who holds a port: read from /proc, where it tells."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-_LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp
+_LISTENING = {"tcp": "0A", "udp": "07"}  # TCP_LISTEN, and what an unconnected UDP socket is in (TCP_CLOSE)
 
 
-def owner_of_port(port: int, proc: Path = Path("/proc")) -> str:
-    """Give back "NAME (process PID)" of the process that listens on `port`, "" when it cannot be known."""
-    inodes = _listening_inodes(port, proc)
+def owner_of_port(port: int, proc: Path = Path("/proc"), protocol: str = "tcp") -> str:
+    """Give back "NAME (process PID)" of the process that listens on `port`, "" when it cannot be known.
+
+    Args:
+        protocol: "tcp" or "udp".
+    """
+    inodes = _listening_inodes(port, proc, protocol)
     if not inodes:
         return ""
     for process in proc.glob("[0-9]*"):
@@ -18,15 +22,15 @@ def owner_of_port(port: int, proc: Path = Path("/proc")) -> str:
     return ""
 
 
-def _listening_inodes(port: int, proc: Path) -> set[str]:
+def _listening_inodes(port: int, proc: Path, protocol: str) -> set[str]:
     inodes = set()
-    for table in ("tcp", "tcp6"):
+    for table in (protocol, f"{protocol}6"):
         try:
             lines = (proc / "net" / table).read_text().splitlines()[1:]
         except OSError:
             continue
         for fields in map(str.split, lines):
-            if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+            if fields[3] == _LISTENING[protocol] and int(fields[1].rpartition(":")[2], 16) == port:
                 inodes.add(fields[9])
     return inodes
 

@@ -36,3 +36,10 @@ def test_owner_that_cannot_be_seen_is_left_out(tmp_path: Path) -> None:
     proc = _make_proc(tmp_path)
     (proc / "321" / "fd" / "5").unlink()
     assert owner_of_port(8883, proc) == ""
+
+
+def test_process_that_has_a_udp_port_is_named(tmp_path: Path) -> None:
+    proc = _make_proc(tmp_path)
+    (proc / "net" / "udp").write_text(_TABLE.replace(" 0A ", " 07 "))
+    assert owner_of_port(8883, proc, "udp") == "mosquitto (process 321)"
+    assert owner_of_port(8884, proc, "udp") == ""
