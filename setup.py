@@ -55,6 +55,8 @@ HOT_ROOMS = [
     "src/lockgate/hub/timers.py",
     "src/lockgate/identity/x509.py",
     "src/lockgate/identity/authenticator.py",
+    "src/lockgate/adapters/coap/messages.py",
+    "src/lockgate/adapters/coap/wire.py",
 ]
 """Also in lockgate.cli.output, which tells which of them run compiled."""
 

@@ -64,6 +64,8 @@ HOT_ROOMS = (
     "lockgate.hub.timers",
     "lockgate.identity.x509",
     "lockgate.identity.authenticator",
+    "lockgate.adapters.coap.messages",
+    "lockgate.adapters.coap.wire",
 )
 """The rooms that mypyc compiles where it can (setup.py has the same list)."""
 
