@@ -216,9 +216,16 @@ class CoapError(LockgateError):
     default_step = Step.PROTOCOL
 
     def __init__(
-        self, code: int, message: str, *, reason: str = "", fix: str = "", options: Options = NO_OPTIONS
+        self,
+        code: int = 128,
+        message: str = "",
+        *,
+        reason: str = "",
+        fix: str = "",
+        step: Step | None = None,
+        options: Options = NO_OPTIONS,
     ) -> None:
-        super().__init__(message, reason=reason, fix=fix)
+        super().__init__(message, reason=reason, fix=fix, step=step)
         self.code = code
         self.options = options
 
@@ -236,8 +243,10 @@ class CoapFormatError(CoapError):
     default_reason = "malformed message"
     default_fix = "check that the client speaks CoAP over UDP (RFC 7252), version 1"
 
-    def __init__(self, message: str, type: int = -1, message_id: int = NO_MESSAGE_ID) -> None:
-        super().__init__(Code.BAD_REQUEST, message)
+    def __init__(
+        self, message: str = "", type: int = -1, message_id: int = NO_MESSAGE_ID, *, step: Step | None = None
+    ) -> None:
+        super().__init__(Code.BAD_REQUEST, message, step=step)
         self.type = type
         self.message_id = message_id
 
