@@ -31,7 +31,7 @@ log = structlog.get_logger()
 _from_buffer: Final[Any] = SSL._ffi.from_buffer  # type: ignore[attr-defined]
 _unpack: Final[Any] = SSL._ffi.unpack  # type: ignore[attr-defined]
 
-_READ_BYTES: Final = 65_536
+_READ_BYTES: Final = 131_072
 """So much of one connection is read at once; when that was not all, the others have their turn. libuv's own is 8 MB."""
 _FLUSH_BYTES: Final = STEP_BYTES
 _ENDS_PER_TURN: Final = 16
@@ -91,7 +91,8 @@ class Desk:
         self.handshakes = self._census.handshakes
         self._dirty: list[TlsLink] = []
         self._ending: deque[tuple[PlainLink, Exception | None]] = deque()
-        self.room = bytearray(_READ_BYTES)
+        self.read_bytes: int = _READ_BYTES if contexts is None else STEP_BYTES
+        self.room = bytearray(self.read_bytes)
         self.incoming: Any = _from_buffer(self.room)
         self.buffers = Buffers()
 
@@ -288,7 +289,7 @@ class PlainLink(Link):
         if self._is_closing:
             return
         self._desk.received_bytes += count
-        if count == _READ_BYTES:
+        if count == self._desk.read_bytes:
             self._rest()
         self._take_in(count)
 

@@ -22,7 +22,7 @@ from lockgate.net.link import Link
 from lockgate.registry.journal import Journal
 
 DELIVERIES_PER_WRITE: Final = 512
-BYTES_PER_WRITE: Final = 65_536
+BYTES_PER_WRITE: Final = 131_072
 """What waits for a client is written in pieces: whether it reads is seen after each of them."""
 TOO_LARGE: Final = "larger than the client takes"
 
