@@ -78,6 +78,7 @@ class Event(StrEnum):
     TICKET_KEYS_ROTATED = "ticket_keys.rotated"
     TLS_RENEWED = "tls.renewed"
     TLS_FILE_REFUSED = "tls_file.refused"
+    SECRET_UNREADABLE = "secret.unreadable"  # noqa: S105  (an event, not a password)
 
     CHANGE_APPLIED = "change.applied"
     LOG_LINES_DROPPED = "log_lines.dropped"

@@ -5,6 +5,8 @@
     messages.db          sessions, queues, retained messages, refusals
     ca/                  root and issuing CAs (the gate reads their certificates, never their keys), what they revoked
     server.crt, .key     the hub's own certificate, with the issuing CA's behind it
+    secrets.key          seals what devices share with the hub (psk, oscore); made when the first of them is added
+    hub.key              the hub's raw public key, for devices that know it by that (rpk); made when it is needed
     run/                 doors.json, office.json and the lock of the hub that runs
 
 It belongs to one user: 0700, its files 0600. Or to two, who share it through a group: the office's user owns it, the
@@ -23,6 +25,7 @@ import socket
 import stat
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -31,9 +34,17 @@ from lockgate.errors import Conflict, InvalidSettings, Unavailable
 from lockgate.events import Event
 from lockgate.net.addresses import machine_addresses
 from lockgate.pki.authority import Authority
-from lockgate.pki.certificates import certificates_from_pem, generate_key, names_of, private_key_to_pem
+from lockgate.pki.certificates import (
+    certificates_from_pem,
+    generate_key,
+    names_of,
+    private_key_from_pem,
+    private_key_to_pem,
+    public_key_to_pem,
+)
 from lockgate.provision.folder import HubAddress
 from lockgate.registry.issued import issued
+from lockgate.registry.vault import SECRETS_FILE
 from lockgate.settings import Settings, load_settings
 from lockgate.store.certificates import AUTHORITY, SERVER, record
 from lockgate.store.messages_db import MessagesDb
@@ -92,6 +103,8 @@ class Home:
         self.staple_path = path / "run" / "server.ocsp"
         self.server_path = path / "server.crt"
         self.server_key_path = path / "server.key"
+        self.secrets_path = path / SECRETS_FILE
+        self.raw_key_path = path / "hub.key"
         self.doors_path = path / "run" / "doors.json"
         self.office_path = path / "run" / "office.json"
         self.lock_path = path / "run" / "lock"
@@ -220,6 +233,30 @@ class Home:
         except OSError as error:
             raise InvalidSettings(f"the root certificate cannot be read: {error}", fix="restore ca/root.crt") from error
 
+    def raw_key(self) -> Path:
+        """Give the file of the key that the hub proves itself by to devices with a raw public key; made if need be.
+
+        It is not the server certificate's: that changes with each renewal, and these devices know the hub by the key
+        alone.
+        """
+        if not self.raw_key_path.exists():
+            key = generate_key("ec")
+            try:
+                write_private(self.raw_key_path, private_key_to_pem(key), is_first=True)
+            except OSError as error:
+                raise InvalidSettings(
+                    f"{self.raw_key_path} cannot be made: {error.strerror}",
+                    fix="run this as the user who owns the home",
+                ) from error
+        return self.raw_key_path
+
+    def raw_public_pem(self) -> bytes:
+        """Give the public half of that key, by which such devices check the hub."""
+        try:
+            return public_key_to_pem(private_key_from_pem(self.raw_key().read_bytes()).public_key())
+        except OSError as error:
+            raise InvalidSettings(f"the hub's raw key cannot be read: {error}", fix="restore hub.key") from error
+
     def server_names(self) -> tuple[str, ...]:
         """Give the names and addresses in the server certificate, the preferred one first."""
         fix = "lockgate server-cert rotate --name HOST_OR_IP"
@@ -294,7 +331,7 @@ class Home:
     def _secrets(self) -> tuple[Path, ...]:
         return (
             self.settings_path, self.registry_path, self.messages_path, self.root_key_path,
-            self.issuing_key_path, self.server_key_path,
+            self.issuing_key_path, self.server_key_path, self.secrets_path, self.raw_key_path,
         )  # fmt: skip
 
 
@@ -320,8 +357,11 @@ def is_authority_key(path: Path) -> bool:
     return path.suffix == ".key" and "ca" in (path.parent.name, path.parent.parent.name)
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read (and the group of a shared folder), whole or not at all."""
+def write_private(path: Path, content: bytes, is_first: bool = False) -> None:
+    """Write a file that only its owner may read (and the group of a shared folder), whole or not at all.
+
+    With `is_first` what is there already stays: of several who come at once, one makes it.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
     with os.fdopen(descriptor, "wb") as file:
@@ -331,7 +371,12 @@ def write_private(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    if is_first:
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+        os.unlink(temporary)
+    else:
+        os.replace(temporary, path)
     _sync_folder(path.parent)
 
 

@@ -13,11 +13,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from lockgate.identity.scram import make_verifier
 from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.model.epoch import Epoch
+from lockgate.model.handles import address_handle, oscore_handle, psk_handle
 from lockgate.model.permission import Effect, Operation, Rule
 from lockgate.model.principal import Principal
 from lockgate.model.refusal import Refusal
 from lockgate.pki.certificates import spki_thumbprint
 from lockgate.registry.refusals import RefusalLog
+from lockgate.registry.shared_secrets import binding
+from lockgate.registry.vault import Vault
 
 NOW = 1_800_000_000.0
 CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -142,6 +145,37 @@ def password(secret: str) -> Credential:
 def scram(secret: str) -> Credential:
     """Give the credential of a device that proves by SCRAM that it knows a password."""
     return Credential(0, "", CredentialKind.SCRAM_SHA_256, make_verifier(secret).to_text())
+
+
+def psk(vault: Vault, device: str, key: bytes, identity: str = "") -> Credential:
+    """Give the credential of a device that shares a key with the hub."""
+    return _sealed(vault, device, CredentialKind.PSK, psk_handle(identity or device), key)
+
+
+def oscore(
+    vault: Vault, device: str, device_id: bytes, secret: bytes = b"s" * 16, salt: bytes = b"t" * 8
+) -> Credential:
+    """Give the credential of a device that protects its messages by OSCORE."""
+    return _sealed(vault, device, CredentialKind.OSCORE, oscore_handle(device_id), secret + salt)
+
+
+def rpk(key: ec.EllipticCurvePrivateKey = EC_KEY) -> Credential:
+    """Give the credential of a device with a raw public key."""
+    return Credential(0, "", CredentialKind.RPK, public_pem(key).decode(), spki_thumbprint(key.public_key()))
+
+
+def nosec(address: str) -> Credential:
+    """Give the credential of a device without protection."""
+    return Credential(0, "", CredentialKind.NOSEC, address, address_handle(address))
+
+
+def spki(key: SigningKey) -> bytes:
+    """Write the public half of a key as DER SubjectPublicKeyInfo: a raw public key."""
+    return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _sealed(vault: Vault, device: str, kind: CredentialKind, handle: str, secret: bytes) -> Credential:
+    return Credential(0, device, kind, vault.seal(secret, binding(device, kind, handle)), handle)
 
 
 def public_pem(key: SigningKey) -> bytes:

@@ -235,3 +235,31 @@ def test_a_new_home_outlasts_a_power_cut(tmp_path: Path, monkeypatch: pytest.Mon
     assert synced[-1] == str(tmp_path), "the name of the home itself, last of all"
     made = synced[-2]
     assert {made + "/ca", made} <= set(synced)
+
+
+def test_the_hubs_raw_key_is_made_once_for_its_owner_alone_and_outlasts_its_certificate(home: Home) -> None:
+    first = home.raw_public_pem()
+    assert first.startswith(b"-----BEGIN PUBLIC KEY-----")
+    assert stat.S_IMODE(home.raw_key().stat().st_mode) == 0o600
+    home.issue_server_certificate(["hub.example"], NOW, "anna")
+    assert Home.open(home.path).raw_public_pem() == first
+    write_private(home.raw_key_path, b"another", is_first=True)
+    assert home.raw_public_pem() == first
+    assert not [path.name for path in home.path.iterdir() if path.name.startswith(".hub")]
+
+
+def test_a_raw_key_that_cannot_be_made_or_read_is_told_with_its_path(home: Home) -> None:
+    home.raw_key_path.mkdir()
+    with pytest.raises(InvalidSettings, match="raw key cannot be read"):
+        home.raw_public_pem()
+    nowhere = Home(home.path / "lockgate.toml" / "x")
+    with pytest.raises(InvalidSettings, match="cannot be made"):
+        nowhere.raw_key()
+
+
+@pytest.mark.parametrize("name", ["secrets.key", "hub.key"])
+def test_a_home_whose_shared_secrets_others_can_read_is_not_opened(home: Home, name: str) -> None:
+    (home.path / name).write_text("x")
+    (home.path / name).chmod(0o644)
+    with pytest.raises(InvalidSettings, match="can be read by other users"):
+        Home.open(home.path)

@@ -31,7 +31,7 @@ def credential() -> None:
 @credential.command()
 @click.argument("name")
 @click.option(
-    "--auth", type=click.Choice([kind.value for kind in CredentialKind]), required=True,
+    "--auth", type=click.Choice([kind.value for kind in CredentialKind if not kind.is_for_coap_alone]), required=True,
     help="How the device proves who it is by it.",
 )  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The folder to make for what it gets.")

@@ -46,7 +46,7 @@ device.add_command(renew)
 @device.command()
 @click.argument("name")
 @click.option(
-    "--auth", type=click.Choice([kind.value for kind in CredentialKind]), required=True,
+    "--auth", type=click.Choice([kind.value for kind in CredentialKind if not kind.is_for_coap_alone]), required=True,
     help="How the device proves who it is.",
 )  # fmt: skip
 @click.option(
@@ -141,7 +141,7 @@ def add(
 @click.argument("name")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to make with the new secret.")
 @click.option(
-    "--auth", type=click.Choice([kind.value for kind in CredentialKind]),
+    "--auth", type=click.Choice([kind.value for kind in CredentialKind if not kind.is_for_coap_alone]),
     help="How it proves who it is from now on, if not as before.",
 )  # fmt: skip
 @click.option(

@@ -24,7 +24,8 @@ from lockgate.registry.registrar import Registrar
 @click.argument("table", metavar="TABLE.csv", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder for the devices' folders.")
 @click.option(
-    "--auth", type=click.Choice([kind.value for kind in CredentialKind]), default=CredentialKind.JWT_ES256.value,
+    "--auth", type=click.Choice([kind.value for kind in CredentialKind if not kind.is_for_coap_alone]),
+    default=CredentialKind.JWT_ES256.value,
     show_default=True, help="How a device proves who it is when its line does not say.",
 )  # fmt: skip
 @click.option(

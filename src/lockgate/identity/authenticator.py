@@ -15,7 +15,11 @@ from lockgate.identity.credentials import Credentials, DeviceSource, Proof, show
 from lockgate.identity.exchange import JWT, METHODS, Exchange, Prover, TokenProver
 from lockgate.identity.jwt import TokenVerifier, looks_like_token
 from lockgate.identity.lockout import Lockout
+from lockgate.identity.nosec import verify_address
+from lockgate.identity.oscore import verify_context
 from lockgate.identity.password import PasswordVerifier
+from lockgate.identity.psk import verify_identity
+from lockgate.identity.rpk import verify_raw_key
 from lockgate.identity.scram import ScramProvers
 from lockgate.identity.x509 import verify_certificate
 from lockgate.model.device import Credential, Device, owns_client_id
@@ -56,7 +60,7 @@ class Authenticator:
             AuthenticationFailed: the credentials prove nobody.
             NotAuthorized: they do, but not for this client id, or the device is blocked.
         """
-        return self._admit(credentials.client_id, self._prove(credentials, now), now)
+        return self._admit(credentials.client_id, self._prove(credentials, now), now, credentials.suffix)
 
     def begin(self, credentials: Credentials, method: str) -> Exchange:
         """Begin an enhanced authentication; who it proves is bound to the client id of `credentials`.
@@ -97,7 +101,7 @@ class Authenticator:
         """Give a user name as it may be logged: it may be a secret in the wrong field."""
         return shown_name(user_name, self._devices)
 
-    def _admit(self, client_id: str, proof: Proof, now: float) -> Principal:
+    def _admit(self, client_id: str, proof: Proof, now: float, suffix: str = "") -> Principal:
         """Give the principal of somebody proven, if the client id is its own and nothing else is in the way."""
         credential, ends_at = proof
         device = self._devices.device(credential.device)
@@ -106,7 +110,7 @@ class Authenticator:
         _check_client_id(device, client_id)
         principal = Principal(
             device=device.name,
-            client_id=client_id or f"{device.name}/auto-{secrets.token_hex(8)}",
+            client_id=client_id or f"{device.name}/{suffix or f'auto-{secrets.token_hex(8)}'}",
             auth=credential.kind.value,
             credential_id=credential.id,
             expires_at=_earlier(ends_at, credential.expires_at),
@@ -119,6 +123,14 @@ class Authenticator:
     def _prove(self, credentials: Credentials, now: float) -> Proof:
         if credentials.certificate is not None:
             return verify_certificate(self._devices, credentials.certificate)
+        if credentials.raw_public_key is not None:
+            return verify_raw_key(self._devices, credentials.raw_public_key), None
+        if credentials.psk_identity is not None:
+            return verify_identity(self._devices, credentials.psk_identity), None
+        if credentials.oscore_id is not None:
+            return verify_context(self._devices, credentials.oscore_id), None
+        if credentials.secret is None and credentials.is_address_proven:
+            return verify_address(self._devices, credentials.host), None
         if credentials.secret is None:
             raise AuthenticationFailed(
                 f"client id {credentials.client_id!r} showed no credentials",

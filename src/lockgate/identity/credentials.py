@@ -21,6 +21,11 @@ class Credentials(msgspec.Struct, frozen=True):
 
     `certificate` is one that TLS has verified against our CA; `secret` a password or a JWT;
     `is_protected` says whether the connection is encrypted; `host` is the peer's address.
+
+    What only CoAP's peers show: `psk_identity` is the identity whose key DTLS has proven; `raw_public_key` a key whose
+    private half DTLS has proven, as DER SubjectPublicKeyInfo; `oscore_id` the id of the OSCORE context that opened the
+    message; `is_address_proven` says that `host` receives what is sent to it. A session without a client id of its own
+    is called by the device's name and `suffix`, if there is one.
     """
 
     client_id: str
@@ -29,6 +34,11 @@ class Credentials(msgspec.Struct, frozen=True):
     certificate: x509.Certificate | None = None
     is_protected: bool = True
     host: str = ""
+    psk_identity: bytes | None = None
+    raw_public_key: bytes | None = None
+    oscore_id: bytes | None = None
+    is_address_proven: bool = False
+    suffix: str = ""
 
     def __repr__(self) -> str:
         """Show who, never the secret."""
@@ -44,7 +54,15 @@ class DeviceSource(Protocol):
         ...
 
     def credential_by_thumbprint(self, thumbprint: str, /) -> Credential | None:
-        """Find a credential by the SHA-256 of its SubjectPublicKeyInfo, in hex."""
+        """Find a credential by the SHA-256 of its SubjectPublicKeyInfo, in hex, or by a handle (`model.handles`)."""
+        ...
+
+
+class Secrets(Protocol):
+    """What identity needs of the registry's vault."""
+
+    def open(self, sealed: str, bound_to: str, /) -> bytes:
+        """Give a secret that was sealed for `bound_to`."""
         ...
 
 

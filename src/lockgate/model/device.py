@@ -22,14 +22,25 @@ class CredentialKind(StrEnum):
     X509 = "x509"
     PASSWORD = "password"  # noqa: S105  (a kind, not a password)
     SCRAM_SHA_256 = "scram-sha-256"
+    PSK = "psk"
+    RPK = "rpk"
+    OSCORE = "oscore"
+    NOSEC = "nosec"
+
+    @property
+    def is_for_coap_alone(self) -> bool:
+        """Whether a device of this kind speaks CoAP and cannot speak MQTT."""
+        return self in (CredentialKind.PSK, CredentialKind.RPK, CredentialKind.OSCORE, CredentialKind.NOSEC)
 
 
 class Credential(msgspec.Struct, frozen=True):
     """One way in for one device.
 
-    `public` is what the hub needs to check it and nothing more: a PEM public key (jwt-*), a PEM certificate (x509),
-    an argon2id hash in PHC form (password) or a `model.scram` verifier (scram-sha-256). `thumbprint` is the SHA-256 of
-    the public key's SubjectPublicKeyInfo in hex, "" for passwords. Times are unix seconds.
+    `public` is what the hub needs to check it and nothing more: a PEM public key (jwt-*, rpk), a PEM certificate
+    (x509), an argon2id hash in PHC form (password), a `model.scram` verifier (scram-sha-256), a secret sealed by the
+    home's key (psk, oscore), or the address that the device sends from (nosec). `thumbprint` is what it is found by:
+    the SHA-256 of the public key's SubjectPublicKeyInfo in hex, "" for passwords, else a handle (`model.handles`).
+    Times are unix seconds.
     """
 
     id: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from lockgate.errors import InvalidSettings
 from lockgate.model.device import Credential, CredentialKind
+from lockgate.model.handles import address_handle, canonical_address
 from lockgate.model.mosquitto_hash import MosquittoHash, is_mosquitto_hash
 from lockgate.model.scram import ScramVerifier
 from lockgate.pki.certificates import (
@@ -26,9 +28,16 @@ from lockgate.pki.certificates import (
     public_key_to_pem,
     spki_thumbprint,
 )
+from lockgate.registry.shared_secrets import binding, read_oscore, read_psk
+from lockgate.registry.vault import Vault
 from lockgate.registry.weaknesses import NEW_KEY, check_weaknesses
 
 _PASSWORDS = {CredentialKind.PASSWORD: "argon2id", CredentialKind.SCRAM_SHA_256: "SCRAM-SHA-256"}
+_OTHER_WORDS = {
+    CredentialKind.PSK: "shared key",
+    CredentialKind.OSCORE: "AES-CCM-16-64-128",
+    CredentialKind.NOSEC: "nothing",
+}
 _CURVE_NAMES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 CLOCK_TOLERANCE_SECONDS = 300
 """How far ahead the clock of a machine that makes certificates may be."""
@@ -44,9 +53,10 @@ class Offered(Protocol):
 
     @property
     def public(self) -> str:
-        """A public key or a certificate in PEM form, an argon2id hash, or a SCRAM verifier.
+        """A public key or a certificate in PEM form, an argon2id hash, a SCRAM verifier, or an address (nosec).
 
-        A token's key may come in a certificate (RSA_X509_PEM, ES256_X509_PEM): then it ends with that.
+        A token's key may come in a certificate (RSA_X509_PEM, ES256_X509_PEM): then it ends with that. What a device
+        shares with the hub comes as it is (see `shared_secrets`), and is kept sealed.
         """
         ...
 
@@ -56,13 +66,27 @@ class Offered(Protocol):
         ...
 
 
-def check_credential(device: str, offered: Offered, now: float) -> Credential:
+def check_credential(device: str, offered: Offered, now: float, vault: Vault | None = None) -> Credential:
     """Give the credential as the registry keeps it: checked, in one form, with its thumbprint and its end.
+
+    Args:
+        device: whose it is to be.
+        offered: what was handed in.
+        now: unix seconds.
+        vault: seals what the device shares with the hub; needed for psk and oscore alone.
 
     Raises:
         InvalidSettings: when it cannot be read, is of another kind, too weak, of another device, or has expired.
     """
-    public, thumbprint, expires_at = _READERS[offered.kind](device, offered.public, now)
+    read_secret = _SECRET_READERS.get(offered.kind)
+    expires_at: float | None = None
+    if read_secret is None:
+        public, thumbprint, expires_at = _READERS[offered.kind](device, offered.public, now)
+    else:
+        secret, thumbprint = read_secret(device, offered.public)
+        if vault is None:
+            raise InvalidSettings(f"a credential of kind {offered.kind} can be registered only where it can be sealed")
+        public = vault.seal(secret, binding(device, offered.kind, thumbprint))
     ends = [end for end in (offered.expires_at, expires_at) if end is not None]
     if ends and min(ends) <= now:
         when = datetime.fromtimestamp(min(ends), UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -76,6 +100,8 @@ def algorithm_of(credential: Credential) -> str:
         return "mosquitto's SHA-512"
     if credential.kind in _PASSWORDS:
         return _PASSWORDS[credential.kind]
+    if credential.kind in _OTHER_WORDS:
+        return _OTHER_WORDS[credential.kind]
     key = registered_key(credential)
     if isinstance(key, ec.EllipticCurvePublicKey):
         return _CURVE_NAMES.get(key.curve.name, key.curve.name)
@@ -115,6 +141,21 @@ def _read_eddsa(device: str, public: str, now: float) -> tuple[str, str, float |
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise InvalidSettings(f"jwt-eddsa needs an Ed25519 key; {device} came with {_describe(key)}", fix=NEW_KEY)
     return _checked(key, end)
+
+
+def _read_raw_key(device: str, public: str, now: float) -> tuple[str, str, float | None]:
+    key, end = _read_key(public, now)
+    # RFC 7252 section 9.1.3.2: the suite that all must have is ECDHE_ECDSA, with P-256.
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise InvalidSettings(f"rpk needs a key on P-256; {device} came with {_describe(key)}", fix=NEW_KEY)
+    return _checked(key, end)
+
+
+def _read_address(device: str, public: str, _now: float) -> tuple[str, str, None]:
+    address = ipaddress.ip_address(canonical_address(public))
+    if address.is_multicast or address.is_unspecified:
+        raise InvalidSettings(f"no device sends from {address}", fix=f"name the address that {device} has")
+    return str(address), address_handle(public), None
 
 
 def _checked(key: PublicKey, end: float | None) -> tuple[str, str, float | None]:
@@ -184,6 +225,12 @@ _READERS: Mapping[CredentialKind, Callable[[str, str, float], tuple[str, str, fl
     CredentialKind.X509: _read_certificate,
     CredentialKind.PASSWORD: _read_password,
     CredentialKind.SCRAM_SHA_256: _read_scram,
+    CredentialKind.RPK: _read_raw_key,
+    CredentialKind.NOSEC: _read_address,
+}
+_SECRET_READERS: Mapping[CredentialKind, Callable[[str, str], tuple[bytes, str]]] = {
+    CredentialKind.PSK: read_psk,
+    CredentialKind.OSCORE: read_oscore,
 }
 
 

@@ -18,6 +18,7 @@ from lockgate.pki.certificates import PublicKey
 from lockgate.registry.fleet import Fleet
 from lockgate.registry.keys import Offered, check_credential
 from lockgate.registry.rules import check_rule, helpful
+from lockgate.registry.vault import SECRETS_FILE, Vault
 from lockgate.settings import RegistrySettings
 from lockgate.store import credentials as stored_credentials
 from lockgate.store import groups as stored_groups
@@ -61,6 +62,7 @@ class Registrar:
         self._clock = clock
         self._limits = limits
         self._fleet = Fleet(database)
+        self._vault = Vault(database.path.with_name(SECRETS_FILE))
 
     def add_device(
         self,
@@ -116,7 +118,7 @@ class Registrar:
                     )
                 known.add(draft.name)
                 for offered in draft.credentials:
-                    credential = check_credential(draft.name, offered, now)
+                    credential = check_credential(draft.name, offered, now, self._vault)
                     if credential.thumbprint and credential.thumbprint in thumbprints:
                         raise Conflict(f"the key of {draft.name} is another device's as well", fix=OWN_KEY)
                     thumbprints.add(credential.thumbprint)
@@ -148,7 +150,9 @@ class Registrar:
                 draft.name,
                 created_at=now,
                 groups=tuple(dict.fromkeys(draft.groups)),
-                credentials=tuple(check_credential(draft.name, offered, now) for offered in draft.credentials),
+                credentials=tuple(
+                    check_credential(draft.name, offered, now, self._vault) for offered in draft.credentials
+                ),
                 metadata=draft.metadata,
             )
             for draft in drafts
@@ -381,7 +385,7 @@ class Registrar:
         return check_metadata(metadata or {}, self._limits)
 
     def _check(self, name: str, offered: Offered, now: float) -> Credential:
-        credential = check_credential(name, offered, now)
+        credential = check_credential(name, offered, now, self._vault)
         for problem in self._fleet.problems([credential]).values():
             raise problem
         return credential

@@ -374,6 +374,12 @@ def _check_key_free(connection: sqlite3.Connection, device: str, thumbprint: str
         return
     query = "SELECT device, id FROM credential WHERE thumbprint = ? AND (device <> ? OR is_revoked) LIMIT 1"
     taken = connection.execute(query, (thumbprint, device)).fetchone()
+    if taken is not None and thumbprint.startswith("address-"):
+        raise Conflict(
+            f"{thumbprint.removeprefix('address-')} is the address of {taken[0]}, or was: an address says who one is "
+            "only as long as one device alone has it",
+            fix=f"lockgate device remove {taken[0]} first, or name another address",
+        )
     if taken is not None and taken[0] != device:
         raise Conflict(
             f"the key {thumbprint} is registered to another device",

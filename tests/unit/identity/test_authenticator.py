@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from scramp import ScramClient
 
 from lockgate.errors import (
@@ -20,6 +22,7 @@ from lockgate.identity import METHODS, Authenticator, Credentials, Turn
 from lockgate.identity import password as password_room
 from lockgate.model.principal import Principal
 from lockgate.pki.authority import Authority
+from lockgate.registry.vault import Vault
 from lockgate.settings import IdentitySettings
 from tests.support.registry import (
     CHEAP_HASHER,
@@ -28,12 +31,18 @@ from tests.support.registry import (
     OTHER_EC_KEY,
     FakeRegistry,
     es256,
+    nosec,
+    oscore,
     password,
+    psk,
+    rpk,
     scram,
+    spki,
     x509_key,
 )
 from tests.support.tokens import claims, token
 
+METER_KEY = ec.generate_private_key(ec.SECP256R1())
 ISSUING = Authority.create_root(now=NOW).create_issuing(now=NOW)
 LEAF = ISSUING.issue_device("office", OTHER_EC_KEY.public_key(), now=NOW, life_seconds=5000)
 
@@ -82,6 +91,80 @@ def test_each_kind_of_proof_gives_its_principal(
 )
 def test_only_a_password_is_slow(identity: Authenticator, shown: Credentials, is_slow: bool) -> None:
     assert identity.is_slow(shown) is is_slow
+
+
+@pytest.fixture
+def coap_registry(registry: FakeRegistry, tmp_path: Path) -> FakeRegistry:
+    vault = Vault(tmp_path / "secrets.key")
+    registry.add("lamp", psk(vault, "lamp", b"k" * 32))
+    registry.add("meter", rpk(METER_KEY))
+    registry.add("valve", oscore(vault, "valve", b"\xa1\xb2"))
+    registry.add("probe", nosec("192.0.2.7"))
+    return registry
+
+
+@pytest.mark.requirement("C2")
+@pytest.mark.parametrize(
+    ("shown", "device", "auth"),
+    [
+        (Credentials("", suffix="coap/1", psk_identity=b"lamp"), "lamp", "psk"),
+        (Credentials("", suffix="coap/1", raw_public_key=spki(METER_KEY)), "meter", "rpk"),
+        (Credentials("", suffix="coap/1", certificate=LEAF), "office", "x509"),
+        (Credentials("", suffix="coap/1", oscore_id=b"\xa1\xb2", is_protected=False), "valve", "oscore"),
+        (
+            Credentials("", suffix="coap/1", host="192.0.2.7", is_protected=False, is_address_proven=True),
+            "probe",
+            "nosec",
+        ),
+    ],
+)
+def test_each_mode_of_coap_gives_its_principal_with_a_session_of_that_link(
+    coap_registry: FakeRegistry, identity: Authenticator, shown: Credentials, device: str, auth: str
+) -> None:
+    principal = identity.authenticate(shown, NOW)
+    assert (principal.device, principal.client_id, principal.auth) == (device, f"{device}/coap/1", auth)
+    assert principal.credential_id == coap_registry.devices[device].credentials[0].id
+    assert not identity.is_slow(shown)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        Credentials("", host="192.0.2.7", is_protected=False),
+        Credentials("", host="192.0.2.8", is_protected=False, is_address_proven=True),
+        Credentials("", psk_identity=b"probe"),
+        Credentials("", psk_identity=b""),
+        Credentials("", oscore_id=b""),
+        Credentials("", raw_public_key=b""),
+    ],
+)
+def test_what_proves_nothing_gives_nobody(
+    coap_registry: FakeRegistry, identity: Authenticator, shown: Credentials
+) -> None:
+    assert isinstance(refused(identity, shown), AuthenticationFailed)
+
+
+def test_a_proven_address_is_no_way_around_a_wrong_password(
+    coap_registry: FakeRegistry, identity: Authenticator
+) -> None:
+    shown = Credentials("kettle", "kettle", b"wrong", host="192.0.2.7", is_address_proven=True)
+    assert refused(identity, shown).reason == "bad user name or password"
+
+
+@pytest.mark.parametrize("name", ["lamp", "meter", "valve", "probe"])
+def test_a_credential_of_coap_that_is_revoked_or_blocked_lets_nobody_in(
+    coap_registry: FakeRegistry, identity: Authenticator, name: str
+) -> None:
+    shown = {
+        "lamp": Credentials("", psk_identity=b"lamp"),
+        "meter": Credentials("", raw_public_key=spki(METER_KEY)),
+        "valve": Credentials("", oscore_id=b"\xa1\xb2"),
+        "probe": Credentials("", host="192.0.2.7", is_address_proven=True),
+    }[name]
+    coap_registry.change(name, is_blocked=True)
+    assert refused(identity, shown).reason == "device blocked"
+    coap_registry.change_credentials(name, is_revoked=True)
+    assert refused(identity, shown).reason == "credential revoked"
 
 
 def test_a_certificate_comes_before_a_secret(identity: Authenticator) -> None:

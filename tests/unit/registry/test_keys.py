@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from asn1crypto.keys import PublicKeyInfo, RSAPublicKey  # type: ignore[import-untyped]
@@ -18,7 +19,10 @@ from lockgate.errors import InvalidSettings
 from lockgate.model.device import Credential, CredentialKind
 from lockgate.model.mosquitto_hash import MosquittoHash
 from lockgate.model.scram import ScramVerifier
+from lockgate.pki.certificates import spki_thumbprint
 from lockgate.registry.keys import algorithm_of, check_credential
+from lockgate.registry.shared_secrets import bound_to
+from lockgate.registry.vault import SECRETS_FILE, Vault
 from tests.unit.model.test_mosquitto_hash import ONCE
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -26,6 +30,8 @@ P256 = ec.generate_private_key(ec.SECP256R1())
 P384 = ec.generate_private_key(ec.SECP384R1())
 RSA_2048 = rsa.generate_private_key(65_537, 2048)
 RSA_1024 = rsa.generate_private_key(65_537, 1024)
+
+RANDOM = "9f1c05b7e2d84a63b0f5de7713a84c2f96e1d0588a3b47c6f2019be47d5530aa"
 
 
 def pem(key: PublicKeyTypes) -> str:
@@ -227,3 +233,49 @@ def test_a_hash_of_mosquitto_is_kept_as_it_is_and_said_to_be_one() -> None:
     assert algorithm_of(credential) == "mosquitto's SHA-512"
     with pytest.raises(InvalidSettings):
         check_credential("d", Credential(0, "d", CredentialKind.PASSWORD, "$mosquitto$6$x"), NOW.timestamp())
+
+
+def of_kind(kind: CredentialKind, public: str, vault: Vault | None = None) -> Credential:
+    return check_credential("dev", Credential(0, "dev", kind, public), NOW.timestamp(), vault)
+
+
+@pytest.mark.parametrize(
+    ("kind", "secret", "public", "handle", "algorithm"),
+    [
+        (CredentialKind.PSK, bytes.fromhex(RANDOM), f"dev:{RANDOM}", "psk-dev", "shared key"),
+        (
+            CredentialKind.OSCORE, b"\x5e" * 16 + b"\x5a" * 8, f"a1b2:{'5e' * 16}:{'5a' * 8}", "oscore-a1b2",
+            "AES-CCM-16-64-128",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_device_shares_with_the_hub_is_kept_sealed(
+    tmp_path: Path, kind: CredentialKind, secret: bytes, public: str, handle: str, algorithm: str
+) -> None:
+    vault = Vault(tmp_path / SECRETS_FILE)
+    kept = of_kind(kind, public, vault)
+    assert (kept.thumbprint, algorithm_of(kept)) == (handle, algorithm)
+    assert secret.hex() not in kept.public
+    assert vault.open(kept.public, bound_to(kept)) == secret
+
+
+@pytest.mark.parametrize("kind", [CredentialKind.PSK, CredentialKind.OSCORE])
+def test_without_a_vault_no_secret_is_registered(kind: CredentialKind) -> None:
+    public = f"dev:{RANDOM}" if kind is CredentialKind.PSK else f"a1b2:{'5e' * 16}:{'5a' * 8}"
+    with pytest.raises(InvalidSettings, match="where it can be sealed"):
+        of_kind(kind, public)
+
+
+def test_a_raw_public_key_is_on_p256_and_found_by_its_thumbprint() -> None:
+    kept = of_kind(CredentialKind.RPK, pem(P256.public_key()))
+    assert (kept.thumbprint, algorithm_of(kept)) == (spki_thumbprint(P256.public_key()), "P-256")
+    with pytest.raises(InvalidSettings, match="rpk needs a key on P-256"):
+        of_kind(CredentialKind.RPK, pem(ed25519.Ed25519PrivateKey.generate().public_key()))
+
+
+def test_a_device_without_protection_is_an_address() -> None:
+    kept = of_kind(CredentialKind.NOSEC, "::ffff:192.0.2.7")
+    assert (kept.public, kept.thumbprint, algorithm_of(kept)) == ("192.0.2.7", "address-192.0.2.7", "nothing")
+    for text in ("0.0.0.0", "::", "224.0.1.187", "ff02::fd", "kitchen", "192.0.2.0/24"):
+        with pytest.raises(InvalidSettings):
+            of_kind(CredentialKind.NOSEC, text)
