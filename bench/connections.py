@@ -18,7 +18,8 @@ from lockgate.provision.token import make_token
 class Handshakes(msgspec.Struct, frozen=True):
     """Devices that connect over TLS 1.3 and leave again; the CPU of all that, for each.
 
-    More devices take turns than are under way, so that none is back before the broker has seen it leave.
+    More devices take turns than are under way, so that none is back before the broker has seen it leave. They come as
+    fast as the slower of broker and generator goes, or at a `rate` that leaves both time.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Handshakes(msgspec.Struct, frozen=True):
     quick_count: int = 300
     clients: int = 200
     quick_clients: int = 100
+    rate: int = 0
 
     def load_arguments(self, quick: bool) -> tuple[str, ...]:
         """Give the generator's options but for where the broker is."""
@@ -39,7 +41,8 @@ class Handshakes(msgspec.Struct, frozen=True):
             "at-once": self.at_once,
         }
         words = tuple(word for name, value in options.items() for word in (f"--{name}", str(value)))
-        return ("--do", "handshakes", *words, *(("--resume",) if self.resumed else ()))
+        paced = ("--rate", str(self.rate)) if self.rate else ()
+        return ("--do", "handshakes", *words, *paced, *(("--resume",) if self.resumed else ()))
 
     def run(self, broker: Broker, place: Path, context: Context) -> Sample:
         core = BROKER_CORE if PINNED else None

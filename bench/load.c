@@ -8,7 +8,9 @@
  * --do flow (unless told otherwise)
  *     Connects everyone, subscribes, warms up, publishes for a time or a number of messages, and waits until
  *     everything has arrived. Deliveries give back the right to publish (--window), so that a broker which drops what
- *     it cannot queue is never overrun. With --rate, messages of all publishers together are due at fixed times, and a
+ *     it cannot queue is never overrun. At QoS 1 and 2 a publisher has at most --in-flight messages that are not
+ *     settled; with --refill N it lets N be acknowledged before it looks, and sends N in one write. With --at-most, a
+ *     flood of that many a second ends where it would be the generator that is measured. With --rate, messages of all publishers together are due at fixed times, and a
  *     latency counts from the time at which its message was due: a broker that stalls cannot hide it. --seconds is
  *     then how long messages become due, and the flow lasts until they all have arrived.
  * --do handshakes --count N [--at-once M] [--clients C] [--rate R] [--resume]
@@ -46,7 +48,7 @@ static const char *const USAGE =
     "     [--client-id PATTERN] [--at-once N] [--steps]\n"
     "  flow and storms:\n"
     "     [--subscribers N] [--publishers N] [--qos 0|1|2] [--payload BYTES] [--topic PATTERN] [--filter PATTERN]\n"
-    "     [--window N] [--in-flight N] [--rate PER_SECOND] [--warm-up N] [--stall-seconds T]\n"
+    "     [--window N] [--in-flight N [--refill N]] [--rate PER_SECOND | --at-most PER_SECOND] [--warm-up N] [--stall-seconds T]\n"
     "     [--session clean|persistent] (--seconds T | --messages N)\n"
     "  handshakes: --count N [--clients N] [--rate PER_SECOND] [--resume]\n"
     "  idle: --count N\n"
@@ -62,7 +64,7 @@ static const char *const USAGE =
 enum { HOST = 256, PORT, SUBSCRIBERS, PUBLISHERS, QOS, PAYLOAD, SECONDS, MESSAGES, WARM_UP, WINDOW, IN_FLIGHT, RATE,
        TLS, CAFILE, SERVER_NAME, CERT, KEY, USER, PASSWORD, PASSWORD_FILE, CLIENT_ID, TOPIC, FILTER, STORM_FILTER,
        STALL, STEPS, DO, COUNT, AT_ONCE, FILTERS, PROTOCOL, SESSION, RESUME, FIN, HELP,
-       CLIENTS, STORM_RATE, RETRY };
+       CLIENTS, STORM_RATE, RETRY, REFILL, AT_MOST };
 
 static const struct option KNOWN[] = {
     {"host", 1, 0, HOST}, {"port", 1, 0, PORT}, {"subscribers", 1, 0, SUBSCRIBERS}, {"publishers", 1, 0, PUBLISHERS},
@@ -74,7 +76,8 @@ static const struct option KNOWN[] = {
     {"storm-filter", 1, 0, STORM_FILTER}, {"stall-seconds", 1, 0, STALL}, {"steps", 0, 0, STEPS}, {"do", 1, 0, DO},
     {"count", 1, 0, COUNT}, {"at-once", 1, 0, AT_ONCE}, {"filters", 1, 0, FILTERS}, {"protocol", 1, 0, PROTOCOL},
     {"session", 1, 0, SESSION}, {"resume", 0, 0, RESUME}, {"fin", 0, 0, FIN}, {"help", 0, 0, HELP},
-    {"clients", 1, 0, CLIENTS}, {"storm-rate", 1, 0, STORM_RATE}, {"retry-seconds", 1, 0, RETRY}, {0, 0, 0, 0},
+    {"clients", 1, 0, CLIENTS}, {"storm-rate", 1, 0, STORM_RATE}, {"retry-seconds", 1, 0, RETRY},
+    {"refill", 1, 0, REFILL}, {"at-most", 1, 0, AT_MOST}, {0, 0, 0, 0},
 };
 
 __attribute__((noreturn)) static void usage(const char *problem) {
@@ -110,6 +113,8 @@ static void set_option(int name) {
     case WARM_UP: option.warm_up = strtoull(optarg, NULL, 10); return;
     case WINDOW: option.window = strtoull(optarg, NULL, 10), window_told = true; return;
     case IN_FLIGHT: option.in_flight = (uint32_t)atoi(optarg); return;
+    case REFILL: option.refill = (uint32_t)atoi(optarg); return;
+    case AT_MOST: option.at_most = atof(optarg); return;
     case RATE: option.rate = atof(optarg); return;
     case TLS: option.tls = atoi(optarg); return;
     case CAFILE: option.cafile = optarg; return;
@@ -149,6 +154,8 @@ static void check_flow(void) {
     if (option.qos < 0 || option.qos > 2) usage("--qos is 0, 1 or 2");
     if (option.payload < MARK_BYTES || option.payload > READ_BYTES / 2) usage("--payload is 16 to 131072");
     if (option.in_flight < 1 || option.in_flight > 65000 || !option.window) usage("a window of nothing");
+    if (option.at_most < 0 || (option.at_most > 0 && option.rate > 0)) usage("either --rate or --at-most");
+    if (!option.refill || 2 * option.refill > option.in_flight + 1) usage("--refill is 1 to half of --in-flight");
     if (!option.messages == !(option.seconds > 0)) usage("either --seconds or --messages");
     if (storm && (option.seconds <= 0 || option.rate <= 0)) usage("a storm needs --rate, and --seconds of quiet");
     if (storm && option.persistent) usage("a persistent session belongs to the flow alone");

@@ -79,7 +79,11 @@ def brokers_of(measure: Measure, quick: bool) -> tuple[str, ...]:
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """Publishers and subscribers for a time; the CPU is read after the warm-up and after the last delivery."""
+    """Publishers and subscribers for a time; the CPU is read after the warm-up and after the last delivery.
+
+    At a `rate` messages come one by one when they are due; a flood of `at_most` so many a second comes in bursts.
+    A publisher sends again when `refill` of its messages in flight are acknowledged.
+    """
 
     name: str
     brokers: tuple[str, ...] = EVERY
@@ -93,6 +97,8 @@ class Flow(msgspec.Struct, frozen=True):
     warm_up: int = 10_000
     tls: bool = False
     rate: int = 0
+    at_most: int = 0
+    refill: int = 1
     persistent: bool = False
     settings: Settings | None = None
     more: tuple[str, ...] = ()
@@ -111,8 +117,11 @@ class Flow(msgspec.Struct, frozen=True):
             "warm-up": min(self.warm_up, QUICK_WARM_UP) if quick else self.warm_up,
             "seconds": max(seconds, self.seconds_at_least),
         }
-        if self.rate:
-            options["rate"] = self.rate
+        for name, value in (("rate", self.rate), ("at-most", self.at_most)):
+            if value:
+                options[name] = value
+        if self.refill > 1:
+            options["refill"] = self.refill
         words = tuple(word for name, value in options.items() for word in (f"--{name}", f"{value:g}"))
         return (*words, *(("--session", "persistent") if self.persistent else ()), *self.more)
 

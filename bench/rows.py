@@ -14,6 +14,7 @@ FSYNC = {"store": {"durability": "fsync"}}
 
 DURABLE = "QoS 1 to a persistent session, fsync, 100 x 20 in flight"
 DURABLE_ONE = "QoS 1 to a persistent session, fsync, 1 in flight"
+SATURATED = "1000 devices to 1, saturated or at 400 k msg/s"
 FULL, RESUMED, TOKEN = "full handshake and CONNECT", "resumed handshake and CONNECT", "JWT ES256 CONNECT over TLS"
 CONNECT = "connect to CONNACK, mutual TLS"
 IDLE, IDLE_TLS = "memory per idle connection, plain", "memory per idle connection, TLS"
@@ -29,11 +30,13 @@ FLOWS = (
     Flow("fan-in from 100", publishers=100),
     Flow("QoS 1, 20 in flight", COMPARED, EVERY, qos=1),
     Flow("QoS 1, 100 in flight", qos=1, in_flight=100),
-    Flow(DURABLE, OURS_AND_PEER, publishers=100, qos=1, persistent=True, settings=FSYNC, is_beside_disk=True),
+    # By fives: beside mosquitto, which writes each PUBACK by itself, the generator was busy with being woken.
+    Flow(DURABLE, OURS_AND_PEER, publishers=100, qos=1, refill=5, persistent=True, settings=FSYNC, is_beside_disk=True),
     Flow(DURABLE_ONE, (OURS,), qos=1, in_flight=1, warm_up=100, persistent=True, settings=FSYNC, is_beside_disk=True),
     Flow("QoS 2, 20 in flight", OURS_AND_PEER, qos=2),
     Flow("1000 devices to 1, 20 k msg/s", publishers=1000, window=20_000, rate=20_000),
-    Flow("1000 devices to 1, saturated", publishers=1000, window=20_000),
+    # More than that is more than the generator has to give with room to spare; mosquitto and NATS end below it.
+    Flow(SATURATED, publishers=1000, window=20_000, at_most=400_000),
     Flow("TLS 1.3, 1 to 1, 64 B", tls=True),
     Flow("TLS 1.3, 1 to 1, 1 KiB", tls=True, payload=1024),
     Flow("latency at 200 msg/s", rate=200, warm_up=100, seconds_at_least=1.0),
@@ -54,7 +57,7 @@ MEASURES: tuple[Measure, ...] = (
     *FLOWS,
     Handshakes(FULL),
     Handshakes(RESUMED, resumed=True),
-    Handshakes(TOKEN, (OURS,), by_token=True),
+    Handshakes(TOKEN, (OURS,), by_token=True, rate=500),
     Handshakes(CONNECT, at_once=1, count=500, quick_count=100),
     Idle(IDLE, tls=False),
     Idle(IDLE_TLS, tls=True, count=2000),
@@ -86,7 +89,7 @@ ROWS: tuple[Row, ...] = (
     ),
     _cpu("QoS 2, 20 in flight", 1 / 3, "1/3"),
     _cpu("1000 devices to 1, 20 k msg/s", 1.05),
-    _cpu("1000 devices to 1, saturated", 1 / 2, "1/2"),
+    _cpu(SATURATED, 1 / 2, "1/2"),
     _cpu("TLS 1.3, 1 to 1, 64 B", 1 / 10, "1/10"),
     _cpu("TLS 1.3, 1 to 1, 1 KiB", 1 / 6, "1/6"),
     _cpu(FULL, 0.85),

@@ -52,14 +52,14 @@ static struct {
         *filter, *storm_filter;
     enum task task;
     int subscribers, publishers, count, clients, at_once, qos, tls, protocol;
-    uint32_t payload, in_flight, filters;
+    uint32_t payload, in_flight, refill, filters;
     uint64_t messages, warm_up, window;
-    double seconds, rate, storm_rate, stall_seconds, retry_seconds;
+    double seconds, rate, at_most, storm_rate, stall_seconds, retry_seconds;
     bool steps, persistent, resume, reset;
 } option = {
     .host = "127.0.0.1", .port = "1883", .client_id = "load-%i", .topic = "bench/load",
     .storm_filter = "bench/storm/%i/%k", .subscribers = 1, .publishers = 1, .protocol = 4, .payload = 64,
-    .in_flight = 20, .filters = 1, .warm_up = 1000, .stall_seconds = 3, .retry_seconds = 1, .reset = true,
+    .in_flight = 20, .refill = 1, .filters = 1, .warm_up = 1000, .stall_seconds = 3, .retry_seconds = 1, .reset = true,
 };
 
 /* What a client shows in its TLS handshake, read from its files once. */

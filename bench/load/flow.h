@@ -32,12 +32,19 @@ static uint64_t allowance(const struct connection *c, uint64_t settled) {
     if (option.qos) {
         uint64_t unacked = c->sent - c->acked;
         uint64_t slots = option.in_flight > unacked ? option.in_flight - unacked : 0;
-        return free < slots ? free : slots;
+        return slots < option.refill ? 0 : free < slots ? free : slots;
     }
     /* A flood refills its window in quarters, as it would a socket's buffer: not message by message. */
     if (option.rate <= 0 && free < option.window / 4) return 0;
     if (pairs || !free) return free;
+    if (option.at_most > 0 && free > option.window / 4) free = option.window / 4; /* writes as short as the flood's */
     return free / (uint64_t)option.publishers + 1;
+}
+
+/* How many messages --at-most allows now: a millisecond's worth, or none. */
+static uint64_t allowed_now(uint64_t time, uint64_t done) {
+    uint64_t allowed = (uint64_t)((double)(time - flow.begin) * 1e-9 * option.at_most);
+    return allowed > done && allowed - done >= (uint64_t)(option.at_most / 1000) ? allowed - done : 0;
 }
 
 static uint64_t due_time(uint64_t number) { return flow.begin + (uint64_t)((double)number / option.rate * 1e9); }
@@ -66,6 +73,17 @@ static void publish_allowed(uint64_t left, uint64_t time) {
     }
 }
 
+/* Have publishers woken by so many acknowledgements, and not by each: --refill of a QoS 1 flow over plain TCP. */
+static void wake_publishers_after(uint32_t acknowledgements) {
+    static uint32_t last = 1;
+    int bytes = (int)acknowledgements * PUBACK_BYTES;
+    if (acknowledgements == last || option.qos != 1 || option.tls || option.rate > 0) return;
+    last = acknowledgements;
+    for (int i = 0; i < option.publishers; i++) {
+        if (setsockopt(publishers[i].fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes)) die("SO_RCVLOWAT");
+    }
+}
+
 static void start_flow(uint64_t messages, double seconds) {
     flow.begin = flow.moved_at = now();
     flow.sent_before = sum.sent;
@@ -78,16 +96,23 @@ static void start_flow(uint64_t messages, double seconds) {
         flow.end = UINT64_MAX;
         start_timer(flow.begin, option.rate);
     }
+    if (option.at_most > 0) start_timer(flow.begin, 1000);
+    wake_publishers_after(option.refill);
 }
 
 /* One turn of the flow. Returns false when all is delivered, or nothing moves any more. */
 static bool step_flow(int milliseconds) {
     uint64_t time = now(), done = sum.sent - flow.sent_before;
     uint64_t left = time < flow.end && done < flow.messages ? flow.messages - done : 0;
+    if (!left) wake_publishers_after(1); /* fewer may be left */
     if (!left && settled()) return false;
     if (left && option.rate > 0) {
         uint64_t due = (uint64_t)((double)(time - flow.begin) * 1e-9 * option.rate + 1e-3) + 1;
         left = due <= done ? 0 : due - done < left ? due - done : left;
+    }
+    if (left && option.at_most > 0) {
+        uint64_t allowed = allowed_now(time, done);
+        if (left > allowed) left = allowed;
     }
     if (left) publish_allowed(left, time);
     turn(milliseconds);

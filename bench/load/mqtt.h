@@ -1,5 +1,7 @@
 /* MQTT 3.1.1 and 5.0, what a client of a bench needs of it (chapter 3 of either standard). */
 
+enum { PUBACK_BYTES = 4 };           /* without properties */
+
 enum packet {
     CONNACK = 2, PUBLISH = 3, PUBACK = 4, PUBREC = 5, PUBREL = 6, PUBCOMP = 7, SUBACK = 9, DISCONNECTED = 14
 };

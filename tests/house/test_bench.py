@@ -217,6 +217,9 @@ def test_a_flow_gives_the_generator_its_options() -> None:
     options = dict(zip(words[::2], words[1::2], strict=True))
     assert (options["--publishers"], options["--rate"], options["--seconds"]) == ("100", "1000", "1")
     assert options["--session"] == "persistent"
+    words = Flow(NAME, EVERY, at_most=5000, refill=5).load_arguments(0.5)
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    assert (options["--at-most"], options["--refill"]) == ("5000", "5")
 
 
 def test_every_device_of_the_fleet_has_rules_of_its_own() -> None:

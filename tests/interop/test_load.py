@@ -116,6 +116,19 @@ def test_a_flow_delivers_every_message_once(load: Path, broker: Mosquitto, qos: 
     assert result["acked"] == (300 if qos else 0)
 
 
+@pytest.mark.parametrize("qos", [1, 2])
+def test_a_window_that_is_refilled_in_parts_delivers_every_message(load: Path, broker: Mosquitto, qos: int) -> None:
+    words = ("--qos", qos, "--publishers", 3, "--in-flight", 10, "--refill", 5, "--messages", 301, "--warm-up", 7)
+    result = run(load, "--port", broker.plain, *words)
+    assert (result["published"], result["delivered"], result["acked"]) == (301, 301, 301)
+
+
+def test_a_flood_is_held_to_what_it_may_send_at_most(load: Path, broker: Mosquitto) -> None:
+    words = ("--publishers", 5, "--at-most", 2000, "--seconds", 0.3)
+    result = run(load, "--port", broker.plain, *words)
+    assert 0 < result["published"] <= 600
+
+
 def test_the_same_connections_publish_again_when_told(load: Path, broker: Mosquitto) -> None:
     command = [str(load), "--port", str(broker.plain), "--subscribers", "3", "--messages", "10", "--steps"]
     done = subprocess.run(command, input="go\nagain 7\nend\n", capture_output=True, text=True, timeout=60, check=True)
