@@ -232,7 +232,7 @@ class Gate:
         self._mqtt.close()
         await asyncio.sleep(0.05)  # one last word to each client
         self._note_speakers()
-        self._write_journal()
+        self._write_journal(is_last=True)
         self._anchor(Event.HUB_STOPPED)
         self._workers.shutdown(wait=False, cancel_futures=True)
         await self._office.end()
@@ -259,8 +259,8 @@ class Gate:
     def _note_speakers(self) -> None:
         self._journal.spoke(self._hub.take_spoke())
 
-    def _write_journal(self) -> None:
-        self._journal.write(self._upkeep)
+    def _write_journal(self, is_last: bool = False) -> None:
+        self._journal.write(self._upkeep, is_last)
         if rehashed := self._authenticator.take_rehashed():
             self._upkeep.save_rehashed(rehashed)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Protocol
 
 import msgspec
@@ -30,6 +31,11 @@ SeenKind = str
 """What a device was seen doing: "connect", "message", "error", or `CREDENTIAL_SEEN` and the number of a credential."""
 CREDENTIAL_SEEN = "credential "
 MAX_WAITING_EVENTS = 10_000
+MAX_WAITING_SEEN = 50_000
+SEEN_PER_TURN = 1000
+"""How many rows on who was seen one call of `write` hands over: a commit of ten thousand would hold up those behind it,
+who wait for their messages. Four calls a second write what 10,000 devices do that publish all the time, with half of
+the turns to spare for those who come and go."""
 REPORT_IT = "this is an error of lockgate's own: report it with the lines that the hub logged under this reference"
 DROP_FIXES = {
     "its queue was full": "have the client connect and read, or raise hub.max_queued_messages and hub.max_queued_bytes",
@@ -205,8 +211,11 @@ class Journal:
 
     def spoke(self, devices: Iterable[str]) -> None:
         """Note that devices have published since the last call."""
+        now, seen = self._clock(), self._seen
         for device in devices:
-            self._see(device, "message", "")
+            if len(seen) >= MAX_WAITING_SEEN:
+                return
+            seen[(device, "message")] = now, ""
 
     def disconnected(self, principal: Principal, peer: Peer, is_clean: bool, error: Exception | None) -> None:
         """Note that a connection with a session is gone."""
@@ -242,8 +251,11 @@ class Journal:
 
     # Writing
 
-    def write(self, store: JournalStore) -> None:
-        """Write what was noted since the last call."""
+    def write(self, store: JournalStore, is_last: bool = False) -> None:
+        """Write what was noted since the last call; of who was seen, a slice: the rest waits for the next.
+
+        The last call before the end writes everything.
+        """
         told, self._told = self._told, {}
         for error, repeats in told.items():
             if repeats.count:
@@ -258,11 +270,18 @@ class Journal:
         if refusals:
             store.save_refusals(refusals)
         if self._seen:
-            seen, self._seen = self._seen, {}
-            store.save_seen([(device, kind, at, text) for (device, kind), (at, text) in seen.items()])
+            store.save_seen(self._take_seen(len(self._seen) if is_last else SEEN_PER_TURN))
         if self._events:
             events, self._events = self._events, []
             store.save_audit(events)
+
+    def _take_seen(self, most: int) -> list[tuple[str, SeenKind, float, str]]:
+        """Take out who was seen, those first who have waited longest."""
+        if len(self._seen) <= most:
+            taken, self._seen = self._seen, {}
+        else:
+            taken = {key: self._seen.pop(key) for key in list(islice(self._seen, most))}
+        return [(device, kind, at, text) for (device, kind), (at, text) in taken.items()]
 
     def _remember_dropped(self, client_id: str, reason: str, count: int) -> None:
         """Have `lockgate why` tell of messages that were dropped; nobody is told at once, so they are counted alone."""
@@ -333,7 +352,7 @@ class Journal:
             )  # fmt: skip
 
     def _see(self, device: str, kind: SeenKind, text: str) -> None:
-        if len(self._seen) < MAX_WAITING_EVENTS or (device, kind) in self._seen:
+        if len(self._seen) < MAX_WAITING_SEEN or (device, kind) in self._seen:
             self._seen[(device, kind)] = (self._clock(), text)
 
 

@@ -189,10 +189,27 @@ def test_who_has_published_was_seen_with_a_message(journal: Journal) -> None:
 
 
 def test_what_was_last_seen_is_bounded(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MAX_WAITING_EVENTS", 2)
+    monkeypatch.setattr(room, "MAX_WAITING_SEEN", 2)
     for number in range(5):
         journal.connected(Principal(f"d{number}", f"d{number}", "x509"), PEER)
     assert [device for device, *_ in written(journal).seen] == ["d0", "d1"]
+
+
+def test_who_was_seen_is_written_in_slices_those_first_who_waited_longest(journal: Journal) -> None:
+    everybody = [f"sensor{number}" for number in range(2 * room.SEEN_PER_TURN + 1)]
+    journal.spoke(everybody)
+    slices = [[row[0] for row in written(journal).seen]]
+    journal.spoke(everybody[-1:])  # it waits already, and keeps its place
+    slices += [[row[0] for row in written(journal).seen] for _ in range(3)]
+    assert [len(each) for each in slices] == [room.SEEN_PER_TURN, room.SEEN_PER_TURN, 1, 0]
+    assert sum(slices, []) == everybody
+
+
+def test_the_last_write_leaves_nobody_out_who_was_seen(journal: Journal) -> None:
+    journal.spoke(f"sensor{number}" for number in range(3 * room.SEEN_PER_TURN))
+    store = Written()
+    journal.write(store, is_last=True)
+    assert len(store.seen) == 3 * room.SEEN_PER_TURN
 
 
 def test_dropped_messages_are_logged_at_once_and_then_counted(journal: Journal, logged: list[Any]) -> None:
