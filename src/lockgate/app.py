@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 
 import msgspec
 import structlog
@@ -40,8 +40,6 @@ from lockgate.net.link import Link, StreamHandler
 from lockgate.net.listener import Listener
 from lockgate.net.partials import Partials
 from lockgate.net.streams import Census
-from lockgate.net.upgrade import UpgradeRules
-from lockgate.net.websocket import WebSocketLink, WebSocketRules
 from lockgate.policy import PolicyEngine
 from lockgate.process import every, net_limits, run_until_stopped
 from lockgate.registry.journal import Journal
@@ -115,7 +113,7 @@ class Gate:
         )
         self._keeper.reload_staples()
         home.bring_up_to_date()
-        self._registry_db = home.registry(read_only=True)
+        self._registry_db = home.registry(read_only=True, check="none")  # it was looked over a moment ago
         self._registry = Registry(self._registry_db)
         self._journal = Journal(settings.log.max_remembered_refusals)
         is_new = not home.messages_path.exists()
@@ -163,8 +161,7 @@ class Gate:
         self._restore(time.time())
         try:
             await self._open_doors()
-            gc.collect()
-            gc.freeze()  # what lives since the start will not die: the collector need not look at it
+            gc.freeze()  # what lives since the start will not die; of what died the collector would find a few KiB
             gc.set_threshold(*COLLECTED_AFTER)
             gc.enable()
             self._anchor(Event.HUB_STARTED)
@@ -218,7 +215,8 @@ class Gate:
         log.info(Event.HUB_STARTED, devices=len(self._registry), sessions=len(self._hub.sessions))
 
     def _write_doors(self, of_office: tuple[DoorFacts, ...] = ()) -> None:
-        write_private(self._home.doors_path, msgspec.json.encode(RunFacts(os.getpid(), (*self.doors, *of_office))))
+        facts = RunFacts(os.getpid(), (*self.doors, *of_office))
+        write_private(self._home.doors_path, msgspec.json.encode(facts), is_durable=False)  # it ends with the process
 
     def _office_opened(self, line: bytes) -> None:
         doors = msgspec.json.decode(line, type=_Announcement).doors
@@ -405,10 +403,17 @@ def _websocket_factory(
     on_refused: Callable[[Link, LockgateError], str],
     partials: Partials,
 ) -> Callable[[], StreamHandler]:
-    rules = WebSocketRules(
-        upgrade=UpgradeRules(origins=tuple(each.lower() for each in settings.websocket_origins)),
-        max_handshake_bytes=settings.websocket_max_handshake_bytes,
-        max_message_bytes=settings.max_packet_bytes,
-        max_first_message_bytes=min(settings.max_connect_bytes, settings.max_packet_bytes),
-    )
-    return lambda: WebSocketLink(handler_factory, rules, on_refused, partials)
+    @cache
+    def factory() -> Callable[[], StreamHandler]:
+        from lockgate.net.upgrade import UpgradeRules  # with the first connection: a start does not wait for them
+        from lockgate.net.websocket import WebSocketLink, WebSocketRules
+
+        rules = WebSocketRules(
+            upgrade=UpgradeRules(origins=tuple(each.lower() for each in settings.websocket_origins)),
+            max_handshake_bytes=settings.websocket_max_handshake_bytes,
+            max_message_bytes=settings.max_packet_bytes,
+            max_first_message_bytes=min(settings.max_connect_bytes, settings.max_packet_bytes),
+        )
+        return lambda: WebSocketLink(handler_factory, rules, on_refused, partials)
+
+    return lambda: factory()()

@@ -24,9 +24,12 @@ import shutil
 import socket
 import stat
 import tempfile
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -42,13 +45,16 @@ from lockgate.pki.certificates import (
     private_key_to_pem,
     public_key_to_pem,
 )
-from lockgate.provision.folder import HubAddress
 from lockgate.registry.issued import issued
 from lockgate.registry.vault import SECRETS_FILE
 from lockgate.settings import Settings, load_settings
 from lockgate.store.certificates import AUTHORITY, SERVER, record
 from lockgate.store.messages_db import MessagesDb
 from lockgate.store.registry_db import ChangeKind, RegistryDb
+from lockgate.store.sqlite import Check, look_over
+
+if TYPE_CHECKING:
+    from lockgate.provision.folder import HubAddress
 
 SETTINGS_TEXT = """\
 # Settings of this hub; what is not here has its default. All of them: docs/reference/settings.md
@@ -108,6 +114,7 @@ class Home:
         self.doors_path = path / "run" / "doors.json"
         self.office_path = path / "run" / "office.json"
         self.lock_path = path / "run" / "lock"
+        self._looked: Future[None] | None = None
 
     @classmethod
     def create(
@@ -198,9 +205,23 @@ class Home:
         """Read lockgate.toml."""
         return load_settings(self.settings_path)
 
-    def registry(self, read_only: bool = False) -> RegistryDb:
+    def registry(self, read_only: bool = False, check: Check = "small") -> RegistryDb:
         """Open the registry's database."""
-        return RegistryDb(self.registry_path, read_only)
+        return RegistryDb(self.registry_path, read_only, check)
+
+    def begin_look(self) -> None:
+        """Begin to look the whole registry over, in a thread; `bring_up_to_date` waits for it, and tells of damage."""
+        if self.registry_path.exists():
+            self._looked = Future()
+            threading.Thread(target=self._look, args=(self._looked,), name="lockgate-look").start()
+
+    def _look(self, looked: Future[None]) -> None:
+        try:
+            look_over(self.registry_path, "registry")
+        except BaseException as error:
+            looked.set_exception(error)
+        else:
+            looked.set_result(None)
 
     def bring_up_to_date(self) -> None:
         """Look the whole registry over before the hub starts, and bring an older one up to date.
@@ -214,7 +235,11 @@ class Home:
                 f"{self.registry_path} is missing: it holds all devices and rules",
                 fix="restore it from a backup, or make a new home with lockgate init --home ANOTHER",
             )
-        RegistryDb(self.registry_path, check="whole").close()
+        if self._looked is None:
+            look_over(self.registry_path, "registry")
+        else:
+            self._looked.result()
+        RegistryDb(self.registry_path, check="none").close()
 
     def authority(self) -> Authority:
         """Read the issuing CA with its key: for `lockgate.ca`, which records what it issues, never for the gate."""
@@ -300,6 +325,8 @@ class Home:
 
     def hub_address(self) -> HubAddress:
         """Give where devices reach the hub: the preferred name of its certificate, and the port that is open or set."""
+        from lockgate.provision.folder import HubAddress  # here: the gate has no use for what provisions
+
         running = self.running()
         doors = running.doors if running is not None else ()
         open_ports = [d.port for d in doors if (d.door, d.protection, d.transport) == ("mqtt", "tls", "tcp")]
@@ -357,10 +384,11 @@ def is_authority_key(path: Path) -> bool:
     return path.suffix == ".key" and "ca" in (path.parent.name, path.parent.parent.name)
 
 
-def write_private(path: Path, content: bytes, is_first: bool = False) -> None:
+def write_private(path: Path, content: bytes, is_first: bool = False, is_durable: bool = True) -> None:
     """Write a file that only its owner may read (and the group of a shared folder), whole or not at all.
 
-    With `is_first` what is there already stays: of several who come at once, one makes it.
+    With `is_first` what is there already stays: of several who come at once, one makes it. It outlasts a power cut too,
+    unless it is not worth waiting for the disk.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
@@ -369,15 +397,17 @@ def write_private(path: Path, content: bytes, is_first: bool = False) -> None:
         if folder & stat.S_ISGID and not is_authority_key(path):
             os.fchmod(file.fileno(), 0o600 | (folder & 0o060))
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        if is_durable:
+            file.flush()
+            os.fsync(file.fileno())
     if is_first:
         with suppress(FileExistsError):
             os.link(temporary, path)
         os.unlink(temporary)
     else:
         os.replace(temporary, path)
-    _sync_folder(path.parent)
+    if is_durable:
+        _sync_folder(path.parent)
 
 
 def _sync_folder(path: Path) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from lockgate import home as room
-from lockgate.errors import Conflict, InvalidSettings, Unavailable
+from lockgate.errors import Conflict, InvalidSettings, StoreDamaged, Unavailable
 from lockgate.events import Event
 from lockgate.home import DoorFacts, Home, RunFacts, default_names, write_private
 from lockgate.net.addresses import machine_addresses
@@ -263,3 +263,35 @@ def test_a_home_whose_shared_secrets_others_can_read_is_not_opened(home: Home, n
     (home.path / name).chmod(0o644)
     with pytest.raises(InvalidSettings, match="can be read by other users"):
         Home.open(home.path)
+
+
+def test_the_registry_is_looked_over_before_the_hub_starts_in_a_thread_or_at_once(home: Home) -> None:
+    home.bring_up_to_date()
+    home.begin_look()
+    home.bring_up_to_date()
+    damaged = bytearray(home.registry_path.read_bytes())
+    damaged[4096:8192] = bytes(4096)
+    home.registry_path.write_bytes(damaged)
+    again = Home(home.path)
+    with pytest.raises(StoreDamaged):
+        again.bring_up_to_date()
+    again.begin_look()
+    with pytest.raises(StoreDamaged):
+        again.bring_up_to_date()
+    assert home.registry_path.read_bytes() == damaged
+
+
+def test_a_lost_registry_is_named_before_the_hub_starts(home: Home) -> None:
+    home.registry_path.unlink()
+    home.begin_look()
+    with pytest.raises(InvalidSettings, match="it holds all devices and rules"):
+        home.bring_up_to_date()
+
+
+def test_what_ends_with_the_process_does_not_wait_for_the_disk(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    write_private(home.doors_path, b"{}", is_durable=False)
+    assert (home.doors_path.read_bytes(), synced) == (b"{}", [])
+    write_private(home.doors_path, b"[]")
+    assert len(synced) == 2

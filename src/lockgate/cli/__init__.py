@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import CompletionItem
 
-from lockgate.cli.output import Noun, fail
+from lockgate.cli.output import fail
 from lockgate.errors import InvalidSettings, LockgateError
+from lockgate.lean import load_structlog, without_collector
 
 COMMANDS = {
     "audit": "lockgate.cli.audit:audit",
@@ -36,12 +37,37 @@ COMMANDS = {
     "why": "lockgate.cli.why:why",
 }
 
+SHORT_HELP = {
+    "audit": "Read, export and verify the audit trail.",
+    "backup": "Write all of a home into one file, while the hub runs.",
+    "ca": "Show and rotate the hub's certificate authority.",
+    "claim": "Make tokens by which devices enrol themselves, look at them, take them back.",
+    "completion": "Print the completion script of SHELL.",
+    "credential": "Look at credentials, add them, let single ones end, or revoke them.",
+    "demo": "Show the main job live: devices, messages, refusals.",
+    "device": "Add devices, look at them, shut them out.",
+    "gateway": "Let a device speak for others, such as sensors behind it that have no network of their own.",
+    "group": "Put devices together, look at groups, shut them out.",
+    "import": "Take devices and rules over from another broker.",
+    "init": "Make a home: all of one hub in one folder.",
+    "mqtt": "Take MQTT packets apart.",
+    "office": "Run the office by itself; lockgate up does it for you.",
+    "policy": "Say who may publish and receive what, and ask why.",
+    "restore": "Make a home from a backup.",
+    "revoke": "Revoke a device, a credential or a group, and prove it.",
+    "scan": "Check whether this home and its running hub are fit to go live.",
+    "server-cert": "Show or rotate the hub's own certificate.",
+    "service": "Run the hub as a service of this machine (systemd).",
+    "up": "Run the hub.",
+    "why": "Show why somebody was refused, and what fixes it.",
+}
+"""What each command says of itself, so that help and completion need not import all of them."""
 
 SERVERS = "demo", "office", "up"
 """Commands that stay to serve."""
 
 
-class _LazyGroup(Noun):
+class _LazyGroup(click.Group):
     """Imports a command when it is asked for, so that `device token` does not wait for the hub's rooms."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -56,9 +82,20 @@ class _LazyGroup(Noun):
             from lockgate.net.openssl import give_one_ticket
 
             give_one_ticket()  # before anything else of ours loads OpenSSL
+        load_structlog()
         module, _, name = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
+        command: click.Command = getattr(without_collector(module), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the commands with what they say of themselves, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(SHORT_HELP.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the commands and the options, likewise."""
+        commands = [CompletionItem(n, help=h) for n, h in sorted(SHORT_HELP.items()) if n.startswith(incomplete)]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
 
 def _print_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:

@@ -8,7 +8,6 @@ import click
 from cryptography import x509
 
 from lockgate.cli.output import console, json_option, moment, print_json, safe
-from lockgate.client import enrolment
 from lockgate.errors import InvalidSettings
 from lockgate.pki.certificates import certificates_from_pem, certificates_to_pem
 from lockgate.provision.folder import read_folder
@@ -51,6 +50,8 @@ def enrol(
 
     The folder is as `lockgate device add --auth x509` makes it. Should it be cut short, run it again as it was.
     """
+    from lockgate.client import enrolment  # here: `device add` does not wait for the client
+
     if (ca_path is None) == (fingerprint is None):
         raise click.UsageError("name the hub's root by --ca FILE or by --ca-sha256 HEX")
     if claim_file is not None:
@@ -88,6 +89,8 @@ def renew(folder: Path, url: str | None, keep_key: bool, if_due: bool, as_json: 
     The old one stays good until it ends, so that a client that runs goes on, and takes up the new one when it connects
     anew.
     """
+    from lockgate.client import enrolment
+
     name = read_folder(folder).name
     if if_due and not enrolment.is_due(folder):
         if as_json:

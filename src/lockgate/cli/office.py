@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from lockgate.cli.output import console, home_option
-from lockgate.cli.up import describe
+from lockgate.cli.output import home_option
+from lockgate.cli.up import describe, say
 from lockgate.home import DoorFacts, Home
 from lockgate.office import run_office
 
@@ -30,7 +30,6 @@ def office(home: Path, as_json: bool, until_eof: bool) -> None:
         if as_json:
             click.echo(msgspec.json.encode({"doors": doors, "names": names}))
             return
-        for line in describe(doors, names):
-            console().print(line)
+        say(describe(doors, names))
 
     run_office(opened, announce, until_eof)

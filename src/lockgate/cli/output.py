@@ -9,16 +9,17 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 import msgspec
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from lockgate import __version__
 from lockgate.errors import LockgateError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -99,6 +100,8 @@ def json_option(command: _F) -> _F:
 
 def console() -> Console:
     """Give a console on standard output; where that is no terminal, a line is as long as it needs to be."""
+    from rich.console import Console  # here: who prints nothing in colours does not wait for it
+
     is_terminal = sys.stdout.isatty()
     return Console(highlight=False, emoji=False, soft_wrap=not is_terminal, width=None if is_terminal else WIDE_COLUMNS)
 
@@ -110,6 +113,8 @@ def print_json(facts: object) -> None:
 
 def table(*columns: str) -> Table:
     """Make a table in the house's look."""
+    from rich.table import Table
+
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         made.add_column(column, overflow="fold")
@@ -118,7 +123,14 @@ def table(*columns: str) -> Table:
 
 def safe(text: object) -> str:
     """Make a text that came from outside fit for a terminal: no control characters, no markup."""
-    return escape("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(text)))
+    from rich.markup import escape
+
+    return escape(printable(text))
+
+
+def printable(text: object) -> str:
+    """Make a text that came from outside fit for a terminal, where no markup is read: no control characters."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(text))
 
 
 def moment(seconds: float | None) -> str:
@@ -150,6 +162,8 @@ def version_line() -> str:
 
 def fail(error: LockgateError) -> NoReturn:
     """End the command with one clear sentence, what mends it, and exit code 1."""
+    from rich.console import Console
+
     stderr = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
     stderr.print(f"[bold red]error:[/] {safe(error)}")
     if error.fix:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
 import msgspec
 
-from lockgate.app import run_gate
-from lockgate.cli.output import console, home_option, safe
+from lockgate.cli.output import home_option, printable
 from lockgate.home import DoorFacts, Home
+from lockgate.lean import without_collector
 from lockgate.net.addresses import machine_addresses
 
 ONE_USER = (
     "      hub and office run as one user, who can read the CA's keys; as two: lockgate service install --office-user"
 )
+_OPEN = click.style("open", fg="green")
 
 
 @click.command(short_help="Run the hub.")
@@ -43,25 +45,35 @@ def up(home: Path, lab_port: int | None, production: bool, as_json: bool, no_off
 
         refuse_unfit(existing_home(home))
     opened = Home.open(home)
+    opened.begin_look()  # SQLite looks at all of the registry while Python imports the hub
+    without_collector("lockgate.app")
+    from lockgate.app import run_gate
+
     names = opened.server_names()
 
     def announce(doors: tuple[DoorFacts, ...]) -> None:
         if as_json:
             click.echo(msgspec.json.encode({"doors": doors, "names": names}))
             return
-        out = console()
-        for line in describe(doors, names):
-            out.print(line)
+        say(describe(doors, names))
 
     def announce_office(doors: tuple[DoorFacts, ...]) -> None:
         if as_json:
             click.echo(msgspec.json.encode({"doors": doors, "names": names}))
             return
-        for line in map(_describe_office, doors):
-            console().print(line)
-        console().print(ONE_USER)
+        say([*map(_describe_office, doors), ONE_USER])
 
     run_gate(opened, lab_port, announce, until_eof, None if no_office else announce_office)
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print lines, in colours on a terminal unless NO_COLOR says otherwise.
+
+    By click: rich would take as long to load as the registry of a thousand devices, before the first connection.
+    """
+    colours = False if os.environ.get("NO_COLOR") else None
+    for line in lines:
+        click.echo(line, color=colours)
 
 
 def describe(doors: Sequence[DoorFacts], names: Sequence[str]) -> list[str]:
@@ -72,31 +84,35 @@ def describe(doors: Sequence[DoorFacts], names: Sequence[str]) -> list[str]:
             lines.append(_describe_office(door))
         elif door.transport == "websocket":
             lines.append(
-                f"[green]open[/]  MQTT over WebSocket on {_shown(door)} (wss://{_named(names)}:{door.port}/mqtt): "
+                f"{_OPEN}  MQTT over WebSocket on {_shown(door)} (wss://{_named(names)}:{door.port}/mqtt): "
                 "TLS 1.2 and 1.3, every client must prove who it is"
             )
         elif door.protection == "tls":
-            lines.append(f"[green]open[/]  MQTT on {_shown(door)}: TLS 1.2 and 1.3, every client must prove who it is")
+            lines.append(f"{_OPEN}  MQTT on {_shown(door)}: TLS 1.2 and 1.3, every client must prove who it is")
         else:
             lines.append(
-                f"[bold red]open[/]  MQTT on {_shown(door)}: "
-                "[bold red]NO ENCRYPTION, NO IDENTITY[/], for experiments on this machine only"
+                f"{_warning('open')}  MQTT on {_shown(door)}: "
+                f"{_warning('NO ENCRYPTION, NO IDENTITY')}, for experiments on this machine only"
             )
     wide = [d for d in doors if d.address in ("0.0.0.0", "::")]  # noqa: S104
     if wide:
         found = ", ".join(machine_addresses().reachable) or "none but loopback"
-        lines.append(f"      this machine's addresses: {safe(found)}")
-    lines.append(f"      the certificate is for: {safe(', '.join(names))}")
+        lines.append(f"      this machine's addresses: {printable(found)}")
+    lines.append(f"      the certificate is for: {printable(', '.join(names))}")
     return lines
 
 
 def _describe_office(door: DoorFacts) -> str:
-    return f"[green]open[/]  HTTPS on {_shown(door)}: the office, for enrolment (EST), OCSP and CRL"
+    return f"{_OPEN}  HTTPS on {_shown(door)}: the office, for enrolment (EST), OCSP and CRL"
+
+
+def _warning(text: str) -> str:
+    return click.style(text, fg="red", bold=True)
 
 
 def _named(names: Sequence[str]) -> str:
     first = names[0] if names else "localhost"
-    return safe(f"[{first}]" if ":" in first else first)
+    return printable(f"[{first}]" if ":" in first else first)
 
 
 def _shown(door: DoorFacts) -> str:
@@ -104,4 +120,4 @@ def _shown(door: DoorFacts) -> str:
         is_v6 = ipaddress.ip_address(door.address).version == 6
     except ValueError:
         is_v6 = False
-    return f"[{door.address}]:{door.port}".replace("[", r"\[") if is_v6 else f"{door.address}:{door.port}"
+    return f"[{door.address}]:{door.port}" if is_v6 else f"{door.address}:{door.port}"

@@ -6,20 +6,20 @@ fail here. Source: RFC 7519, RFC 8725 (best practice), and the rules of Google's
 
 from __future__ import annotations
 
-import warnings
 from base64 import urlsafe_b64decode
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from joserfc import jwt
-from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from lockgate.errors import AuthenticationFailed
 from lockgate.identity.credentials import DeviceSource
 from lockgate.model.device import Credential, CredentialKind
 from lockgate.settings import IdentitySettings
+
+if TYPE_CHECKING:
+    from lockgate.identity.signatures import Key
 
 MAX_TOKEN_BYTES = 8192
 MAX_REMEMBERED_KEYS = 20_000
@@ -40,13 +40,6 @@ _ALGORITHMS = {
     # RFC 8037 section 3.1 names the family, RFC 9864 section 2.2 the curve; by a registered Ed25519 key both are one.
     CredentialKind.JWT_EDDSA: ("EdDSA", "Ed25519"),
 }
-_KEYS: dict[CredentialKind, type[ECKey] | type[OKPKey] | type[RSAKey]] = {
-    CredentialKind.JWT_ES256: ECKey,
-    CredentialKind.JWT_RS256: RSAKey,
-    CredentialKind.JWT_EDDSA: OKPKey,
-}
-# Devices that were made before RFC 9864 say EdDSA, and go on saying it.
-warnings.filterwarnings("ignore", "EdDSA is deprecated", SecurityWarning)
 
 
 def looks_like_token(secret: bytes) -> bool:
@@ -60,7 +53,7 @@ class TokenVerifier:
     def __init__(self, devices: DeviceSource, settings: IdentitySettings) -> None:
         self._devices = devices
         self._settings = settings
-        self._keys: dict[str, ECKey | OKPKey | RSAKey] = {}
+        self._keys: dict[str, Key] = {}
 
     def verify(self, client_id: str, token: bytes, now: float) -> tuple[Credential, float]:
         """Give the credential whose key signed the token, and the unix second at which the session must end.
@@ -94,25 +87,27 @@ class TokenVerifier:
         return credential, self._check_claims(name, claims, now)
 
     def _check_signature(self, name: str, keys: list[Credential], token: bytes) -> tuple[Credential, dict[str, Any]]:
+        from lockgate.identity.signatures import signed_claims  # by the first token: a start does not wait for it
+
         # A live key is tried before a revoked one, so that an old key's refusal never hides a new key's proof.
         for credential in sorted(keys, key=lambda c: c.is_revoked):
-            try:
-                decoded = jwt.decode(token, self._key(credential), algorithms=list(_ALGORITHMS[credential.kind]))
-            except (JoseError, ValueError, TypeError, RecursionError):
-                continue
-            return credential, dict(decoded.claims)
+            claims = signed_claims(token, partial(self._key, credential), _ALGORITHMS[credential.kind])
+            if claims is not None:
+                return credential, claims
         raise _refused(
             "token signature wrong",
             f"no registered key of {name} signed this token",
             fix=f"sign it with the private key in {name}'s folder: lockgate device token DIR",
         )
 
-    def _key(self, credential: Credential) -> ECKey | OKPKey | RSAKey:
+    def _key(self, credential: Credential) -> Key:
+        from lockgate.identity.signatures import read_key
+
         key = self._keys.get(credential.thumbprint)
         if key is None:
             if len(self._keys) >= MAX_REMEMBERED_KEYS:
                 self._keys.clear()
-            key = self._keys[credential.thumbprint] = _KEYS[credential.kind].import_key(credential.public)
+            key = self._keys[credential.thumbprint] = read_key(credential)
         return key
 
     def _check_claims(self, name: str, claims: dict[str, Any], now: float) -> float:

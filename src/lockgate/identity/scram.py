@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import hmac
 import secrets
-
-from scramp import ScramException, ScramMechanism
+from functools import cache
+from typing import TYPE_CHECKING
 
 from lockgate.errors import AuthenticationFailed
 from lockgate.identity.credentials import Credentials, DeviceSource, Proof, shown_name
@@ -21,18 +21,26 @@ from lockgate.identity.lockout import Lockout
 from lockgate.model.device import Credential, CredentialKind
 from lockgate.model.scram import SCRAM_SHA_256, ScramVerifier
 
+if TYPE_CHECKING:
+    from scramp import ScramException, ScramMechanism
+
 ITERATIONS = 15_000
 """What RFC 7677 section 4 names as its rule of thumb. They slow down who guesses a password that leaked with the
 registry; ours are 192 random bits, so that more would only cost each device time at each connection (the hub does not
 iterate at all). One number for all: another would tell a registered device from one that is not."""
 MAX_MESSAGE_BYTES = 1024
 
-_MECHANISM = ScramMechanism(SCRAM_SHA_256)
+
+@cache
+def _mechanism() -> ScramMechanism:
+    from scramp import ScramMechanism  # with the first exchange: a start need not wait 10 ms for it
+
+    return ScramMechanism(SCRAM_SHA_256)
 
 
 def make_verifier(password: str) -> ScramVerifier:
     """Give what the registry is to keep of a password, under a fresh salt. Takes milliseconds."""
-    salt, stored_key, server_key, iterations = _MECHANISM.make_auth_info(password, iteration_count=ITERATIONS)
+    salt, stored_key, server_key, iterations = _mechanism().make_auth_info(password, iteration_count=ITERATIONS)
     return ScramVerifier(salt, iterations, stored_key, server_key)
 
 
@@ -72,7 +80,7 @@ class ScramProver:
         self._host = host
         self._credential: Credential | None = None
         self._is_begun = False
-        self._server = _MECHANISM.make_server(self._auth_info)
+        self._server = _mechanism().make_server(self._auth_info)
 
     def respond(self, data: bytes, now: float) -> tuple[bytes, Proof | None]:
         """Give the answer to a message of the client, and the proof once it is there.
@@ -88,6 +96,8 @@ class ScramProver:
         return self._finish(text, now)
 
     def _begin(self, text: str, now: float) -> bytes:
+        from scramp import ScramException
+
         try:
             self._server.set_client_first(text)
         except ScramException as error:
@@ -96,6 +106,8 @@ class ScramProver:
         return str(self._server.get_server_first()).encode()
 
     def _finish(self, text: str, now: float) -> tuple[bytes, Proof | None]:
+        from scramp import ScramException
+
         lockout, name = self._shared.lockout, self.user_name
         lockout.check(self._host, name, now)  # again: many exchanges may have been begun before the first was finished
         try:

@@ -12,7 +12,7 @@ import hashlib  # noqa: F401 - Python's own OpenSSL, should it look for its file
 import importlib
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 CONFIGURATION = Path(__file__).with_name("openssl.cnf")
@@ -39,8 +39,10 @@ def give_one_ticket() -> bool:
 
 def brings_its_openssl() -> bool:
     """Say whether cryptography is installed as a wheel with an OpenSSL of its own."""
-    try:
-        wheel = distribution("cryptography").read_text("WHEEL") or ""
-    except PackageNotFoundError:
+    found = find_spec("cryptography")
+    if found is None or found.origin is None:
         return False
-    return any(f"-{kind}" in line for line in wheel.splitlines() if line.startswith("Tag:") for kind in _WHEELS)
+    # What importlib.metadata would read: it takes 15 ms to load, of the time that a hub takes to start.
+    installed = Path(found.origin).parents[1].glob("cryptography-*.dist-info/WHEEL")
+    tags = [line for path in installed for line in path.read_text(encoding="utf-8").splitlines() if "Tag:" in line]
+    return any(f"-{kind}" in tag for tag in tags for kind in _WHEELS)

@@ -398,6 +398,7 @@ _MEMBERSHIPS = (
 )
 _BINDINGS = "SELECT device, gateway FROM binding"
 _METADATA = "SELECT device, key, value FROM metadata"
+_KINDS = {str(each): each for each in CredentialKind}
 _CREDENTIALS = "SELECT id, device, kind, public, thumbprint, created_at, expires_at, is_revoked FROM credential"
 
 
@@ -429,6 +430,4 @@ def _add_device(write: RegistryWrite, device: Device, rules: Sequence[Rule], act
 
 def _credential(row: Sequence[Any]) -> Credential:
     number, device, kind, public, thumbprint, created_at, expires_at, is_revoked = row
-    return Credential(
-        number, device, CredentialKind(kind), public, thumbprint, created_at, expires_at, bool(is_revoked)
-    )
+    return Credential(number, device, _KINDS[kind], public, thumbprint, created_at, expires_at, bool(is_revoked))

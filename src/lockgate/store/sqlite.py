@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -102,6 +103,17 @@ def open_database(
             connection.close()
             raise
     return connection
+
+
+def look_over(path: Path, family: str) -> None:
+    """Look over a whole file, and change nothing; other threads run meanwhile, for SQLite does it all by itself.
+
+    Raises:
+        StoreDamaged: when the file is damaged, of another family, or newer than this release.
+        InvalidSettings: when it cannot be opened.
+    """
+    with translated(path):
+        _look_over(path, family, "whole", Synchronous.FULL).close()
 
 
 def _look_over(path: Path, family: str, check: Check, synchronous: Synchronous) -> sqlite3.Connection:
@@ -238,6 +250,7 @@ def _migrate(connection: sqlite3.Connection, family: str) -> None:
                 connection.execute(f"PRAGMA user_version = {version}")
 
 
+@cache
 def _migrations(family: str) -> dict[int, str]:
     """Give the text of each migration of a family by its number."""
     folder = files("lockgate.store").joinpath("migrations")

@@ -99,3 +99,8 @@ def test_what_the_system_refuses_is_one_sentence_too(
 
     monkeypatch.setattr(room, "cli", fail)
     assert bare.refuses("why").splitlines()[0] == sentence
+
+
+def test_help_and_completion_tell_what_each_command_says_of_itself(bare: CommandLine) -> None:
+    said = {path[0]: command.get_short_help_str(4096) for path, command in ALL if len(path) == 1}
+    assert said == room.SHORT_HELP

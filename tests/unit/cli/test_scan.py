@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lockgate import app
 from lockgate.scan.checks import ALL_CHECKS
 from tests.support.cli import CommandLine
 
@@ -102,7 +103,7 @@ def test_production_does_not_start_while_something_severe_stands(lockgate: Comma
 
 def test_production_starts_a_fresh_home(lockgate: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
-    monkeypatch.setattr(up, "run_gate", lambda home, *_: started.append(home.path))
+    monkeypatch.setattr(app, "run_gate", lambda home, *_: started.append(home.path))
     lockgate.does("up", "--production")
     assert started == [lockgate.home]
 

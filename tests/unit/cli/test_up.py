@@ -40,7 +40,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, int | None, bool]]:
         if on_office is not None:
             on_office((DoorFacts("office", "127.0.0.1", 8443, "tls", "https"),))
 
-    monkeypatch.setattr(room, "run_gate", run)
+    monkeypatch.setattr(app, "run_gate", run)
     return ran
 
 

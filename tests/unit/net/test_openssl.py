@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -61,10 +62,11 @@ def test_an_administrators_configuration_is_not_replaced(monkeypatch: pytest.Mon
     assert os.environ[openssl.VARIABLE] == "/etc/ssl/ours.cnf"
 
 
-def test_the_systems_openssl_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Built:
-        def read_text(self, name: str) -> str | None:
-            return "Wheel-Version: 1.0\nTag: cp311-abi3-linux_x86_64\n" if name == "WHEEL" else None
-
-    monkeypatch.setattr(openssl, "distribution", lambda _name: Built())
+def test_the_systems_openssl_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    package, about = tmp_path / "cryptography" / "__init__.py", tmp_path / "cryptography-50.0.dist-info"
+    about.mkdir()
+    (about / "WHEEL").write_text("Wheel-Version: 1.0\nTag: cp311-abi3-linux_x86_64\n")
+    monkeypatch.setattr(openssl, "find_spec", lambda name: ModuleSpec(name, None, origin=str(package)))
+    assert not openssl.brings_its_openssl()
+    monkeypatch.setattr(openssl, "find_spec", lambda _name: None)
     assert not openssl.brings_its_openssl()
