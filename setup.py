@@ -57,6 +57,8 @@ HOT_ROOMS = [
     "src/lockgate/identity/authenticator.py",
     "src/lockgate/adapters/coap/messages.py",
     "src/lockgate/adapters/coap/wire.py",
+    "src/lockgate/adapters/coap/exchange.py",
+    "src/lockgate/adapters/coap/protocol.py",
 ]
 """Also in lockgate.cli.output, which tells which of them run compiled."""
 

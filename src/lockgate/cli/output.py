@@ -67,6 +67,8 @@ HOT_ROOMS = (
     "lockgate.identity.authenticator",
     "lockgate.adapters.coap.messages",
     "lockgate.adapters.coap.wire",
+    "lockgate.adapters.coap.exchange",
+    "lockgate.adapters.coap.protocol",
 )
 """The rooms that mypyc compiles where it can (setup.py has the same list)."""
 
