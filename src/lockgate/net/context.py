@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -37,6 +38,7 @@ _TLS12_SUITES = (
     b"ECDHE-ECDSA-AES128-CCM:ECDHE-ECDSA-AES256-CCM"
 )
 _OP_PRIORITIZE_CHACHA = 1 << 21  # openssl/ssl.h; pyOpenSSL has no name for it
+_lib: Any = SSL._lib  # type: ignore[attr-defined]
 _QUICK_BYTES = 32_768
 """PEM of some ten CAs with their lists, and some four hundred revoked certificates."""
 _TICKET_LIFETIME_SECONDS = 3600
@@ -61,7 +63,17 @@ class TlsContext:
         staple: has the OCSP answer about the server certificate.
     """
 
-    __slots__ = ("certificate", "covered_names", "crls", "engine", "is_barred", "valid_from", "valid_until")
+    __slots__ = (
+        "_answer",
+        "certificate",
+        "covered_names",
+        "crls",
+        "engine",
+        "has_callbacks",
+        "is_barred",
+        "valid_from",
+        "valid_until",
+    )
 
     def __init__(
         self,
@@ -80,11 +92,11 @@ class TlsContext:
         self.crls = crls or []
         self.engine = _engine_context(chain, key)
         trust(self.engine, authorities, self.crls)
+        self.has_callbacks = spares_browsers
+        """Whether pyOpenSSL calls back: then each connection needs the object that it looks for."""
         if spares_browsers:
             self.engine.set_alpn_select_callback(_spare_browser)
-        if staple is not None:
-            serial = chain[0].serial_number
-            self.engine.set_ocsp_server_callback(lambda _connection, _data: staple.answer_for(serial))
+        self._answer = staple.offer(self.engine, chain[0].serial_number) if staple is not None else None
 
     def covers(self, server_name: str) -> bool:
         """Say whether a client that asks for `server_name` will find it in the certificate (RFC 9525 section 6.3)."""
@@ -206,13 +218,14 @@ def _engine_context(chain: list[x509.Certificate], key: _PrivateKey) -> SSL.Cont
     context.set_options(
         SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE | _OP_PRIORITIZE_CHACHA
     )
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS | _lib.SSL_MODE_AUTO_RETRY)
     context.set_cipher_list(_TLS12_SUITES)
     context.set_tls13_ciphersuites(_TLS13_SUITES)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_session_id(b"lockgate")
     # Acknowledging the name puts it into the session, so that a resumed TLS 1.2 connection still tells it.
-    context.set_tlsext_servername_callback(lambda _connection: None)
+    context._tlsext_servername_callback = _acknowledge
+    _lib.SSL_CTX_set_tlsext_servername_callback(context._context, _acknowledge)
     context.set_timeout(_TICKET_LIFETIME_SECONDS)
     context.use_certificate(chain[0])
     for certificate in chain[1:]:
@@ -221,6 +234,12 @@ def _engine_context(chain: list[x509.Certificate], key: _PrivateKey) -> SSL.Cont
     context.use_privatekey(key)
     context.check_privatekey()
     return context
+
+
+@SSL._ffi.callback("int (SSL *, int *, void *)")  # type: ignore[attr-defined, untyped-decorator, unused-ignore]
+def _acknowledge(_engine: object, _alert: object, _argument: object) -> int:
+    # Without the look-up of the connection that pyOpenSSL's would begin with: there may be none.
+    return 0
 
 
 def _spare_browser(connection: SSL.Connection, offered: list[bytes]) -> bytes | SSL._NoOverlappingProtocols:

@@ -2,8 +2,9 @@
 
 pyOpenSSL's `recv`, `send`, `bio_read` and `bio_write` make a buffer for each call, copy it into bytes, and raise an
 exception where there is nothing more: half the CPU that a connection under TLS costs beyond its system calls. So
-established connections call the functions under those methods, of the binding that both share, with buffers that all
-connections of one loop have in common. Handshakes, certificates, alerts and errors remain pyOpenSSL's.
+connections call the functions under those methods, of the binding that both share, with buffers that all connections of
+one loop have in common; and they are made of it, without the objects that pyOpenSSL hangs around each. Contexts,
+certificates and errors remain pyOpenSSL's.
 
 A memory BIO never shrinks. What comes in pieces larger than `_KEPT_BYTES` is therefore read through a BIO that only
 points at it and is gone after; what goes out is taken record by record.
@@ -18,6 +19,9 @@ from typing import Any, Final, final
 
 from OpenSSL import SSL
 
+from lockgate.net.failures import CertificateVerdict
+from lockgate.net.trust import take_verdict
+
 MAX_RECORD_BYTES: Final = 16_384  # RFC 8446 section 5.1
 STEP_BYTES: Final = 65_536
 """As much ciphertext is taken in at once."""
@@ -28,6 +32,20 @@ _KEPT_BYTES: Final = 4_096
 
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
 _ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]
+_gc: Final[Any] = _ffi.gc
+_string: Final[Any] = _ffi.string
+_ssl_new: Final[Any] = _lib.SSL_new
+_ssl_free: Final[Any] = _lib.SSL_free
+_ssl_set_accept_state: Final[Any] = _lib.SSL_set_accept_state
+_ssl_shutdown: Final[Any] = _lib.SSL_shutdown
+_ssl_session_reused: Final[Any] = _lib.SSL_session_reused
+_ssl_get_session: Final[Any] = _lib.SSL_get_session
+_ssl_get_servername: Final[Any] = _lib.SSL_get_servername
+_ssl_get_version: Final[Any] = _lib.SSL_get_version
+_ssl_get_current_cipher: Final[Any] = _lib.SSL_get_current_cipher
+_ssl_cipher_get_name: Final[Any] = _lib.SSL_CIPHER_get_name
+_ssl_get0_group_name: Final[Any] = _lib.SSL_get0_group_name
+_raise_current_error: Final[Any] = SSL._raise_current_error
 _ssl_read: Final[Any] = _lib.SSL_read
 _ssl_write: Final[Any] = _lib.SSL_write
 _ssl_get_error: Final[Any] = _lib.SSL_get_error
@@ -48,6 +66,7 @@ _MEMORY: Final[Any] = _lib.BIO_s_mem()
 _NULL: Final[Any] = _ffi.NULL
 _WANTS_READ: Final[int] = _lib.SSL_ERROR_WANT_READ
 _HAS_ENDED: Final[int] = _lib.SSL_ERROR_ZERO_RETURN
+_HOST_NAME: Final[int] = _lib.TLSEXT_NAMETYPE_host_name
 
 
 @final
@@ -63,24 +82,70 @@ class Buffers:
 
 @final
 class Records:
-    """One connection's records, those of its handshake among them.
+    """One connection's records on the server's side, those of its handshake among them.
 
     Args:
-        connection: pyOpenSSL's, on memory BIOs.
+        context: what is offered.
         buffers: those of its loop.
+        has_callbacks: the context has callbacks of pyOpenSSL's, which look for the `SSL.Connection`: then there is one.
     """
 
     __slots__ = ("_buffers", "_connection", "_from", "_into", "_ssl", "has_ended", "unsealed")
 
-    def __init__(self, connection: SSL.Connection, buffers: Buffers) -> None:
-        self._connection = connection
+    def __init__(self, context: SSL.Context, buffers: Buffers, has_callbacks: bool = False) -> None:
         self._buffers = buffers
-        self._ssl: Any = connection._ssl
-        self._into: Any = connection._into_ssl
-        self._from: Any = connection._from_ssl
+        self._connection: SSL.Connection | None = None
+        if has_callbacks:
+            self._connection = SSL.Connection(context, None)
+            self._ssl: Any = self._connection._ssl
+        else:
+            made = _ssl_new(context._context)
+            if made == _NULL:
+                raise MemoryError
+            self._ssl = _gc(made, _ssl_free)
+        self._into: Any = _new_bio()
+        self._from: Any = _new_bio()
+        _ssl_set_bio(self._ssl, self._into, self._from)
+        _ssl_set_accept_state(self._ssl)
         self.has_ended = False
         """Whether the peer has said close_notify."""
         self.unsealed = b""
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the handshake resumed a session."""
+        return bool(_ssl_session_reused(self._ssl) == 1)
+
+    @property
+    def server_name(self) -> str | None:
+        """The name that the client asked for (SNI)."""
+        name = _ssl_get_servername(self._ssl, _HOST_NAME)
+        return _string(name).decode("ascii", "backslashreplace") if name != _NULL else None
+
+    def protection(self) -> tuple[str, str, str]:
+        """Give the version, the cipher suite and the key exchange group, "" for what is not known."""
+        cipher = _ssl_get_current_cipher(self._ssl)
+        # Without a session, the engine's function for the group reads where nothing is.
+        group = _ssl_get0_group_name(self._ssl) if _ssl_get_session(self._ssl) != _NULL else _NULL
+        return (
+            _string(_ssl_get_version(self._ssl)).decode(),
+            _string(_ssl_cipher_get_name(cipher)).decode() if cipher != _NULL else "",
+            _string(group).decode() if group != _NULL else "",
+        )
+
+    def take_verdict(self) -> CertificateVerdict | None:
+        """Give what was wrong with the client's certificate, when a handshake just failed for that."""
+        return take_verdict(self._ssl)
+
+    def shut_down(self) -> None:
+        """Say close_notify.
+
+        Raises:
+            SSL.Error: when that cannot be said.
+        """
+        result: int = _ssl_shutdown(self._ssl)
+        if result < 0:
+            self._fail(result)
 
     def shake_hands(self, sealed: Any, size: int) -> bool:
         """Take `size` bytes of a handshake, and say whether it is done.
@@ -92,10 +157,9 @@ class Records:
         result: int = _ssl_do_handshake(self._ssl)
         if result > 0:
             return True  # a callback of Python's that raised would have failed it
-        if _ssl_get_error(self._ssl, result) == _WANTS_READ:
-            return False  # as each handshake does at first: no exception, which costs more than the look
-        self._connection._raise_ssl_error(self._ssl, result)
-        return True
+        if _ssl_get_error(self._ssl, result) != _WANTS_READ:  # as each handshake does at first
+            self._fail(result)
+        return False
 
     def peer_certificate(self) -> bytes | None:
         """Give the peer's certificate in DER, None when it showed none."""
@@ -177,12 +241,12 @@ class Records:
 
     def renew(self) -> None:
         """Give back what the BIOs have grown to in the handshake; nothing may be in them."""
-        self._from = self._connection._from_ssl = _new_bio()
+        self._from = _new_bio()
         self._read_from(_new_bio())
 
     def _read_from(self, bio: Any) -> None:
         _ssl_set_bio(self._ssl, bio, self._from)  # frees those that they take the place of
-        self._into = self._connection._into_ssl = bio
+        self._into = bio
 
     def _check(self, count: int) -> None:
         error: int = _ssl_get_error(self._ssl, count)
@@ -191,7 +255,12 @@ class Records:
         if error == _HAS_ENDED:
             self.has_ended = True
             return
-        self._connection._raise_ssl_error(self._ssl, count)
+        self._fail(count)
+
+    def _fail(self, result: int) -> None:
+        if self._connection is not None:
+            self._connection._raise_ssl_error(self._ssl, result)  # or what a callback raised
+        _raise_current_error()
 
 
 def _new_bio() -> Any:

@@ -10,13 +10,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 from cryptography.x509 import ocsp
+from OpenSSL import SSL
 
 from lockgate.errors import InvalidSettings
 
 MAX_STAPLE_BYTES = 16_384
+
+_lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
+_ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]
+_NOTHING: Final = 3  # SSL_TLSEXT_ERR_NOACK (openssl/tls1.h)
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -65,6 +71,24 @@ class Staple:
         if answer is None or answer.serial != serial or not answer.begins_at <= self._clock() < answer.ends_at:
             return b""
         return answer.der
+
+    def offer(self, context: SSL.Context, serial: int) -> object:
+        """Have a context staple the answer about its certificate; what comes back is to live as long as the context."""
+
+        @_ffi.callback("int (SSL *, void *)")  # type: ignore[untyped-decorator, unused-ignore]
+        def answer(engine: object, _argument: object) -> int:
+            der = self.answer_for(serial)
+            if not der:
+                return _NOTHING
+            kept = _lib.OPENSSL_malloc(len(der))  # the engine frees it
+            if kept == _ffi.NULL:
+                return _NOTHING
+            _ffi.buffer(kept, len(der))[:] = der
+            _lib.SSL_set_tlsext_status_ocsp_resp(engine, kept, len(der))
+            return 0
+
+        _lib.SSL_CTX_set_tlsext_status_cb(context._context, answer)
+        return answer
 
 
 def _read(der: bytes, path: Path) -> _Answer:

@@ -15,7 +15,6 @@ Source: TLS 1.3 RFC 8446, TLS 1.2 RFC 5246. ADR 0002 says why this engine and no
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, final
 
@@ -44,8 +43,6 @@ _MAX_UNSENT_BYTES: Final = 1_048_576
 _HANDSHAKE_RECORD: Final = 0x16
 _VERSIONS = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2 or later"}
 
-# Not in pyOpenSSL's own interface; where the binding lacks it, -1 says that nobody knows.
-_session_reused: Callable[[object], int] = getattr(SSL._lib, "SSL_session_reused", lambda _: -1)  # type: ignore[attr-defined]
 _from_buffer: Final[Any] = SSL._ffi.from_buffer  # type: ignore[attr-defined]
 _unpack: Final[Any] = SSL._ffi.unpack  # type: ignore[attr-defined]
 
@@ -63,6 +60,10 @@ class Protection(msgspec.Struct, frozen=True):
     server_name: str | None = None
     is_resumed: bool = False
 
+
+_MAX_PROTECTIONS: Final = 256
+_protections: Final[dict[tuple[str, str, str, str | None, bool], Protection]] = {}
+"""Most connections are protected alike: they have one record of it in common."""
 
 _HANDSHAKING: Final = 0  # no enumeration: its members would be looked up by name for each read and write
 _ESTABLISHED: Final = 1
@@ -82,7 +83,6 @@ class TlsStream:
     __slots__ = (
         "_certificate",
         "_context",
-        "_engine",
         "_first_bytes",
         "_is_handshake_done",
         "_is_renewed",
@@ -92,17 +92,12 @@ class TlsStream:
         "_state",
         "_unsent",
         "_unsent_bytes",
-        "_verdict",
     )
 
     def __init__(self, context: TlsContext, buffers: Buffers | None = None) -> None:
         self._context = context
-        self._engine = SSL.Connection(context.engine, None)
-        self._engine.set_accept_state()
-        self._records = Records(self._engine, buffers or Buffers())
+        self._records = Records(context.engine, buffers or Buffers(), context.has_callbacks)
         self._certificate: x509.Certificate | None = None
-        self._verdict = CertificateVerdict()
-        self._engine.set_app_data(self._verdict)
         self._state = _HANDSHAKING
         self._is_handshake_done = False
         self._is_renewed = False
@@ -125,8 +120,7 @@ class TlsStream:
     @property
     def server_name(self) -> str | None:
         """The name that the client asked for (SNI, RFC 6066 section 3); never an address."""
-        name = self._engine.get_servername()
-        return name.decode("ascii", "backslashreplace") if name else None
+        return self._records.server_name
 
     @property
     def is_name_covered(self) -> bool:
@@ -136,14 +130,15 @@ class TlsStream:
 
     def protection(self) -> Protection:
         """Say how the established connection is protected."""
-        engine = self._engine
-        return Protection(
-            version=engine.get_protocol_version_name(),
-            cipher=engine.get_cipher_name() or "",
-            group=engine.get_group_name() or "",
-            server_name=self.server_name,
-            is_resumed=_session_reused(engine._ssl) == 1,
-        )
+        version, cipher, group = self._records.protection()
+        said = (version, cipher, group, self.server_name, self._records.is_resumed)
+        known = _protections.get(said)
+        if known is None:
+            known = Protection(*said)
+            if len(_protections) >= _MAX_PROTECTIONS:  # of the names that clients ask for there is no end
+                _protections.clear()
+            _protections[said] = known
+        return known
 
     def peer_certificate(self) -> x509.Certificate | None:
         """Give back the client's verified certificate; None when it showed none, or before the handshake is done."""
@@ -233,7 +228,7 @@ class TlsStream:
         """Say close_notify (RFC 8446 section 6.1); nothing can be sent after it."""
         if self._state == _ESTABLISHED:
             try:
-                self._engine.shutdown()
+                self._records.shut_down()
             except SSL.Error:
                 self._state = _FAILED
                 return
@@ -265,7 +260,6 @@ class TlsStream:
             raise self._refused(error) from error
         self._state = _ESTABLISHED
         self._is_handshake_done = True
-        self._engine.set_app_data(None)
         self._check_resumed_certificate()
         if self._unsent:
             self._retry_unsent()
@@ -277,7 +271,7 @@ class TlsStream:
     def _check_resumed_certificate(self) -> None:
         # A resumed session brings the certificate of its first handshake along without another look (RFC 8446
         # section 4.6.1 leaves that to the application): it may have expired since, or have been revoked.
-        if _session_reused(self._engine._ssl) == 0:
+        if not self._records.is_resumed:
             return
         certificate = self.peer_certificate()
         if certificate is None:
@@ -290,10 +284,11 @@ class TlsStream:
             self._refuse_resumed(certificate, REVOKED)
 
     def _refuse_resumed(self, certificate: x509.Certificate, error_number: int) -> None:
-        self._verdict.error_number, self._verdict.certificate = error_number, certificate
+        verdict = CertificateVerdict()
+        verdict.error_number, verdict.certificate = error_number, certificate
         self.close()
         self._state = _FAILED
-        raise TlsRefused(certificate_failure(self._verdict, self.server_name))
+        raise TlsRefused(certificate_failure(verdict, self.server_name))
 
     def _write(self, plaintext: bytes) -> None:
         for start in range(0, len(plaintext), STEP_BYTES):
@@ -312,8 +307,9 @@ class TlsStream:
     def _refused(self, error: SSL.Error) -> TlsRefused:
         self._state = _FAILED
         server_name = self.server_name
-        if self._verdict.error_number:
-            return TlsRefused(certificate_failure(self._verdict, server_name))
+        verdict = self._records.take_verdict()
+        if verdict is not None:
+            return TlsRefused(certificate_failure(verdict, server_name))
         errors = error.args[0] if error.args and isinstance(error.args[0], list) else []
         shown = Shown(self.is_name_covered, self._context.valid_from, self._context.valid_until)
         return TlsRefused(handshake_failure(errors, self._offered_version(), server_name, shown))

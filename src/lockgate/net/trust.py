@@ -7,15 +7,22 @@ decides who may enter, so where a CA has no list, or one that has run out, its c
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Final
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from lockgate.errors import InvalidSettings
-from lockgate.net.failures import CertificateVerdict
+from lockgate.net.failures import REVOKED, CertificateVerdict
+from lockgate.net.revoked import Named
+
+_lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
+_ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]
+_OWNER: Final[int] = _lib.SSL_get_ex_data_X509_STORE_CTX_idx()
 
 MAX_CHAIN_DEPTH = 4
 
@@ -62,16 +69,19 @@ def trust(
     store = context.get_cert_store()
     if store is None:
         raise ValueError("the TLS engine has no certificate store")
-    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN | (crypto.X509StoreFlags.CRL_CHECK if crls else 0))
+    named = Named.of(authorities, crls)
+    judges_lists = named is None
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN | (crypto.X509StoreFlags.CRL_CHECK if judges_lists else 0))
     for certificate in authorities:
         store.add_cert(crypto.X509.from_cryptography(certificate))
-    for each in crls:
+    for each in crls if judges_lists else ():
         store.add_crl(each)
     context.set_verify_depth(MAX_CHAIN_DEPTH)
+    look = _callback(named)
     # Without VERIFY_FAIL_IF_NO_PEER_CERT the certificate stays optional. For a server the engine itself checks the
     # extended key usage clientAuth.
-    context.set_verify(SSL.VERIFY_PEER, _keep_verdict)
-    _spare_good_certificates(context)
+    _lib.SSL_CTX_set_verify(context._context, SSL.VERIFY_PEER, look)
+    context._verify_callback = look  # held on to: as long as the context lives, it may be called
 
 
 def why_not_believed(chain: Sequence[x509.Certificate], authorities: Iterable[x509.Certificate], now: float) -> str:
@@ -95,35 +105,51 @@ def why_not_believed(chain: Sequence[x509.Certificate], authorities: Iterable[x5
     return ""
 
 
-def _spare_good_certificates(context: SSL.Context) -> None:
-    """Have `_keep_verdict` called for what is wrong alone.
+def take_verdict(engine: Any) -> CertificateVerdict | None:
+    """Give what was wrong with the certificate of the connection (`SSL *`) whose handshake just failed, if that was it.
 
-    For each certificate of each handshake pyOpenSSL makes objects around it and calls; of those that are good there is
-    nothing to keep. This stands before its callback, with the same signature, and passes on the others.
+    Whoever drives a handshake that fails asks for it at once: it is kept for one question.
     """
-    passed_on = context._verify_helper.callback  # type: ignore[union-attr]
-
-    @SSL._ffi.callback("int (int, X509_STORE_CTX *)")  # type: ignore[attr-defined, untyped-decorator, unused-ignore]
-    def look(is_ok: int, found: object) -> int:
-        return 1 if is_ok else passed_on(is_ok, found)
-
-    SSL._lib.SSL_CTX_set_verify(context._context, SSL.VERIFY_PEER, look)  # type: ignore[attr-defined]
-    context._verify_callback = look  # connections hold on to it from there: as long as one lives, it may be called
+    return _verdicts.pop(engine, None)
 
 
-def _keep_verdict(
-    connection: SSL.Connection, certificate: crypto.X509, error_number: int, depth: int, is_ok: int
-) -> bool:
-    if not is_ok and error_number in _LIST_PROBLEMS:
-        return True
-    verdict = connection.get_app_data()
-    if not is_ok and isinstance(verdict, CertificateVerdict):
-        verdict.error_number, verdict.depth = error_number, depth
-        try:
-            verdict.certificate = certificate.to_cryptography()
-        except ValueError:
-            verdict.certificate = None
-    return bool(is_ok)
+_verdicts: dict[Any, CertificateVerdict] = {}
+
+
+def _callback(named: Named | None) -> Any:
+    """Make what the engine calls for each certificate of a chain once it is verified, and for each that is wrong.
+
+    pyOpenSSL's own makes objects around each certificate and calls; of those that are good there is nothing to keep.
+    """
+
+    @_ffi.callback("int (int, X509_STORE_CTX *)")  # type: ignore[untyped-decorator, unused-ignore]
+    def look(is_ok: int, found: Any) -> int:  # an error of ours is a 0: refused
+        if not is_ok:
+            return _judge(found, _lib.X509_STORE_CTX_get_error(found))
+        if not named or _lib.X509_STORE_CTX_get_error_depth(found) != 0:
+            return 1  # the client's own certificate is looked up, as the engine would
+        if not named.holds(_lib.X509_STORE_CTX_get_current_cert(found)):
+            return 1
+        _lib.X509_STORE_CTX_set_error(found, REVOKED)
+        return _judge(found, REVOKED)
+
+    return look
+
+
+def _judge(found: Any, error_number: int) -> int:
+    """Give 1 for what is not to refuse the chain; else note it, and give 0."""
+    if error_number in _LIST_PROBLEMS:
+        _lib.X509_STORE_CTX_set_error(found, _lib.X509_V_OK)
+        return 1
+    verdict = CertificateVerdict()
+    verdict.error_number, verdict.depth = error_number, _lib.X509_STORE_CTX_get_error_depth(found)
+    shown = _lib.X509_STORE_CTX_get_current_cert(found)
+    if shown != _ffi.NULL:
+        _lib.X509_up_ref(shown)
+        with contextlib.suppress(ValueError):  # of a kind that the engine can read and the library cannot
+            verdict.certificate = crypto.X509._from_raw_x509_ptr(shown).to_cryptography()
+    _verdicts[_lib.X509_STORE_CTX_get_ex_data(found, _OWNER)] = verdict
+    return 0
 
 
 def _has_signed(authority: x509.Certificate, crl: x509.CertificateRevocationList) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import ssl
+import weakref
 
 import pytest
 from OpenSSL import SSL
@@ -25,10 +27,44 @@ def pair() -> Pair:
 
 def test_the_names_that_pyopenssl_does_not_promise_are_there() -> None:
     """When this fails after an update of pyOpenSSL or cryptography, net/records.py has to follow."""
-    connection = SSL.Connection(SSL.Context(SSL.TLS_SERVER_METHOD), None)
-    for name in ("_ssl", "_into_ssl", "_from_ssl", "_raise_ssl_error"):
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    for name in ("_context", "_verify_callback", "_tlsext_servername_callback"):
+        assert hasattr(context, name), name
+    connection = SSL.Connection(context, None)
+    for name in ("_ssl", "_raise_ssl_error"):
         assert hasattr(connection, name), name
+    assert hasattr(SSL, "_raise_current_error")
     for name in [
+        "SSL_new",
+        "SSL_free",
+        "SSL_set_accept_state",
+        "SSL_shutdown",
+        "SSL_get_session",
+        "SSL_get_servername",
+        "SSL_get_version",
+        "SSL_get_current_cipher",
+        "SSL_CIPHER_get_name",
+        "SSL_get0_group_name",
+        "SSL_CTX_set_verify",
+        "SSL_CTX_set_tlsext_servername_callback",
+        "SSL_CTX_set_tlsext_status_cb",
+        "SSL_set_tlsext_status_ocsp_resp",
+        "SSL_get_ex_data_X509_STORE_CTX_idx",
+        "SSL_MODE_AUTO_RETRY",
+        "TLSEXT_NAMETYPE_host_name",
+        "X509_STORE_CTX_get_current_cert",
+        "X509_STORE_CTX_get_error",
+        "X509_STORE_CTX_get_error_depth",
+        "X509_STORE_CTX_get_ex_data",
+        "X509_STORE_CTX_set_error",
+        "X509_NAME_cmp",
+        "X509_get_issuer_name",
+        "X509_get_serialNumber",
+        "X509_get_subject_name",
+        "X509_up_ref",
+        "ASN1_STRING_get0_data",
+        "ASN1_STRING_length",
+        "OPENSSL_malloc",
         "SSL_read",
         "SSL_write",
         "SSL_get_error",
@@ -126,3 +162,24 @@ def test_what_came_before_the_close_notify_is_heard() -> None:
     both.carry()
     assert both.received == b"last words" * 1_000
     assert both.stream.is_closed
+
+
+@pytest.mark.parametrize("step", ["made", "shaking hands", "established", "refused"])
+def test_what_the_engine_holds_is_freed_with_its_connection(step: str) -> None:
+    """Some 30 KB for each: they are not to wait until the collector looks for circles."""
+    gc.disable()
+    try:
+        both = Pair(SERVER, client_context(HUB_CA))
+        if step == "shaking hands":
+            both._client_step(both.client.do_handshake)
+            both.carry()
+        elif step == "established":
+            both.shake_hands().say(b"x" * 10_000)
+        elif step == "refused":
+            both.feed(b"GET / HTTP/1.1")
+        engine = weakref.ref(both.stream._records._ssl)
+        assert engine() is not None
+        both.stream = TlsStream(SERVER)  # what went before is let go of
+        assert engine() is None
+    finally:
+        gc.enable()
