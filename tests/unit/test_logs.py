@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 import structlog
@@ -50,6 +51,34 @@ def test_events_are_json_lines_on_standard_error(error_pipe: int, level: str, to
     assert [event["event"] for event in events] == told
     assert "ValueError: inner" in events[-1]["exception"]
     assert all({"level", "timestamp"} <= set(event) for event in events)
+
+
+def test_the_short_way_and_the_long_one_write_the_same_line(error_pipe: int) -> None:
+    configure_logging(LogSettings())
+    log = structlog.get_logger()
+    fields = {"device": "sensor", "count": 2, "is_clean": True, "until": None, "share": 0.5}
+    log.info("a.b", **fields)
+    log.warning("a.b", **fields)
+    log.bind(device="sensor").info("a.b", **fields)
+    log.info("a.b", exc_info=None, **fields)
+    lines = lines_of(error_pipe, 4)
+    events = [json.loads(line) for line in lines]
+    for event in events:
+        at = datetime.fromisoformat(event.pop("timestamp"))
+        assert at.tzinfo is not None
+        assert abs((datetime.now(UTC) - at).total_seconds()) < 3600
+    assert [event.pop("level") for event in events] == ["info", "warning", "info", "info"]
+    assert all(event == {**fields, "event": "a.b"} for event in events)
+    assert len(lines[0]) in range(len(lines[1]) - 11, len(lines[1]))  # it ends in Z and has no spaces, too
+
+
+@pytest.mark.parametrize("value", ["K\u00fchlhaus", "\ud800", 2**70, object, b"\xff", "a\nb"])
+def test_what_is_beyond_ascii_or_unusual_is_one_line_of_ascii_as_well(error_pipe: int, value: object) -> None:
+    configure_logging(LogSettings())
+    structlog.get_logger().info("a.b", value=value)
+    (line,) = lines_of(error_pipe, 1)
+    assert line.isascii()
+    assert json.loads(line)["event"] == "a.b"
 
 
 def test_a_terminal_gets_lines_for_people(error_pipe: int, monkeypatch: pytest.MonkeyPatch) -> None:
