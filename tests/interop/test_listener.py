@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import os
 import socket
 import ssl
 import struct
 import subprocess
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from lockgate.net.context import TlsContexts
 from lockgate.net.failures import TlsFailure, TlsReason
 from lockgate.net.link import Address, Link, NetLimits, StreamHandler
 from lockgate.net.listener import Listener
-from lockgate.net.streams import Census
+from lockgate.net.streams import Census, TlsLink
 from tests.support.certificates import Authority, self_signed
 from tests.support.tls import client_context
 
@@ -262,6 +265,61 @@ def test_writes_of_one_turn_leave_as_one_record(room: Room) -> None:
             records.append(record)
         assert len(records) == 1
         writer.close()
+
+    _run(room, main)
+
+
+@pytest.mark.parametrize("said", [b"hello", b"wait"])
+def test_what_the_handshake_ends_with_leaves_with_the_answer_or_without(room: Room, said: bytes) -> None:
+    async def main() -> None:
+        await room.open(is_tls=True)
+        reader, writer = await room.connect(None)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = client_context(HUB_CA).wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with pytest.raises(ssl.SSLWantReadError):
+            client.do_handshake()
+        writer.write(outgoing.read())
+        while not client.version() or outgoing.pending == 0:
+            incoming.write(await reader.read(65_536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                client.do_handshake()
+        client.write(said)  # in one piece with what ends the handshake, as devices' libraries do
+        writer.write(outgoing.read())
+        answer = await reader.read(65_536)
+        records = []
+        while answer:
+            length = int.from_bytes(answer[3:5], "big")
+            records.append(length)
+            incoming.write(answer[: 5 + length])
+            answer = answer[5 + length :]
+        if said == b"hello":
+            assert client.read(100) == b"heard hello"
+            assert records.pop() < 50
+        assert records, "session tickets"
+        assert all(each > 150 for each in records)
+        writer.close()
+
+    _run(room, main)
+
+
+def test_what_openssl_holds_is_freed_when_the_connection_ends_and_not_when_the_collector_comes(room: Room) -> None:
+    async def main() -> None:
+        await room.open(is_tls=True)
+        _, writer = await room.connect(client_context(HUB_CA))
+        writer.write(b"hello")
+        await until(lambda: bool(room.handlers))
+        (handler,) = room.handlers  # it has the link, as the link had it, and lives on
+        link = handler.link
+        assert isinstance(link, TlsLink)
+        engine = weakref.ref(link._stream._records._ssl)
+        assert engine() is not None
+        gc.disable()
+        try:
+            writer.close()
+            await handler.ended
+            assert engine() is None
+        finally:
+            gc.enable()
 
     _run(room, main)
 

@@ -458,7 +458,7 @@ class TlsLink(PlainLink):
         """Encrypt and send what is kept."""
         queue, self._queue = self._queue, []
         self._queued_bytes = 0
-        if not queue or self._transport.is_closing():
+        if self._transport.is_closing():
             return
         plaintext = queue[0] if len(queue) == 1 else b"".join(queue)
         try:
@@ -466,6 +466,9 @@ class TlsLink(PlainLink):
                 self._send(self._stream.sealed(plaintext[start : start + _FLUSH_BYTES]))
         except TlsRefused as refused:
             self._refuse(refused)
+            return
+        if self._begun is not None and self._begun.has_last_words:
+            self._send_ciphertext()
 
     def resume_reading(self) -> None:
         """Go on reading: the peer's end, if it is the next thing to hear."""
@@ -504,7 +507,10 @@ class TlsLink(PlainLink):
             self._refuse(refused)
             return
         if self._handler is None:
-            self._send_ciphertext()
+            if plaintext:  # what the handshake ends with (a ticket) leaves with the answer, or with this turn
+                self._desk.flush_soon(self)
+            else:
+                self._send_ciphertext()
             if self._stream.is_established or plaintext:
                 self._establish()
         if plaintext and self._handler and not self._is_closing:

@@ -113,6 +113,11 @@ class TlsStream:
         return self._state == _ESTABLISHED
 
     @property
+    def has_last_words(self) -> bool:
+        """Whether the handshake is done and nobody has asked since for what it ends with: `data_to_send`."""
+        return self._is_handshake_done and not self._is_renewed
+
+    @property
     def is_closed(self) -> bool:
         """Whether either side has said close_notify; after the peer's we may still send (RFC 8446 section 6.1)."""
         return self._records.has_ended or self._state == _CLOSED
