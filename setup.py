@@ -59,6 +59,7 @@ HOT_ROOMS = [
     "src/lockgate/adapters/coap/wire.py",
     "src/lockgate/adapters/coap/exchange.py",
     "src/lockgate/adapters/coap/protocol.py",
+    "src/lockgate/adapters/coap/blocks.py",
 ]
 """Also in lockgate.cli.output, which tells which of them run compiled."""
 

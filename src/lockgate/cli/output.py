@@ -69,6 +69,7 @@ HOT_ROOMS = (
     "lockgate.adapters.coap.wire",
     "lockgate.adapters.coap.exchange",
     "lockgate.adapters.coap.protocol",
+    "lockgate.adapters.coap.blocks",
 )
 """The rooms that mypyc compiles where it can (setup.py has the same list)."""
 

@@ -27,6 +27,7 @@ _URI_QUERY: Final = 15
 _LONGEST_SEGMENT: Final = 255
 
 
+@mypyc_attr(acyclic=True)
 class Event:
     """What a driver is told."""
 
@@ -82,6 +83,7 @@ class Response(Event):
         return self.message, self.key
 
 
+@mypyc_attr(acyclic=True)
 class Settled(Event):
     """What became of a notification (or of a request of our own), by its key and token."""
 
