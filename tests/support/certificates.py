@@ -121,6 +121,19 @@ class Authority:
             name, names=["localhost"], purpose=purpose, valid_from=start, valid_until=start + timedelta(days=30)
         )
 
+    def crl(self, *revoked: x509.Certificate) -> bytes:
+        """Give its revocation list with these certificates, as PEM."""
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(datetime.now(UTC) - timedelta(hours=1))
+            .next_update(datetime.now(UTC) + timedelta(days=1))
+        )
+        for each in revoked:
+            entry = x509.RevokedCertificateBuilder().serial_number(each.serial_number)
+            builder = builder.add_revoked_certificate(entry.revocation_date(datetime.now(UTC)).build())
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
 
 def self_signed(name: str = "sensor", *, names: Sequence[str] = (), purpose: Purpose = "client") -> Issued:
     """Make a certificate that no CA has signed."""

@@ -182,19 +182,29 @@ def load_context(
     Raises:
         InvalidSettings: when a file is missing, unreadable, or does not hold what it should; names the file.
     """
-    chain = _load_certificates(certificate_path, "server certificate")
+    chain, key = load_pair(certificate_path, key_path)
+    authorities = load_certificates(authorities_path, "CA bundle")
+    crls = load_crls(crl_path, authorities)
+    try:
+        return TlsContext(chain, key, authorities, spares_browsers, crls, staple)
+    except (SSL.Error, crypto.Error, ValueError) as error:
+        raise InvalidSettings(f"the server certificate {certificate_path} cannot be used for TLS: {error}") from error
+
+
+def load_pair(certificate_path: Path, key_path: Path) -> tuple[list[x509.Certificate], _PrivateKey]:
+    """Read a server's PEM chain (leaf first) and its PEM key.
+
+    Raises:
+        InvalidSettings: when a file cannot be used, or the two do not belong together; names the file.
+    """
+    chain = load_certificates(certificate_path, "server certificate")
     key = _load_key(key_path)
     if key.public_key() != chain[0].public_key():
         raise InvalidSettings(
             f"the private key {key_path} does not belong to the server certificate {certificate_path}",
             fix="Put the key and the certificate of one pair in place.",
         )
-    authorities = _load_certificates(authorities_path, "CA bundle")
-    crls = load_crls(crl_path, authorities)
-    try:
-        return TlsContext(chain, key, authorities, spares_browsers, crls, staple)
-    except (SSL.Error, crypto.Error, ValueError) as error:
-        raise InvalidSettings(f"the server certificate {certificate_path} cannot be used for TLS: {error}") from error
+    return chain, key
 
 
 def covered_names(certificate: x509.Certificate) -> frozenset[str]:
@@ -258,7 +268,12 @@ def _read(path: Path, what: str) -> bytes:
         raise InvalidSettings(f"the {what} {path} cannot be read: {error.strerror}") from error
 
 
-def _load_certificates(path: Path, what: str) -> list[x509.Certificate]:
+def load_certificates(path: Path, what: str) -> list[x509.Certificate]:
+    """Read the certificates of a PEM file; `what` it is stands in the error.
+
+    Raises:
+        InvalidSettings: when it cannot be read, or holds none.
+    """
     try:
         return x509.load_pem_x509_certificates(_read(path, what))
     except ValueError as error:

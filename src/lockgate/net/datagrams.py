@@ -24,7 +24,7 @@ from lockgate.net.link import Address
 from lockgate.net.listener import Traffic
 from lockgate.net.streams import log_unexpected
 from lockgate.net.tls import Protection
-from lockgate.net.udp import Local, Remote, UdpSocket, open_sockets
+from lockgate.net.udp import Sink, UdpSocket, address_of, open_sockets
 
 
 class DatagramLimits(msgspec.Struct, frozen=True):
@@ -108,12 +108,12 @@ class PlainDatagramLink(DatagramLink):
 
     __slots__ = ("_desk", "_key", "_local", "_peer", "_remote", "_socket", "handler", "last_seen")
 
-    def __init__(self, desk: DatagramListener, key: _Key, sock: UdpSocket, remote: Remote) -> None:
+    def __init__(self, desk: DatagramListener, key: bytes, sock: UdpSocket, remote: bytes) -> None:
         self._desk = desk
         self._key = key
         self._socket = sock
         self._remote = remote
-        self._local: Local = b""
+        self._local = b""
         self._peer: Address | None = None
         self.last_seen = 0.0
         self.handler: DatagramHandler | None = None
@@ -122,7 +122,7 @@ class PlainDatagramLink(DatagramLink):
     def peer(self) -> Address:
         """Where the peer sends from, by its own word."""
         if self._peer is None:
-            self._peer = Address(self._remote[0], self._remote[1])
+            self._peer = address_of(self._remote)
         return self._peer
 
     @property
@@ -148,13 +148,13 @@ class PlainDatagramLink(DatagramLink):
     def send(self, data: bytes) -> None:
         """Send `data` from the address that the peer wrote to last."""
         if self.handler is not None:
-            self._socket.send(data, self._remote, self._local)
+            self._socket.send(data, len(data), self._remote, self._local)
 
     def close(self) -> None:
         """Forget the address; the handler hears of it soon."""
         self.end(None)
 
-    def take(self, data: bytes, local: Local, is_multicast: bool, now: float) -> None:
+    def take(self, data: bytes, local: bytes, is_multicast: bool, now: float) -> None:
         """Hand one datagram on."""
         self.last_seen = now
         self._local = local
@@ -166,13 +166,11 @@ class PlainDatagramLink(DatagramLink):
         handler, self.handler = self.handler, None
         if handler is not None:
             self._desk.forget(self._key, self)
-            self._desk.loop.call_soon(_tell, handler, error, self.peer)
+            self._desk.loop.call_soon(tell_of_loss, handler, error, self.peer)
 
 
-_Key = tuple[UdpSocket, Remote]
-
-
-def _tell(handler: DatagramHandler, error: Exception | None, peer: Address) -> None:
+def tell_of_loss(handler: DatagramHandler, error: Exception | None, peer: Address) -> None:
+    """Have a handler hear that its link is lost; what it raises is logged."""
     try:
         handler.link_lost(error)
     except Exception as unexpected:
@@ -189,7 +187,7 @@ def gave_way(max_links: int) -> Unavailable:
 
 
 @final
-class DatagramListener:
+class DatagramListener(Sink):
     """A door's sockets for plain UDP, all on one port: a handler for each remote address.
 
     Call `handle_timer` once a second or so.
@@ -199,7 +197,7 @@ class DatagramListener:
         self.loop = asyncio.get_running_loop()
         self._handler_factory = handler_factory
         self._limits = limits
-        self._links: dict[_Key, PlainDatagramLink] = {}  # the one that was quiet the longest stands first
+        self._links: dict[bytes, PlainDatagramLink] = {}  # the one that was quiet the longest stands first
         self._sockets: list[UdpSocket] = []
         self._accepted = 0
         self.addresses: tuple[Address, ...] = ()
@@ -222,7 +220,7 @@ class DatagramListener:
             InvalidSettings: when a host is not ours or the port may not be used.
         """
         listener = cls(handler_factory, limits)
-        listener._sockets = open_sockets(hosts, port, listener._datagram_received)
+        listener._sockets = open_sockets(hosts, port, listener)
         listener.addresses = tuple(each.address for each in listener._sockets)
         for each in listener._sockets:
             each.start()
@@ -277,15 +275,14 @@ class DatagramListener:
                 return
             first.end(None)
 
-    def forget(self, key: _Key, link: PlainDatagramLink) -> None:
+    def forget(self, key: bytes, link: PlainDatagramLink) -> None:
         """Know no longer of a link that has ended."""
         if self._links.get(key) is link:
             del self._links[key]
 
-    def _datagram_received(
-        self, sock: UdpSocket, data: memoryview, remote: Remote, local: Local, is_multicast: bool
-    ) -> None:
-        key = (sock, remote)
+    def take(self, sock: UdpSocket, start: int, size: int, remote: bytes, local: bytes, is_multicast: bool) -> None:
+        """Take one datagram from a socket."""
+        key = remote + sock.tag
         link = self._links.pop(key, None)
         try:
             if link is None:
@@ -295,14 +292,14 @@ class DatagramListener:
                 link.handler.link_made(link)
             else:
                 self._links[key] = link
-            link.take(bytes(data), local, is_multicast, self.loop.time())
+            link.take(bytes(sock.room.view[start : start + size]), local, is_multicast, self.loop.time())
         except Exception as error:
             if link is None:
                 raise
             log_unexpected(error, link.peer)
             link.end(error)
 
-    def _new_link(self, key: _Key, sock: UdpSocket, remote: Remote) -> PlainDatagramLink:
+    def _new_link(self, key: bytes, sock: UdpSocket, remote: bytes) -> PlainDatagramLink:
         if len(self._links) >= self._limits.max_links:
             next(iter(self._links.values())).end(gave_way(self._limits.max_links))
         self._accepted += 1

@@ -5,7 +5,6 @@ Source: DTLS 1.2 RFC 6347, pre-shared keys RFC 4279, raw public keys RFC 7250, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -13,17 +12,14 @@ from typing import Protocol
 import msgspec
 from cryptography import x509
 
-from lockgate.errors import Step, Unavailable
-from lockgate.net.datagrams import DatagramHandler, DatagramLimits
-from lockgate.net.link import Address
-from lockgate.net.listener import Traffic
+from lockgate.errors import Step
 
 
 class DtlsKeys(Protocol):
     """Whose keys are good: what the registry knows. Asked during handshakes, on the event loop: it answers at once."""
 
-    def psk(self, identity: bytes) -> bytes | None:
-        """Give the key of an identity, None when nobody has it or it is good no longer."""
+    def psk(self, identity: bytes) -> bytes | bytearray | None:
+        """Give the key of an identity, None when nobody has it or it is good no longer; a bytearray is wiped after."""
         ...
 
     def is_known_key(self, spki: bytes) -> bool:
@@ -49,16 +45,23 @@ class DtlsReason(StrEnum):
     UNKNOWN_IDENTITY = "unknown PSK identity"
     WRONG_KEY = "wrong pre-shared key"
     UNKNOWN_RAW_KEY = "unknown raw public key"
-    UNKNOWN_ISSUER = "unknown issuer"
-    CERTIFICATE_EXPIRED = "certificate expired"
-    CERTIFICATE_NOT_YET_VALID = "certificate not yet valid"
-    CERTIFICATE_REVOKED = "certificate revoked"
-    CERTIFICATE_REFUSED = "certificate refused"
     NO_CERTIFICATE = "no client certificate"
     MODE_NOT_OFFERED = "mode not offered"
-    NO_SHARED_CIPHER = "no shared cipher suite"
+    CERTIFICATE_EXPIRED = "certificate expired"
+    CERTIFICATE_REVOKED = "certificate revoked"
+    CERTIFICATE_NOT_YET_VALID = "certificate not yet valid"
+    UNKNOWN_ISSUER = "unknown issuer"
+    SELF_SIGNED = "self-signed certificate"
+    WRONG_PURPOSE = "wrong purpose"
+    BAD_SIGNATURE = "bad signature"
+    KEY_TOO_WEAK = "key too weak"
+    CERTIFICATE_REFUSED = "certificate refused"
     VERSION_NOT_OFFERED = "DTLS version not offered"
+    NO_SHARED_CIPHER = "no shared cipher suite"
     CLIENT_GAVE_UP = "client gave up"
+    CLIENT_CLOCK_WRONG = "client's clock is wrong"
+    SERVER_CERTIFICATE_EXPIRED = "server certificate expired"
+    SERVER_CERTIFICATE_NOT_YET_VALID = "server certificate not yet valid"
     HANDSHAKE_TIMEOUT = "handshake timeout"
     HANDSHAKE_BROKEN = "handshake broken"
     TOO_MANY_HANDSHAKES = "too many handshakes"
@@ -94,66 +97,9 @@ class DtlsFiles(msgspec.Struct, frozen=True):
     crl: Path | None = None
 
 
-class DtlsListener:
-    """A door's sockets for DTLS, all on one port: a handler for each peer whose handshake is done.
+class DtlsRefused(Exception):
+    """The handshake cannot go on; `failure` says why. It goes from a session to its listener, and no further."""
 
-    Call `handle_timer` once a second or so, and `reload` when files have changed.
-    """
-
-    addresses: tuple[Address, ...] = ()
-
-    @classmethod
-    async def open(
-        cls,
-        hosts: str | Sequence[str],
-        port: int,
-        handler_factory: Callable[[], DatagramHandler],
-        limits: DatagramLimits,
-        files: DtlsFiles,
-        keys: DtlsKeys,
-        modes: DtlsModes,
-        on_refused: Callable[[Address, DtlsFailure], None],
-    ) -> DtlsListener:
-        """Listen on every one of `hosts` (names or addresses) at `port`; 0 picks one free port for all.
-
-        Args:
-            handler_factory: makes the handler of one peer, when its handshake is done.
-            on_refused: told of each peer that did not get as far as a handler, once it has proven its address.
-
-        Raises:
-            Unavailable: when the port is taken, or the machine has no GnuTLS.
-            InvalidSettings: when a host is not ours, the port may not be used, or a file cannot be used.
-        """
-        del hosts, port, handler_factory, limits, files, keys, modes, on_refused
-        raise Unavailable("DTLS is not there yet")
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        raise NotImplementedError
-
-    @property
-    def traffic(self) -> Traffic:
-        """What has come and gone here since the start."""
-        raise NotImplementedError
-
-    @property
-    def connection_count(self) -> int:
-        """How many links there are, those in a handshake included."""
-        raise NotImplementedError
-
-    def reload(self) -> None:
-        """Read the files again; handshakes that have begun keep what they were begun with.
-
-        Raises:
-            InvalidSettings: when a file cannot be used; what was read before then stays in force.
-        """
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Take no more datagrams, say goodbye to all; the handlers hear of it."""
-        raise NotImplementedError
-
-    def handle_timer(self, now: float) -> None:
-        """End the links that were quiet for too long. `now` is the loop's time."""
-        raise NotImplementedError
+    def __init__(self, failure: DtlsFailure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
