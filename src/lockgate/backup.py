@@ -2,7 +2,8 @@
 
     manifest.json        what is in it: path, mode, size and SHA-256 of each file, and how the passphrase is stretched
     manifest.mac         HMAC-SHA-256 of manifest.json under a key from the passphrase
-    home/...             the files; private keys encrypted (PKCS#8), databases as they were at one moment
+    home/...             the files; private keys encrypted (PKCS#8), the keys of shared secrets likewise (AES-256-GCM),
+                         databases as they were at one moment
 
 Theory of operation. Both databases are copied by SQLite's own backup within one reading transaction each: writers go
 on meanwhile. messages.db comes first, so that what its security events know of the audit trail is in the registry's
@@ -11,8 +12,9 @@ copy for sure. The file is written under another name, and gets its own when it 
 A restore unpacks beside the new home, compares every file with the manifest, opens the keys, looks both databases and
 the audit trail over, and only then gives the folder its name. Whatever is wrong, nothing stays behind.
 
-The passphrase is stretched by scrypt (RFC 7914), since PKCS#8's own derivation has few rounds: half of the outcome
-opens the keys, the other half proves the manifest. Nobody without it can put other files into a backup unseen.
+The passphrase is stretched by scrypt (RFC 7914), since PKCS#8's own derivation has few rounds: a third of the outcome
+opens the keys, one proves the manifest, one opens what is no private key and a secret all the same. Nobody without it
+can put other files into a backup unseen.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -46,12 +50,14 @@ from lockgate.errors import Conflict, InvalidSettings, LockgateError, StoreDamag
 from lockgate.events import Event
 from lockgate.home import Home, write_private
 from lockgate.registry.trail import ANCHOR_SUBJECT, Trail, anchor
+from lockgate.registry.vault import NONCE_BYTES, SECRETS_FILE
 from lockgate.store.chain import SECURITY
 from lockgate.store.messages_db import MessagesDb
 from lockgate.store.registry_db import RegistryDb
 from lockgate.store.sqlite import open_database, translated
 
-FORMAT = 1
+FORMAT = 2
+"""1 had no shared secrets; a backup of a home without them is still one."""
 MIN_PASSPHRASE = 12
 DATABASES = ("messages", "registry")
 """In the order in which they are copied."""
@@ -91,17 +97,25 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Secrets:
-    """What a passphrase becomes: the password of the keys, and the key of the manifest's code."""
+    """What a passphrase becomes: the password of the keys, the key of the manifest's code, and that of the secrets."""
 
     def __init__(self, passphrase: str, salt: bytes) -> None:
         stretched = hashlib.scrypt(
-            passphrase.encode(), salt=salt, n=SCRYPT_N, r=8, p=1, maxmem=SCRYPT_MEMORY_BYTES, dklen=64
+            passphrase.encode(), salt=salt, n=SCRYPT_N, r=8, p=1, maxmem=SCRYPT_MEMORY_BYTES, dklen=96
         )
         self.password = stretched[:32].hex().encode()
-        self._key = stretched[32:]
+        self._key = stretched[32:64]
+        self._cipher = AESGCM(stretched[64:])
 
     def code(self, manifest: bytes) -> bytes:
         return hmac.new(self._key, manifest, hashlib.sha256).digest()
+
+    def seal(self, content: bytes) -> bytes:
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, content, SECRETS_FILE.encode())
+
+    def open(self, sealed: bytes) -> bytes:
+        return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], SECRETS_FILE.encode())
 
 
 def make_backup(
@@ -145,7 +159,8 @@ def make_backup(
         files = dict(_copies(home, folder, on_progress))
         files.update(_others(home, folder, held, with_ca_keys))
         entries = tuple(_entry(path, source, is_key) for path, (source, is_key) in sorted(files.items()))
-        manifest = Manifest(FORMAT, __version__, time.time(), salt.hex(), with_ca_keys, entries)
+        number = FORMAT if SECRETS_FILE in files else 1
+        manifest = Manifest(number, __version__, time.time(), salt.hex(), with_ca_keys, entries)
         written = folder / "backup.tar"
         with _new(written) as file:
             _write_tar(file, manifest, held, {path: source for path, (source, _) in files.items()}, on_progress)
@@ -238,7 +253,12 @@ def _others(home: Home, folder: Path, held: _Secrets, with_ca_keys: bool) -> Ite
         if inside.parts[0] == "run" or path.name.startswith(".") or ".db" in path.name or not path.is_file():
             continue
         content = path.read_bytes() if path.stat().st_size <= MAX_KEY_BYTES else b""
-        if _KEY_MARK not in content:
+        if inside.as_posix() == SECRETS_FILE:
+            sealed = folder / f"key{number}"
+            with _new(sealed) as file:
+                file.write(held.seal(content))
+            yield SECRETS_FILE, (sealed, True)
+        elif _KEY_MARK not in content:
             yield inside.as_posix(), (path, False)
         elif with_ca_keys or inside.parts[0] != "ca":
             sealed = folder / f"key{number}"
@@ -357,8 +377,11 @@ def _open_keys(folder: Path, manifest: Manifest, held: _Secrets) -> None:
             continue
         path = folder / entry.path
         try:
+            if entry.path == SECRETS_FILE:
+                write_private(path, held.open(path.read_bytes()))
+                continue
             key = load_pem_private_key(path.read_bytes(), held.password)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, InvalidTag) as error:
             raise InvalidSettings(
                 "the passphrase is not the one of this backup", fix="give the passphrase with which it was made"
             ) from error

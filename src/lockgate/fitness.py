@@ -26,7 +26,9 @@ from lockgate.model.device import Device
 from lockgate.model.permission import Rule
 from lockgate.net.addresses import machine_addresses
 from lockgate.pki.certificates import certificates_from_pem, names_of, private_key_from_pem
+from lockgate.registry.shared_keys import examine_secrets
 from lockgate.registry.trail import Trail
+from lockgate.registry.vault import Vault
 from lockgate.scan.prober import DoorProber
 from lockgate.scan.subject import Door, FileFacts, Identity, Machine, Seen, Subject
 from lockgate.scan.vulnerabilities import VULNERABILITIES
@@ -74,6 +76,7 @@ def gather(home: Home, now: float) -> Subject:
         revocation_lists=facts.learn("revocation lists", lambda: tuple(read_crls(home.crl_path))),
         foreign=facts.learn("foreign authorities", lambda: _foreign(home)),
         backed_up_at=facts.learn("registry", lambda: _backed_up_at(home)),
+        examine_secrets=lambda credentials: examine_secrets(credentials, Vault(home.secrets_path)),
         verify_audit=lambda: _verify(home),
         doors=doors,
         hub_user=_user(running),
@@ -192,7 +195,10 @@ def _clock_synchronised() -> bool | None:
 def _doors(running: RunFacts | None) -> tuple[Door, ...] | None:
     if running is None:
         return None
-    return tuple(Door(d.door, d.address, d.port, d.protection == "tls", d.transport) for d in running.doors)
+    return tuple(
+        Door(d.door, d.address, d.port, d.protection == "tls", d.transport, d.protection == "dtls")
+        for d in running.doors
+    )
 
 
 def _user(running: RunFacts | None) -> int | None:

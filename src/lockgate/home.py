@@ -192,7 +192,7 @@ class Home:
         is_shared = is_shared_folder(path)
         for each in (path, *home._secrets()):
             forbidden = 0o007 if is_shared and not is_authority_key(each) else 0o077
-            if each.exists() and each.stat().st_mode & forbidden:
+            if _mode(each) & forbidden:
                 raise InvalidSettings(
                     f"{each} can be read by other users: it holds secrets",
                     fix=f"chmod {'go=' if is_authority_key(each) else 'o='} {shlex.quote(str(each))}"
@@ -324,19 +324,24 @@ class Home:
         return facts
 
     def hub_address(self) -> HubAddress:
-        """Give where devices reach the hub: the preferred name of its certificate, and the port that is open or set."""
+        """Give where devices reach the hub: the preferred name of its certificate, and the ports open or set."""
         from lockgate.provision.folder import HubAddress  # here: the gate has no use for what provisions
 
         running = self.running()
         doors = running.doors if running is not None else ()
-        open_ports = [d.port for d in doors if (d.door, d.protection, d.transport) == ("mqtt", "tls", "tcp")]
-        port = open_ports[0] if open_ports else self.settings().mqtt.port
+        settings = self.settings()
+        coap = settings.coap
+        open_ports = {(d.door, d.protection): d.port for d in reversed(doors) if d.transport != "websocket"}
+        port = open_ports.get(("mqtt", "tls"), settings.mqtt.port)
+        coap_port = open_ports.get(("coap", "dtls"), coap.port if coap.enabled else 0)
+        is_plain_open = coap.nosec_enabled or coap.oscore_enabled
+        plain_coap_port = open_ports.get(("coap", "none"), coap.nosec_port if is_plain_open else 0)
         if port == 0:
             raise Unavailable(
                 "the hub's port is not known: mqtt.port is 0 and no hub runs here",
                 fix="start the hub first, or set mqtt.port in lockgate.toml",
             )
-        return HubAddress(self.server_names()[0], port)
+        return HubAddress(self.server_names()[0], port, coap_port, plain_coap_port)
 
     def lock(self) -> int:
         """Take the home for one running hub; give the descriptor that holds it.
@@ -360,6 +365,13 @@ class Home:
             self.settings_path, self.registry_path, self.messages_path, self.root_key_path,
             self.issuing_key_path, self.server_key_path, self.secrets_path, self.raw_key_path,
         )  # fmt: skip
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return 0
 
 
 def default_names() -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import tarfile
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,12 @@ import pytest
 from lockgate.backup import FORMAT, Manifest, _changed, make_backup, restore_backup
 from lockgate.errors import Conflict, InvalidSettings, LockgateError, StoreDamaged
 from lockgate.home import Home
+from lockgate.model.device import CredentialKind
+from lockgate.provision.bundle import NewCredential
 from lockgate.registry.registrar import Registrar
+from lockgate.registry.shared_secrets import bound_to
 from lockgate.registry.trail import Trail
+from lockgate.registry.vault import Vault
 from lockgate.store.messages_db import MessagesDb
 from tests.support.registry import NOW, es256
 
@@ -164,7 +169,7 @@ def in_manifest(old: bytes, new: bytes) -> Callable[[dict[str, bytes]], object]:
         (put("manifest.json", b"{"), "its manifest cannot be read"),
         (in_manifest(b'"salt": "', b'"salt": "x'), "its manifest cannot be read"),
         (drop("manifest.json"), "no backup of lockgate"),
-        (in_manifest(b'"format": 1', b'"format": 2'), "made by a newer lockgate"),
+        (in_manifest(b'"format": 1', b'"format": 3'), "made by a newer lockgate"),
     ],
 )
 def test_what_was_changed_is_named_and_nothing_is_written(
@@ -222,7 +227,31 @@ def test_a_backup_without_a_registry_holds_no_home(home: Home, tmp_path: Path) -
 
 def test_the_manifest_tells_what_is_in_it(backup: Path) -> None:
     manifest = msgspec.json.decode(members(backup)["manifest.json"], type=Manifest)
-    assert manifest.format == FORMAT
+    assert manifest.format == 1
     assert {e.path for e in manifest.files if e.is_key} == {"ca/root.key", "ca/issuing.key", "server.key"}
     assert {"lockgate.toml", "registry.db", "messages.db", "ca/bundle.crt"} <= {e.path for e in manifest.files}
     assert "damaged" in str(_changed(backup, "x"))
+
+
+def test_shared_secrets_come_back_and_are_in_no_backup_in_clear(home: Home, tmp_path: Path) -> None:
+    key = bytes.fromhex("9f1c05b7e2d84a63b0f5de7713a84c2f")
+    with home.registry() as db:
+        Registrar(db, "anna").add_device("lamp", [NewCredential(CredentialKind.PSK, f"lamp:{key.hex()}")])
+    sealing = home.secrets_path.read_text().splitlines()[-1].split()[1]
+    target = tmp_path / "b"
+    manifest = make_backup(home, target, PHRASE, actor="anna")
+    assert manifest.format == FORMAT
+    for text in (sealing.encode(), b64decode(sealing), key, key.hex().encode()):
+        assert text not in target.read_bytes()
+    again = restored(target, tmp_path / "again")
+    assert files_of(again) == files_of(home)
+    assert again.secrets_path.stat().st_mode & 0o777 == 0o600
+    with again.registry() as db:
+        (credential,) = next(device for device in db.devices() if device.name == "lamp").credentials
+    assert Vault(again.secrets_path).open(credential.public, bound_to(credential)) == key
+    with pytest.raises(InvalidSettings, match="the passphrase is not the one"):
+        restored(target, tmp_path / "other", "another passphrase")
+
+
+def test_a_backup_without_shared_secrets_can_be_read_by_an_older_release(home: Home, tmp_path: Path) -> None:
+    assert make_backup(home, tmp_path / "b", PHRASE, actor="anna").format == 1

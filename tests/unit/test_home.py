@@ -17,6 +17,7 @@ from lockgate.home import DoorFacts, Home, RunFacts, default_names, write_privat
 from lockgate.net.addresses import machine_addresses
 from lockgate.net.context import load_context
 from lockgate.pki.certificates import certificates_from_pem, names_of
+from lockgate.provision.folder import HubAddress
 from lockgate.store.registry_db import ChangeKind
 from tests.support.registry import NOW
 
@@ -295,3 +296,17 @@ def test_what_ends_with_the_process_does_not_wait_for_the_disk(home: Home, monke
     assert (home.doors_path.read_bytes(), synced) == (b"{}", [])
     write_private(home.doors_path, b"[]")
     assert len(synced) == 2
+
+
+def test_the_address_names_the_doors_for_coap_that_are_open_or_set(home: Home) -> None:
+    home.settings_path.write_text("[mqtt]\nport = 8883\n")
+    assert home.hub_address() == HubAddress("hub.example", 8883, 5684, 0)
+    home.settings_path.write_text("[mqtt]\nport = 8883\n[coap]\nenabled = false\nnosec_enabled = true\n")
+    assert home.hub_address() == HubAddress("hub.example", 8883, 0, 5683)
+    running(
+        home,
+        DoorFacts("mqtt", "::1", 40001, "tls"),
+        DoorFacts("coap", "::1", 40002, "dtls", "udp"),
+        DoorFacts("coap", "::1", 40003, "none", "udp"),
+    )
+    assert home.hub_address() == HubAddress("hub.example", 40001, 40002, 40003)

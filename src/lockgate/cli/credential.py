@@ -9,12 +9,21 @@ from typing import BinaryIO
 import click
 
 from lockgate.cli.acts import registrar_of
-from lockgate.cli.folders import brought_options, expires_option, look_over, make_folder, read_given
+from lockgate.cli.folders import (
+    PROVING_KINDS,
+    brought_options,
+    expires_option,
+    look_over,
+    make_folder,
+    next_identity,
+    read_given,
+)
 from lockgate.cli.moments import end_moment
 from lockgate.cli.output import Noun, console, home_option, json_option, moment, print_json, safe, table
 from lockgate.errors import NotFound
 from lockgate.home import Home
 from lockgate.model.device import Credential, CredentialKind
+from lockgate.model.handles import shown_handle
 from lockgate.provision.bundle import take_given
 from lockgate.registry.journal import CREDENTIAL_SEEN
 from lockgate.registry.keys import algorithm_of
@@ -31,7 +40,7 @@ def credential() -> None:
 @credential.command()
 @click.argument("name")
 @click.option(
-    "--auth", type=click.Choice([kind.value for kind in CredentialKind if not kind.is_for_coap_alone]), required=True,
+    "--auth", type=click.Choice(PROVING_KINDS), required=True,
     help="How the device proves who it is by it.",
 )  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The folder to make for what it gets.")
@@ -48,6 +57,7 @@ def add(
     csr: BinaryIO | None,
     certificate: BinaryIO | None,
     password_file: BinaryIO | None,
+    psk_file: BinaryIO | None,
     expires: str | None,
     hub: str | None,
     home: Path,
@@ -55,24 +65,25 @@ def add(
 ) -> None:
     """Give a device one more key, certificate or password beside those that it has, all of which stay good.
 
-    A public key, a certificate or a password that the device brings needs no --out.
+    A key, a certificate or a password that the device brings needs no --out.
     `lockgate device rotate` lets the old ones end.
     """
     opened = Home.open(home)
     kind = CredentialKind(auth)
-    given = look_over(opened, kind, name, read_given(public_key, csr, password_file, certificate))
+    given = look_over(opened, kind, name, read_given(public_key, csr, password_file, certificate, psk_file))
     expires_at = end_moment(expires, time.time()) if expires is not None else None
     with registrar_of(home) as registrar:
         device = registrar.device(name)
         registrar.check_room(name)
         if given.password:
             check_password(given.password, name, device.metadata.values())
+        identity = next_identity(device) if kind is CredentialKind.PSK else ""
         made: list[Credential] = []
         if out is None:
-            made.append(registrar.add_credential(name, take_given(kind, name, given, expires_at)))
+            made.append(registrar.add_credential(name, take_given(kind, name, given, expires_at, identity)))
         else:
             make_folder(
-                opened, kind, name, out, hub, given=given, expires_at=expires_at,
+                opened, kind, name, out, hub, given=given, expires_at=expires_at, identity=identity,
                 register=lambda new: made.append(registrar.add_credential(name, new)),
             )  # fmt: skip
     if as_json:
@@ -147,7 +158,7 @@ def list_credentials(name: str | None, with_dead: bool, home: Path, as_json: boo
     for facts in found:
         made.add_row(
             str(facts["id"]), str(facts["device"]), str(facts["kind"]), str(facts["algorithm"]),
-            str(facts["thumbprint"])[:16], _day(facts["created_at"]), _day(facts["expires_at"]),
+            shown_handle(str(facts["thumbprint"])), _day(facts["created_at"]), _day(facts["expires_at"]),
             _day(facts["last_used"]), str(facts["state"]),
         )  # fmt: skip
     console().print(made)

@@ -8,17 +8,28 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
+import msgspec
 from rich.console import Console
 
 from lockgate.cli.acts import add_act, registrar_of
 from lockgate.cli.enrol import enrol, renew
-from lockgate.cli.folders import brought_options, expires_option, hub_address, look_over, make_folder, read_given
+from lockgate.cli.folders import (
+    PROVING_KINDS,
+    brought_options,
+    expires_option,
+    hub_address,
+    look_over,
+    make_folder,
+    next_identity,
+    read_given,
+)
 from lockgate.cli.moments import end_moment
 from lockgate.cli.output import Noun, console, home_option, json_option, moment, print_json, safe, table
 from lockgate.cli.provision import add_table
 from lockgate.errors import InvalidSettings, NotFound
 from lockgate.home import Home
 from lockgate.model.device import Credential, CredentialKind, Device, check_name
+from lockgate.model.handles import shown_handle
 from lockgate.model.permission import EVERYONE, Operation, Rule
 from lockgate.provision.bundle import NewCredential, take_given
 from lockgate.provision.folder import CERTIFICATE_FILE, KEY_FILE, VERSION, DeviceFile, read_folder
@@ -31,6 +42,10 @@ from lockgate.store.messages_reader import Seen, read_seen
 COUNTS_UP = (
     "the name {name} counts up from another's: who knows one knows them all. A name proves nothing, so that is no "
     "danger here; but never make a password or a key from it"
+)
+NO_PROTECTION = (
+    "{name} has no protection at all: whoever can send from {address} may do what it may, and whoever is on the way "
+    "reads and changes what it says. lockgate scan counts it as a severe finding; lockgate device revoke {name} ends it"
 )
 
 
@@ -46,8 +61,8 @@ device.add_command(renew)
 @device.command()
 @click.argument("name")
 @click.option(
-    "--auth", type=click.Choice([kind.value for kind in CredentialKind if not kind.is_for_coap_alone]), required=True,
-    help="How the device proves who it is.",
+    "--auth", type=click.Choice([kind.value for kind in CredentialKind]), required=True,
+    help="How the device proves who it is; nosec: not at all.",
 )  # fmt: skip
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR",
@@ -58,6 +73,11 @@ device.add_command(renew)
 @click.option("--receive", multiple=True, metavar="FILTER", help="Topics it may receive, beside its own tree.")
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Something to remember about it.")
 @brought_options
+@click.option("--address", metavar="ADDRESS", default="", help="The only address that it may send from (nosec).")
+@click.option(
+    "--accept-no-security", is_flag=True,
+    help="Yes: whoever can send from that address may be this device, and everybody on the way reads along (nosec).",
+)  # fmt: skip
 @expires_option
 @click.option(
     "--format", "form", type=click.Choice(["pem", "nvs"]), default="pem", show_default=True,
@@ -78,6 +98,9 @@ def add(
     csr: BinaryIO | None,
     certificate: BinaryIO | None,
     password_file: BinaryIO | None,
+    psk_file: BinaryIO | None,
+    address: str,
+    accept_no_security: bool,
     expires: str | None,
     form: str,
     hub: str | None,
@@ -86,23 +109,28 @@ def add(
 ) -> None:
     """Register a device and make the folder with its credentials.
 
-    The private key, or the password, is in that folder and nowhere else. The device may publish and receive under
+    The private key, or the password, is in that folder and nowhere else; a key that the device shares with the hub
+    (psk, oscore) is kept by the hub as well, sealed. The device may publish and receive under
     devices/NAME/# and what you allow with --publish and --receive.
     """
-    if out is None and certificate is None:
+    kind = CredentialKind(auth)
+    if out is None and certificate is None and kind is not CredentialKind.NOSEC:
         raise click.UsageError("Missing option '--out': the folder to make for the device.")
+    _check_exception(kind, address, accept_no_security)
     check_name(name)
     opened = Home.open(home)
-    kind = CredentialKind(auth)
     subject = f"device:{name}"
     rules = [Rule(subject, Operation.PUBLISH, f) for f in publish] + [
         Rule(subject, Operation.RECEIVE, f) for f in receive
     ]
     described = dict(_pair(each) for each in metadata)
-    given = look_over(opened, kind, name, read_given(public_key, csr, password_file, certificate))
+    given = look_over(opened, kind, name, read_given(public_key, csr, password_file, certificate, psk_file))
+    given = msgspec.structs.replace(given, address=address)
     if given.password:
         check_password(given.password, name, described.values())
     expires_at = end_moment(expires, time.time()) if expires is not None else None
+    if out is None:
+        hub_address(opened, hub).port_for(kind)  # or why there is none, before anything is registered
     with registrar_of(home) as registrar:
         registrar.check_new(name, groups, rules, described)
 
@@ -117,7 +145,9 @@ def add(
                 register=register,
             )  # fmt: skip
         warnings = [COUNTS_UP.format(name=name)] if registrar.counts_up(name) else []
-    lines = _lines_of(opened, name, out, hub)
+    if kind is CredentialKind.NOSEC:
+        warnings.append(NO_PROTECTION.format(name=name, address=address))
+    lines = command_lines(read_folder(out), out) if out is not None else _bare_lines(opened, name, kind, hub)
     if as_json:
         facts = {"device": name, "auth": auth, "folder": None if out is None else str(out), "warnings": warnings}
         print_json({**facts, **_fields(lines.subscribe, lines.publish)})
@@ -125,7 +155,9 @@ def add(
     for warning in warnings:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[yellow]note:[/] {safe(warning)}")
     show = console()
-    if out is None:
+    if kind is CredentialKind.NOSEC:
+        show.print(f"[green]added[/] {safe(name)}, [red]without any protection[/]")
+    elif out is None:
         show.print(f"[green]added[/] {safe(name)} with the certificate that it has; its key stays where it is")
         show.print(f"give it the hub's root ({safe(opened.root_path)}), and beside its device.crt and device.key:")
     else:
@@ -141,7 +173,7 @@ def add(
 @click.argument("name")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to make with the new secret.")
 @click.option(
-    "--auth", type=click.Choice([kind.value for kind in CredentialKind if not kind.is_for_coap_alone]),
+    "--auth", type=click.Choice(PROVING_KINDS),
     help="How it proves who it is from now on, if not as before.",
 )  # fmt: skip
 @click.option(
@@ -163,9 +195,13 @@ def rotate(name: str, out: Path, auth: str | None, overlap: str, hub: str | None
         registrar.check_room(name)
         good = [c for c in known.credentials if not c.is_revoked] or list(known.credentials)
         kind = CredentialKind(auth) if auth is not None else good[-1].kind
+        if kind is CredentialKind.NOSEC:
+            raise InvalidSettings(
+                f"{name} has no secret that could be renewed", fix=f"lockgate device rotate {name} --auth psk --out DIR"
+            )
         ending: list[int] = []
         make_folder(
-            opened, kind, name, out, hub,
+            opened, kind, name, out, hub, identity=next_identity(known) if kind is CredentialKind.PSK else "",
             register=lambda made: ending.append(registrar.rotate(name, made, overlap_seconds)[1]),
         )  # fmt: skip
     until = time.time() + overlap_seconds
@@ -308,15 +344,25 @@ add_act(
 device.add_command(add_table)
 
 
-def _lines_of(home: Home, name: str, out: Path | None, hub: str | None) -> CommandLines:
-    if out is not None:
-        return command_lines(read_folder(out), out)
+def _check_exception(kind: CredentialKind, address: str, is_accepted: bool) -> None:
+    """Come back unless a device without protection is asked for half, or by a slip."""
+    if kind is CredentialKind.NOSEC and not (address and is_accepted):
+        raise click.UsageError(
+            "--auth nosec makes a device that anybody can be who sends from its address. "
+            "If that is meant: --address ADDRESS --accept-no-security. Else: --auth psk, for small devices."
+        )
+    if kind is not CredentialKind.NOSEC and (address or is_accepted):
+        raise click.UsageError("--address and --accept-no-security are for --auth nosec alone.")
+
+
+def _bare_lines(home: Home, name: str, kind: CredentialKind, hub: str | None) -> CommandLines:
     address = hub_address(home, hub)
+    has_key = kind is CredentialKind.X509
     return command_lines(
         DeviceFile(
-            version=VERSION, name=name, auth=CredentialKind.X509, host=address.host, port=address.port,
-            audience=home.settings().identity.jwt_audience, client_id=name, ca_file="root.crt", key_file=KEY_FILE,
-            certificate_file=CERTIFICATE_FILE,
+            version=VERSION, name=name, auth=kind, host=address.host, port=address.port_for(kind),
+            audience=home.settings().identity.jwt_audience, client_id=name, ca_file="root.crt",
+            key_file=KEY_FILE if has_key else None, certificate_file=CERTIFICATE_FILE if has_key else None,
         )
     )  # fmt: skip
 
@@ -349,7 +395,7 @@ def _auths(device: Device) -> str:
 def _describe(credential: Credential) -> str:
     words = [credential.kind.value]
     if credential.thumbprint:
-        words.append(f"key {credential.thumbprint[:16]}")
+        words.append(f"key {shown_handle(credential.thumbprint)}")
     if credential.expires_at is not None:
         words.append(f"until {moment(credential.expires_at)}")
     if credential.is_revoked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,14 @@ from lockgate.ca.desk import Desk
 from lockgate.cli.output import actor
 from lockgate.errors import InvalidSettings, NotFound
 from lockgate.home import Home
-from lockgate.model.device import CredentialKind
+from lockgate.model.device import CredentialKind, Device
+from lockgate.model.handles import psk_handle
 from lockgate.provision.bundle import NOTHING, Given, NewCredential, make_bundle
 from lockgate.provision.folder import HubAddress
 
 MAX_FILE_BYTES = 65_536
+PROVING_KINDS = [kind.value for kind in CredentialKind if kind is not CredentialKind.NOSEC]
+"""What a command takes that is not to make a device without any protection; `device add` alone does that."""
 _F = TypeVar("_F", bound=Callable[..., object])
 
 expires_option = click.option(
@@ -29,8 +33,12 @@ expires_option = click.option(
 
 
 def brought_options(command: _F) -> _F:
-    """Add the options for what a device, or its maker, brings: `public_key`, `csr`, `certificate`, `password_file`."""
+    """Add the options for what a device, or its maker, brings, for `read_given`: `public_key`, `csr` and others."""
     for option in (
+        click.option(
+            "--psk-file", type=click.File("rb"), metavar="FILE",
+            help="A pre-shared key set elsewhere, in hexadecimal, - for standard input (psk).",
+        ),
         click.option(
             "--password-file", type=click.File("rb"), metavar="FILE",
             help="A password set elsewhere, - for standard input (password, scram-sha-256).",
@@ -44,7 +52,7 @@ def brought_options(command: _F) -> _F:
         ),
         click.option(
             "--public-key", "public_key", type=click.File("rb"), metavar="FILE",
-            help="A key that the device made itself: its public half, or a certificate over it (jwt-*).",
+            help="A key that the device made itself: its public half, or a certificate over it (jwt-*, rpk).",
         ),
     ):  # fmt: skip
         command = option(command)
@@ -56,13 +64,16 @@ def read_given(
     csr: BinaryIO | None,
     password_file: BinaryIO | None,
     certificate: BinaryIO | None = None,
+    psk_file: BinaryIO | None = None,
 ) -> Given:
     """Give what a device brings.
 
     Raises:
         InvalidSettings: when a file is empty, too large, or no text.
     """
-    return Given(_text(public_key), _text(csr), _text(password_file).rstrip("\r\n"), _text(certificate))
+    return Given(
+        _text(public_key), _text(csr), _text(password_file).rstrip("\r\n"), _text(certificate), _text(psk_file).strip()
+    )
 
 
 def look_over(home: Home, kind: CredentialKind, name: str, given: Given) -> Given:
@@ -79,7 +90,7 @@ def look_over(home: Home, kind: CredentialKind, name: str, given: Given) -> Give
 def make_folder(
     home: Home, kind: CredentialKind, name: str, out: Path, hub: str | None,
     register: Callable[[NewCredential], object], given: Given = NOTHING, with_nvs: bool = False,
-    expires_at: float | None = None,
+    expires_at: float | None = None, identity: str = "",
 ) -> None:  # fmt: skip
     """Make a device's folder with a new secret, or what it brings, and register that.
 
@@ -93,6 +104,7 @@ def make_folder(
         given: what the device brings.
         with_nvs: add the table for an ESP32.
         expires_at: the unix second at which the credential ends, if it shall.
+        identity: under which a pre-shared key is used, if not the device's name.
     """
     address = hub_address(home, hub)
     audience = home.settings().identity.jwt_audience
@@ -100,8 +112,18 @@ def make_folder(
         issuer = Desk(home, registry, actor()) if kind is CredentialKind.X509 else None
         make_bundle(
             kind, name, out, address, issuer, home.root_pem(), audience, time.time(),
-            register=register, given=given, with_nvs=with_nvs, expires_at=expires_at,
+            register=register, given=given, with_nvs=with_nvs, expires_at=expires_at, identity=identity,
+            hub_key_pem=home.raw_public_pem() if kind is CredentialKind.RPK else b"",
         )  # fmt: skip
+
+
+def next_identity(device: Device) -> str:
+    """Give the identity of a device's next pre-shared key: its name, unless an earlier one has, or had, that.
+
+    Each key has an identity of its own, so that an old and a new one hold side by side while the device changes over.
+    """
+    had = {credential.thumbprint for credential in device.credentials}
+    return device.name if psk_handle(device.name) not in had else f"{device.name}/{secrets.token_hex(4)}"
 
 
 def hub_address(home: Home, hub: str | None) -> HubAddress:
@@ -111,7 +133,7 @@ def hub_address(home: Home, hub: str | None) -> HubAddress:
         NotFound: the hub's certificate is not for that name.
     """
     address = home.hub_address()
-    return address if hub is None else HubAddress(_covered(home, hub), address.port)
+    return address if hub is None else msgspec.structs.replace(address, host=_covered(home, hub))
 
 
 def _text(file: BinaryIO | None) -> str:

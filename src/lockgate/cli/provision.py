@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lockgate.ca.desk import Desk
-from lockgate.cli.folders import look_over
+from lockgate.cli.folders import PROVING_KINDS, look_over
 from lockgate.cli.output import actor, console, home_option, json_option, print_json, safe
 from lockgate.home import Home
 from lockgate.model.device import CredentialKind
@@ -24,7 +24,7 @@ from lockgate.registry.registrar import Registrar
 @click.argument("table", metavar="TABLE.csv", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder for the devices' folders.")
 @click.option(
-    "--auth", type=click.Choice([kind.value for kind in CredentialKind if not kind.is_for_coap_alone]),
+    "--auth", type=click.Choice(PROVING_KINDS),
     default=CredentialKind.JWT_ES256.value,
     show_default=True, help="How a device proves who it is when its line does not say.",
 )  # fmt: skip
@@ -38,14 +38,15 @@ from lockgate.registry.registrar import Registrar
 def add_table(table: Path, out: Path, auth: str, form: str, skip_registered: bool, home: Path, as_json: bool) -> None:
     """Register the devices of a table, and make a folder for each under --out.
 
-    TABLE.csv has a header; its columns are name, and as wanted auth, groups (with ; between), public_key, csr and
-    certificate (files), and metadata.KEY. Nothing is made while any line is wrong; then
+    TABLE.csv has a header; its columns are name, and as wanted auth, groups (with ; between), public_key, csr,
+    certificate and psk (files), and metadata.KEY. Nothing is made while any line is wrong; then
     batches of 200, each whole or not at all.
     """
     opened = Home.open(home)
     lines = read_table(table, CredentialKind(auth))
     address, root = opened.hub_address(), opened.root_pem()
     settings = opened.settings()
+    hub_key_pem = opened.raw_public_pem() if any(line.kind is CredentialKind.RPK for line in lines) else b""
     begun = time.monotonic()
     with opened.registry() as registry:
         desk = Desk(opened, registry, actor()) if any(line.kind is CredentialKind.X509 for line in lines) else None
@@ -53,7 +54,7 @@ def add_table(table: Path, out: Path, auth: str, form: str, skip_registered: boo
         def make(line: Line, folder: Path) -> NewCredential:
             return make_bundle(
                 line.kind, line.name, folder, address, desk, root, settings.identity.jwt_audience, time.time(),
-                given=line.given, with_nvs=form == "nvs", is_durable=False,
+                given=line.given, with_nvs=form == "nvs", is_durable=False, hub_key_pem=hub_key_pem,
             )  # fmt: skip
 
         with _progress() as progress:

@@ -183,6 +183,8 @@ def _shared_mode(home: Home, path: Path) -> int:
         return 0o3770
     if inside[0] == "ca":
         return 0o2750 if path.is_dir() else 0o600 if is_authority_key(path) else 0o640
+    if path == home.secrets_path:
+        return 0o640  # the gate opens what is sealed by it; the command line seals, as the user who owns the home
     return 0o2770 if path.is_dir() else 0o660
 
 

@@ -83,10 +83,15 @@ def user_and_secret(folder: Path, device: DeviceFile, token_lifetime_seconds: fl
     """Give the user name and the password of a CONNECT, made anew each time; None for a device with a certificate.
 
     Raises:
-        InvalidSettings: when the key or the password cannot be read, or the device proves itself by SCRAM.
+        InvalidSettings: when the key or the password cannot be read, or the device proves itself by SCRAM or by CoAP.
     """
     if device.auth is CredentialKind.X509:
         return None
+    if device.auth.is_for_coap_alone:
+        raise InvalidSettings(
+            f"{device.name} proves itself by {device.auth.value}, which is for CoAP; this client speaks MQTT",
+            fix="use a CoAP client (README.md in its folder has the lines), or give it a key with --auth jwt-es256",
+        )
     if device.auth is CredentialKind.SCRAM_SHA_256:
         raise InvalidSettings(
             f"{device.name} proves itself by SCRAM, for which the Python client's MQTT library has no packet (AUTH)",

@@ -29,6 +29,11 @@ def address_handle(host: str) -> str:
     return f"address-{canonical_address(host)}"
 
 
+def shown_handle(thumbprint: str) -> str:
+    """Give what a credential is found by as it is shown to people: of a key's thumbprint the beginning, else all."""
+    return thumbprint if "-" in thumbprint else thumbprint[:16]
+
+
 def canonical_address(host: str) -> str:
     """Give an IP address in its one spelling; one of IPv4 that came in IPv6's clothes as one of IPv4.
 

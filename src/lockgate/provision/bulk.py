@@ -1,8 +1,8 @@
 """Many devices from one table: read, judged as a whole, and made batch by batch, each batch whole or not at all.
 
 The table is a CSV file with a header. Columns: `name`, and as wanted `auth`, `groups` (several with `;` between),
-`public_key`, `csr` and `certificate` (files, seen from the table's folder), and `metadata.KEY` for each thing to be
-remembered. Every problem is told with the number of its line before anything is made.
+`public_key`, `csr`, `certificate` and `psk` (files, seen from the table's folder), and `metadata.KEY` for each thing to
+be remembered. Every problem is told with the number of its line before anything is made.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BATCH_DEVICES = 200
 MAX_TABLE_BYTES = 256 * 1024 * 1024
 MAX_KEY_FILE_BYTES = 65_536
 SHOWN_PROBLEMS = 10
-COLUMNS = ("name", "auth", "groups", "public_key", "csr", "certificate")
+COLUMNS = ("name", "auth", "groups", "public_key", "csr", "certificate", "psk")
 METADATA = "metadata."
 
 
@@ -163,6 +163,8 @@ def _draft(line: Line, credential: NewCredential | None = None) -> Draft:
     known: tuple[NewCredential, ...] = (credential,) if credential is not None else ()
     if credential is None and (brought := line.given.public or line.given.certificate):
         known = (NewCredential(line.kind, brought),)
+    if credential is None and line.given.psk:
+        known = (NewCredential(line.kind, f"{line.name}:{line.given.psk}"),)
     return Draft(line.name, known, line.groups, line.metadata)
 
 
@@ -187,6 +189,11 @@ def _line(row: dict[str | None, str | None], number: int, folder: Path, default_
         raise InvalidSettings("this line has more or fewer fields than the header", fix="quote fields that hold commas")
     fields = {str(name): str(value).strip() for name, value in row.items()}
     kind = fields.get("auth") or default_kind.value
+    if kind == CredentialKind.NOSEC:
+        raise InvalidSettings(
+            "a device without any protection is never made by a table",
+            fix="lockgate device add --auth nosec, for each by itself",
+        )
     if kind not in tuple(CredentialKind):
         raise InvalidSettings(f"{kind!r} is no way to prove oneself", fix=f"auth is {', '.join(CredentialKind)}")
     request = _read(folder, fields.get("csr", ""))
@@ -194,9 +201,16 @@ def _line(row: dict[str | None, str | None], number: int, folder: Path, default_
         requested_key(request)
     public = _read(folder, fields.get("public_key", ""))
     certificate = _read(folder, fields.get("certificate", ""))
-    if (bool(request or certificate) and kind != CredentialKind.X509) or (bool(public) and not kind.startswith("jwt-")):
+    psk = _read(folder, fields.get("psk", "")).strip()
+    fits_key = kind.startswith("jwt-") or kind == CredentialKind.RPK
+    if (
+        (bool(request or certificate) and kind != CredentialKind.X509)
+        or (bool(public) and not fits_key)
+        or (bool(psk) and kind != CredentialKind.PSK)
+    ):
         raise InvalidSettings(
-            f"{kind} does not go with that file", fix="csr and certificate are for x509, public_key for jwt-*"
+            f"{kind} does not go with that file",
+            fix="csr and certificate are for x509, public_key for jwt-* and rpk, psk for psk",
         )
     return Line(
         number,
@@ -204,7 +218,7 @@ def _line(row: dict[str | None, str | None], number: int, folder: Path, default_
         CredentialKind(kind),
         tuple(group.strip() for group in fields.get("groups", "").split(";") if group.strip()),
         {name[len(METADATA) :]: value for name, value in fields.items() if name.startswith(METADATA) and value},
-        Given(public, request, certificate=certificate),
+        Given(public, request, certificate=certificate, psk=psk),
     )
 
 

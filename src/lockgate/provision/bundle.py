@@ -38,6 +38,16 @@ from lockgate.pki.certificates import (
     public_key_to_pem,
     spki_thumbprint,
 )
+from lockgate.provision.coap_folder import (
+    HUB_KEY_FILE,
+    PSK_FILE,
+    RAW_KEY_FILE,
+    CoapAddress,
+    coap_address,
+    new_psk,
+    oscore_files,
+    psk_files,
+)
 from lockgate.provision.folder import (
     CA_FILE,
     CERTIFICATE_FILE,
@@ -57,6 +67,14 @@ PASSWORD_BYTES = 24
 _KEYS: dict[CredentialKind, Literal["rsa", "ed25519"]] = {
     CredentialKind.JWT_RS256: "rsa",
     CredentialKind.JWT_EDDSA: "ed25519",
+}
+_FITTING: dict[CredentialKind, tuple[str, ...]] = {
+    CredentialKind.X509: ("a certificate request", "a certificate"),
+    CredentialKind.PASSWORD: ("a password",),
+    CredentialKind.SCRAM_SHA_256: ("a password",),
+    CredentialKind.PSK: ("a pre-shared key",),
+    CredentialKind.OSCORE: (),
+    CredentialKind.NOSEC: ("an address",),
 }
 DEFAULT_AUDIENCE = "lockgate"
 HASHER = PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=4, hash_len=32, salt_len=16, type=Type.ID)
@@ -78,21 +96,24 @@ class NewCredential(msgspec.Struct, frozen=True):
 class Given(msgspec.Struct, frozen=True):
     """What the device or its maker brings, so that nothing secret is made here; "" for what is not brought.
 
-    `public` is a public key or a certificate over it in PEM form (token kinds), `request` a PKCS #10 certificate
+    `public` is a public key or a certificate over it in PEM form (token kinds, rpk), `request` a PKCS #10 certificate
     request in PEM form (x509), `password` a password (password, scram-sha-256), `certificate` one that was issued
-    elsewhere and has been looked over, with what is shown along with it (x509).
+    elsewhere and has been looked over, with what is shown along with it (x509), `psk` a pre-shared key in hexadecimal
+    (psk), `address` the one that the device sends from (nosec).
     """
 
     public: str = ""
     request: str = ""
     password: str = ""
     certificate: str = ""
+    psk: str = ""
+    address: str = ""
 
     def __repr__(self) -> str:
-        """Show which, never the password."""
+        """Show which, never the password or the key."""
         return (
             f"Given(public={self.public!r}, request={self.request!r}, has_password={bool(self.password)}, "
-            f"certificate={self.certificate!r})"
+            f"certificate={self.certificate!r}, has_psk={bool(self.psk)}, address={self.address!r})"
         )
 
 
@@ -129,6 +150,8 @@ def make_bundle(
     with_nvs: bool = False,
     is_durable: bool = True,
     expires_at: float | None = None,
+    identity: str = "",
+    hub_key_pem: bytes = b"",
 ) -> NewCredential:
     """Make the folder `out` for a new device and give what the registry is to remember of it.
 
@@ -147,10 +170,13 @@ def make_bundle(
         with_nvs: write `nvs.csv` for an ESP32 as well.
         is_durable: wait for the disk; whoever makes many waits once, for all.
         expires_at: the unix second at which the credential ends, if it shall; a certificate may end earlier.
+        identity: under which a pre-shared key is used, if not the device's name.
+        hub_key_pem: the hub's public key, for a device of kind rpk to check the hub by.
 
     Raises:
         Conflict: `out` exists and is not an empty folder.
         InvalidSettings: the name is not valid, the folder cannot be written, or x509 without an authority.
+        Unavailable: the port of the door that the kind needs is not known.
     """
     check_name(name)
     target = out.resolve()
@@ -158,7 +184,14 @@ def make_bundle(
     _check_given(kind, given)
     if expires_at is not None:
         life_seconds = min(life_seconds, expires_at - now)
-    secret_files, credential = _make_secret(kind, name, authority, now, life_seconds, given)
+    port = hub.port_for(kind)
+    identity = identity or name
+    if kind.is_for_coap_alone:
+        secret_files, credential = _make_coap_secret(kind, identity, coap_address(kind, hub.host, port), given)
+    else:
+        secret_files, credential = _make_secret(kind, name, authority, now, life_seconds, given)
+    if kind is CredentialKind.RPK:
+        secret_files[HUB_KEY_FILE] = hub_key_pem
     credential = _ending(credential, expires_at)
     brings_key = bool(given.public or given.request or given.certificate)
     device = DeviceFile(
@@ -166,13 +199,17 @@ def make_bundle(
         name=name,
         auth=kind,
         host=hub.host,
-        port=hub.port,
+        port=port,
         audience=audience,
         client_id=name,
         ca_file=CA_FILE,
         key_file=KEY_FILE if KEY_FILE in secret_files or brings_key else None,
         certificate_file=CERTIFICATE_FILE if CERTIFICATE_FILE in secret_files else None,
         password_file=PASSWORD_FILE if PASSWORD_FILE in secret_files else None,
+        coap_port=hub.coap_port if kind is CredentialKind.X509 else 0,
+        psk_file=PSK_FILE if PSK_FILE in secret_files else None,
+        psk_identity=identity if kind is CredentialKind.PSK else "",
+        hub_key_file=HUB_KEY_FILE if HUB_KEY_FILE in secret_files else None,
     )
     files = {
         **secret_files,
@@ -192,17 +229,22 @@ def make_bundle(
     return credential
 
 
-def take_given(kind: CredentialKind, name: str, given: Given, expires_at: float | None = None) -> NewCredential:
-    """Give what the registry is to remember of a public key, certificate or password that is in its place already.
+def take_given(
+    kind: CredentialKind, name: str, given: Given, expires_at: float | None = None, identity: str = ""
+) -> NewCredential:
+    """Give what the registry is to remember of a key, certificate, password or address that is in its place already.
 
     Raises:
         InvalidSettings: when it is neither, or does not go with the kind.
     """
     _check_given(kind, given)
-    if not given.public and not given.password and not given.certificate:
+    if not given.public and not given.password and not given.certificate and not given.psk and not given.address:
         raise InvalidSettings(
             f"what is made for {name} has to go somewhere", fix="--out DIR, the folder to make for what it gets"
         )
+    if kind.is_for_coap_alone:
+        nowhere = coap_address(kind, "localhost", 0)
+        return _ending(_make_coap_secret(kind, identity or name, nowhere, given)[1], expires_at)
     return _ending(_make_secret(kind, name, None, 0.0, 0.0, given)[1], expires_at)
 
 
@@ -303,6 +345,32 @@ def _make_secret(
     return files, NewCredential(kind, certificates_to_pem(leaf).decode(), expires_at, thumbprint)
 
 
+def _make_coap_secret(
+    kind: CredentialKind, identity: str, hub: CoapAddress, given: Given
+) -> tuple[dict[str, bytes], NewCredential]:
+    """Give the same for the kinds that speak CoAP alone."""
+    if kind is CredentialKind.NOSEC:
+        return {}, NewCredential(kind, given.address)
+    if kind is CredentialKind.OSCORE:
+        files, shared = oscore_files(hub)
+        return files, NewCredential(kind, shared)
+    if kind is CredentialKind.PSK:
+        text = given.psk or new_psk().hex()
+        credential = NewCredential(kind, f"{identity}:{text}")
+        try:
+            return psk_files(identity, bytes.fromhex(text), hub), credential
+        except ValueError:  # whoever registers it says so, and names what mends it
+            return {}, credential
+    if given.public:
+        return {}, NewCredential(kind, given.public)
+    key = generate_key("ec")
+    private, public = private_key_to_pem(key), public_key_to_pem(key.public_key())
+    thumbprint = spki_thumbprint(key.public_key())
+    return {KEY_FILE: private, RAW_KEY_FILE: private + public}, NewCredential(
+        kind, public.decode(), thumbprint=thumbprint
+    )
+
+
 def requested_key(pem: str) -> PublicKey:
     """Give the key that a certificate request (RFC 2986) asks a certificate for; nothing else of it counts.
 
@@ -324,19 +392,19 @@ def requested_key(pem: str) -> PublicKey:
 def _check_given(kind: CredentialKind, given: Given) -> None:
     brought = {
         "a public key": given.public, "a certificate request": given.request, "a password": given.password,
-        "a certificate": given.certificate,
+        "a certificate": given.certificate, "a pre-shared key": given.psk, "an address": given.address,
     }  # fmt: skip
-    fitting: tuple[str, ...] = ("a public key",)
-    if kind is CredentialKind.X509:
-        fitting = ("a certificate request", "a certificate")
-    elif kind in (CredentialKind.PASSWORD, CredentialKind.SCRAM_SHA_256):
-        fitting = ("a password",)
+    fitting = _FITTING.get(kind, ("a public key",))
     for what, value in brought.items():
         if value and what not in fitting:
             raise InvalidSettings(
-                f"a device of kind {kind.value} brings {' or '.join(fitting)}, not {what}",
+                f"a device of kind {kind.value} brings {' or '.join(fitting) or 'nothing'}, not {what}",
                 fix="choose another --auth, or leave it out",
             )
+    if kind is CredentialKind.NOSEC and not given.address:
+        raise InvalidSettings(
+            "a device without protection is known by its address alone", fix="name it with --address 192.0.2.7"
+        )
     if given.request and given.certificate:
         raise InvalidSettings("a device brings a certificate or a request for one, not both", fix="leave one out")
 
@@ -379,6 +447,7 @@ def _write_folder(target: Path, files: dict[str, bytes], is_durable: bool) -> No
 
 
 def _write_file(path: Path, content: bytes, is_durable: bool) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

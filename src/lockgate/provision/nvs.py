@@ -30,11 +30,15 @@ def nvs_csv(device: DeviceFile, folder: Path) -> bytes:
         ("port", "data", "u16", str(device.port)),
         ("audience", "data", "string", device.audience),
     ]
+    if device.psk_identity:
+        rows.append(("psk_identity", "data", "string", device.psk_identity))
     files = (
         ("ca_pem", device.ca_file),
         ("key_pem", device.key_file),
         ("cert_pem", device.certificate_file),
         ("password", device.password_file),
+        ("psk", device.psk_file),
+        ("hub_pub_pem", device.hub_key_file),
     )
     rows += [(key, "file", "string", str(folder.absolute() / name)) for key, name in files if name is not None]
     text = io.StringIO()

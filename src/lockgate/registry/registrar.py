@@ -18,6 +18,7 @@ from lockgate.pki.certificates import PublicKey
 from lockgate.registry.fleet import Fleet
 from lockgate.registry.keys import Offered, check_credential
 from lockgate.registry.rules import check_rule, helpful
+from lockgate.registry.shared_keys import SharedKeys
 from lockgate.registry.vault import SECRETS_FILE, Vault
 from lockgate.settings import RegistrySettings
 from lockgate.store import credentials as stored_credentials
@@ -63,6 +64,7 @@ class Registrar:
         self._limits = limits
         self._fleet = Fleet(database)
         self._vault = Vault(database.path.with_name(SECRETS_FILE))
+        self._shared_keys = SharedKeys(database, self._vault)
 
     def add_device(
         self,
@@ -131,7 +133,7 @@ class Registrar:
             if credential.thumbprint in taken:
                 problem = Conflict(f"the key of {credential.device} is registered already", fix=OWN_KEY)
                 found.setdefault(owners[place], problem)
-        for place, shared in self._fleet.problems(credentials).items():
+        for place, shared in {**self._fleet.problems(credentials), **self._shared_keys.problems(credentials)}.items():
             found.setdefault(owners[place], shared)
         return found
 
@@ -386,7 +388,8 @@ class Registrar:
 
     def _check(self, name: str, offered: Offered, now: float) -> Credential:
         credential = check_credential(name, offered, now, self._vault)
-        for problem in self._fleet.problems([credential]).values():
+        problems = {**self._fleet.problems([credential]), **self._shared_keys.problems([credential])}
+        for problem in problems.values():
             raise problem
         return credential
 

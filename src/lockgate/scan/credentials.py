@@ -19,6 +19,11 @@ def live(subject: Subject) -> Iterator[Credential]:
                 yield credential
 
 
+def has_public_key(credential: Credential) -> bool:
+    """Say whether a credential holds a public key: passwords, shared secrets and addresses are none."""
+    return credential.kind.value.startswith("jwt-") or credential.kind in (CredentialKind.X509, CredentialKind.RPK)
+
+
 def public_key(credential: Credential) -> PublicKey:
     """Read the public key of a credential that has one, and check its strength.
 

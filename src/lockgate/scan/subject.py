@@ -12,7 +12,7 @@ import msgspec
 from cryptography import x509
 
 from lockgate.errors import LockgateError
-from lockgate.model.device import Device
+from lockgate.model.device import Credential, Device
 from lockgate.model.permission import Rule
 from lockgate.net.probe import Handshake, Offer, Served
 from lockgate.pki.certificates import PublicKey
@@ -54,13 +54,14 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Door(msgspec.Struct, frozen=True):
-    """An open door: where it listens, under which protocol, with TLS or without."""
+    """An open door: where it listens, under which protocol, with TLS or without; `is_dtls` says so of one on UDP."""
 
     name: str
     address: str
     port: int
     is_tls: bool
     transport: str = "tcp"
+    is_dtls: bool = False
 
     @property
     def is_loopback(self) -> bool:
@@ -141,8 +142,8 @@ class Prober(Protocol):
 class Subject(msgspec.Struct, frozen=True):
     """All facts about one hub. `now` is in unix seconds; `hub_user` and `office_user` are user ids of processes;
     `parents` are the folders above the home; `roles` are names with who holds each; `foreign` are authorities of others
-    that are trusted; `backed_up_at` is 0.0 for never; `verify_audit` reads the whole audit trail and gives what is
-    wrong with it.
+    that are trusted; `backed_up_at` is 0.0 for never; `examine_secrets` opens what some credentials hold sealed,
+    and gives what is wrong with it, by device; `verify_audit` reads the whole audit trail and does likewise.
     """
 
     now: float
@@ -162,6 +163,7 @@ class Subject(msgspec.Struct, frozen=True):
     revocation_lists: tuple[x509.CertificateRevocationList, ...] | None = None
     foreign: tuple[Identity, ...] | None = None
     backed_up_at: float | None = None
+    examine_secrets: Callable[[Sequence[Credential]], Sequence[tuple[str, str]]] | None = None
     verify_audit: Callable[[], Sequence[str]] | None = None
     doors: tuple[Door, ...] | None = None
     hub_user: int | None = None

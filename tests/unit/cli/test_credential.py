@@ -114,3 +114,16 @@ def test_any_credential_may_be_told_to_end(lockgate: CommandLine) -> None:
     second, first = lockgate.does("credential", "list", "--json").json()  # by device
     assert 3500 < first["expires_at"] - first["created_at"] < 3700
     assert second["expires_at"] == 3_786_912_000.0
+
+
+def test_a_pre_shared_key_is_added_beside_others_and_is_found_by_its_own_identity(lockgate: CommandLine) -> None:
+    lockgate.adds("lamp")
+    file = lockgate.folder / "key.hex"
+    add = ("credential", "add", "lamp", "--auth", "psk")
+    lockgate.does(*add, "--out", lockgate.folder / "first")
+    file.write_text("9f1c05b7e2d84a63b0f5de7713a84c2f\n")
+    lockgate.does(*add, "--psk-file", file)
+    found = [each["thumbprint"] for each in lockgate.does("credential", "list", "lamp", "--json").json()[1:]]
+    assert found[0] == "psk-lamp"
+    assert found[1].startswith("psk-lamp/")
+    assert found[1] in lockgate.does("credential", "list", "lamp").out

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from base64 import b64encode
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -229,7 +231,7 @@ def test_a_device_without_a_key_for_tokens_gets_none(lockgate: CommandLine) -> N
     [
         ("add",),
         ("add", "x"),
-        ("add", "x", "--auth", "psk", "--out", "y"),
+        ("add", "x", "--auth", "magic", "--out", "y"),
         ("block",),
         ("token",),
         ("fly",),
@@ -508,3 +510,115 @@ def test_a_table_takes_certificates_and_names_the_line_of_a_wrong_one(lockgate: 
     table.write_text("name,auth,certificate\npump,x509,one.pem\n")
     lockgate.does("device", "add-many", table, "--out", lockgate.folder / "many")
     assert (lockgate.folder / "many" / "pump" / "device.crt").read_bytes() == (lockgate.folder / "one.pem").read_bytes()
+
+
+COAP_KINDS = ["psk", "rpk", "oscore"]
+
+
+def opens_plain_coap(lockgate: CommandLine) -> None:
+    with Home(lockgate.home).settings_path.open("a") as settings:
+        settings.write("\n[coap]\nnosec_enabled = true\noscore_enabled = true\n")
+
+
+@pytest.mark.requirement("C2")
+@pytest.mark.parametrize("kind", COAP_KINDS)
+def test_a_device_for_coap_is_added_rotated_and_shown_and_no_secret_is_told(lockgate: CommandLine, kind: str) -> None:
+    opens_plain_coap(lockgate)
+    out, renewed = lockgate.folder / "out", lockgate.folder / "renewed"
+    told = lockgate.does("device", "add", "lamp", "--auth", kind, "--out", out).out
+    assert "coaps://hub.example:5684" in told or "coap://hub.example:5683" in told
+    told += lockgate.does("device", "rotate", "lamp", "--out", renewed).out
+    told += lockgate.does("device", "show", "lamp").out + lockgate.does("device", "show", "lamp", "--json").out
+    told += lockgate.does("credential", "list", "--all").out + lockgate.does("audit", "export").out
+    (facts,) = lockgate.does("device", "list", "--json").json()
+    assert [each["kind"] for each in facts["credentials"]] == [kind, kind]
+    kept = b"".join(path.read_bytes() for path in lockgate.home.rglob("*") if path.is_file())
+    for folder in (out, renewed):
+        for secret in secrets_in(folder, kind):
+            assert secret.hex() not in told
+            assert secret not in kept
+            assert secret.hex().encode() not in kept
+            assert secret.decode("latin-1") not in told
+            assert b64encode(secret) not in kept
+
+
+def secrets_in(folder: Path, kind: str) -> list[bytes]:
+    if kind == "psk":
+        return [(folder / "psk").read_bytes()]
+    if kind == "rpk":
+        return [line for line in (folder / "device.key").read_bytes().splitlines()[1:3] if line]
+    found = msgspec.json.decode((folder / "oscore" / "settings.json").read_bytes())
+    return [bytes.fromhex(found["secret_hex"]), bytes.fromhex(found["salt_hex"])]
+
+
+def test_each_pre_shared_key_of_a_device_has_an_identity_of_its_own(lockgate: CommandLine) -> None:
+    identities = []
+    for number, command in enumerate(("add lamp --auth psk", "rotate lamp", "rotate lamp --auth psk")):
+        out = lockgate.folder / str(number)
+        lockgate.does("device", *command.split(), "--out", out)
+        identities.append(msgspec.json.decode((out / "device.json").read_bytes())["psk_identity"])
+    assert identities[0] == "lamp"
+    assert all(each.startswith("lamp/") for each in identities[1:])
+    assert len(set(identities)) == 3
+
+
+def test_a_pre_shared_key_that_is_brought_is_taken_when_it_is_strong(lockgate: CommandLine) -> None:
+    file, out = lockgate.folder / "key.hex", lockgate.folder / "out"
+    add = ("device", "add", "lamp", "--auth", "psk", "--psk-file", file, "--out", out)
+    for weak in ("00" * 16, "0102" * 16, b"secretPSK".hex(), "not hexadecimal at all"):
+        file.write_text(weak)
+        assert weak not in lockgate.refuses(*add)
+        assert not out.exists()
+    file.write_text("9f1c05b7e2d84a63b0f5de7713a84c2f\n")
+    lockgate.does(*add)
+    assert (out / "psk").read_bytes().hex() == "9f1c05b7e2d84a63b0f5de7713a84c2f"
+
+
+@pytest.mark.requirement("C2")
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--auth nosec",
+        "--auth nosec --address 192.0.2.7",
+        "--auth nosec --accept-no-security",
+        "--auth psk --accept-no-security",
+        "--auth psk --address 192.0.2.7",
+    ],
+)
+def test_a_device_without_protection_is_never_made_by_half_a_command(lockgate: CommandLine, words: str) -> None:
+    lockgate.misused("device", "add", "probe", *words.split(), "--out", lockgate.folder / "out")
+    assert lockgate.does("device", "list", "--json").json() == []
+
+
+@pytest.mark.parametrize(
+    "command", ["device rotate lamp --auth nosec", "credential add lamp --auth nosec", "device add-many x --auth nosec"]
+)
+def test_no_other_command_makes_one(lockgate: CommandLine, command: str) -> None:
+    lockgate.adds("lamp")
+    lockgate.misused(*command.split(), "--out", lockgate.folder / "out")
+
+
+def test_a_device_without_protection_is_made_with_a_loud_warning_where_its_door_is_open(lockgate: CommandLine) -> None:
+    add = ("device", "add", "probe", "--auth", "nosec", "--address", "192.0.2.7", "--accept-no-security")
+    assert "needs a CoAP door that is not open" in lockgate.refuses(*add)
+    opens_plain_coap(lockgate)
+    done = lockgate(*add)
+    assert (done.code, "no protection at all" in done.err) == (0, True)
+    assert "coap-client-notls" in done.out
+    (facts,) = lockgate.does("device", "list", "--json").json()
+    assert facts["credentials"][0]["thumbprint"] == "address-192.0.2.7"
+    again = ("device", "add", "other", *add[3:])
+    assert "is the address of probe" in lockgate.refuses(*again)
+    assert "no secret that could be renewed" in lockgate.refuses(
+        "device", "rotate", "probe", "--out", lockgate.folder / "out"
+    )
+    lockgate.does("device", "rotate", "probe", "--auth", "psk", "--out", lockgate.folder / "out")
+
+
+def test_a_device_with_a_raw_key_knows_the_hub_by_one_that_outlasts_its_certificate(lockgate: CommandLine) -> None:
+    out = [lockgate.folder / name for name in ("one", "two")]
+    lockgate.does("device", "add", "one", "--auth", "rpk", "--out", out[0])
+    lockgate.does("server-cert", "rotate")
+    lockgate.does("device", "add", "two", "--auth", "rpk", "--out", out[1])
+    assert (out[0] / "hub.pub.pem").read_bytes() == (out[1] / "hub.pub.pem").read_bytes()
+    assert (out[0] / "hub.pub.pem").read_bytes() == Home(lockgate.home).raw_public_pem()

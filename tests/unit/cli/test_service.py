@@ -138,6 +138,7 @@ def test_two_users_have_two_units_and_a_home_laid_out_for_both(
     lockgate: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owners: dict[str, tuple[int, int]] = {}
+    lockgate.adds("lamp", "psk")
     monkeypatch.setattr("os.chown", lambda path, user, group, **_: owners.update({Path(path).name: (user, group)}))
     options = ("--user", "daemon", "--office-user", "bin", "--unit-dir", lockgate.folder)
     out = lockgate.does("service", "install", "--no-start", *options).out
@@ -153,6 +154,7 @@ def test_two_users_have_two_units_and_a_home_laid_out_for_both(
     modes = {path.name: path.stat().st_mode & 0o7777 for path in (lockgate.home, *lockgate.home.rglob("*"))}
     assert (modes["home"], modes["ca"], modes["run"]) == (0o3770, 0o2750, 0o2770)
     assert (modes["issuing.key"], modes["issuing.crt"], modes["registry.db"]) == (0o600, 0o640, 0o660)
+    assert modes["secrets.key"] == 0o640
     lockgate.does("device", "list")
 
 

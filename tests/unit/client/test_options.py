@@ -16,7 +16,7 @@ from lockgate.model.device import CredentialKind
 from lockgate.pki.authority import DAY_SECONDS, Authority
 from lockgate.pki.certificates import certificates_to_pem, generate_key, private_key_to_pem
 from lockgate.provision.bundle import make_bundle
-from lockgate.provision.folder import HubAddress, read_folder
+from lockgate.provision.folder import DeviceFile, HubAddress, read_folder
 
 NOW = datetime.now(UTC).timestamp()
 ROOT = Authority.create_root(now=NOW)
@@ -136,7 +136,8 @@ def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
 
 
 def test_each_kind_shows_its_own_secret(tmp_path: Path) -> None:
-    kinds = [kind for kind in CredentialKind if kind is not CredentialKind.SCRAM_SHA_256]
+    without = {CredentialKind.SCRAM_SHA_256}
+    kinds = [kind for kind in CredentialKind if kind not in without and not kind.is_for_coap_alone]
     folders = {kind: make(kind, tmp_path / kind.value) for kind in kinds}
     secrets = {kind: user_and_secret(folder, read_folder(folder), 3600) for kind, folder in folders.items()}
     assert secrets[CredentialKind.X509] is None
@@ -162,3 +163,10 @@ def test_a_scram_device_is_told_what_to_use_instead(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings, match="proves itself by SCRAM") as caught:
         user_and_secret(folder, read_folder(folder), 3600)
     assert "client.mjs" in caught.value.fix
+
+
+@pytest.mark.parametrize("kind", [CredentialKind.PSK, CredentialKind.RPK, CredentialKind.OSCORE, CredentialKind.NOSEC])
+def test_a_device_that_speaks_coap_alone_is_told_so(kind: CredentialKind, tmp_path: Path) -> None:
+    device = DeviceFile(1, "lamp", kind, "hub.local", 5684, "lockgate", "lamp", "ca.pem")
+    with pytest.raises(InvalidSettings, match="this client speaks MQTT"):
+        user_and_secret(tmp_path, device, 60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lockgate.errors import InvalidSettings
-from lockgate.model.handles import address_handle, canonical_address, oscore_handle, psk_handle
+from lockgate.model.handles import address_handle, canonical_address, oscore_handle, psk_handle, shown_handle
 
 
 def test_no_handle_can_be_taken_for_another_or_for_the_thumbprint_of_a_key() -> None:
@@ -33,3 +33,8 @@ def test_an_address_has_one_spelling(written: str, address: str) -> None:
 def test_what_is_no_address_is_refused(written: str) -> None:
     with pytest.raises(InvalidSettings, match="is no IP address"):
         address_handle(written)
+
+
+def test_people_see_the_beginning_of_a_thumbprint_and_all_of_a_handle() -> None:
+    assert shown_handle("0123456789abcdef" * 4) == "0123456789abcdef"
+    assert shown_handle("psk-lamp/a1b2c3d4e5f6a7b8") == "psk-lamp/a1b2c3d4e5f6a7b8"

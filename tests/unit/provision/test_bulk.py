@@ -28,7 +28,7 @@ ES256 = CredentialKind.JWT_ES256
 
 
 def make(line: Line, folder: Path) -> NewCredential:
-    hub = HubAddress("hub.local", 8883)
+    hub = HubAddress("hub.local", 8883, 5684, 5683)
     return make_bundle(
         line.kind, line.name, folder, hub, ROOT, ROOT.certificate_pem(), "lockgate", NOW,
         given=line.given, is_durable=False,
@@ -190,3 +190,49 @@ def test_a_folder_that_is_there_is_never_written_into(tmp_path: Path, registrar:
     with pytest.raises(InvalidSettings, match="is there already"):
         add_many(path, read_table(path, ES256), tmp_path / "out", registrar, make)
     assert (tmp_path / "out" / "a").exists()
+
+
+KEYS = ["9f1c05b7e2d84a63b0f5de7713a84c2f", "61be09d7c85f42a3917be4d0286fc35a"]
+
+
+@pytest.mark.requirement("C2", "I9")
+def test_a_table_makes_devices_for_coap_and_takes_keys_that_are_set_elsewhere(
+    tmp_path: Path, registrar: Registrar, db: RegistryDb
+) -> None:
+    (tmp_path / "brought.hex").write_text(KEYS[0] + "\n")
+    raw = ec.generate_private_key(ec.SECP256R1())
+    (tmp_path / "raw.pem").write_bytes(public_pem(raw))
+    path = table(
+        tmp_path,
+        "name,auth,public_key,psk\none,psk,,\ntwo,psk,,brought.hex\nthree,rpk,raw.pem,\nfour,oscore,,\nfive,rpk,,\n",
+    )
+    lines = read_table(path, ES256)
+    assert add_many(path, lines, tmp_path / "out", registrar, make) == Done(5, 0)
+    found = {device.name: device.credentials[0] for device in db.devices()}
+    assert [found[name].thumbprint for name in ("one", "two")] == ["psk-one", "psk-two"]
+    assert found["three"].public == public_pem(raw).decode()
+    assert found["four"].thumbprint.startswith("oscore-")
+    assert (tmp_path / "out" / "two" / "psk").read_bytes().hex() == KEYS[0]
+    assert KEYS[0].encode() not in (tmp_path / "registry.db").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name,auth\nprobe,nosec\n", "never made by a table"),
+        ("name,auth,psk\nlamp,x509,k.hex\n", "does not go with that file"),
+        ("name,auth,public_key\nlamp,psk,k.hex\n", "does not go with that file"),
+    ],
+)
+def test_a_table_never_makes_a_device_without_protection_nor_mixes_kinds(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "k.hex").write_text(KEYS[0])
+    with pytest.raises(InvalidSettings, match=words):
+        read_table(table(tmp_path, text), ES256)
+
+
+def test_a_weak_key_in_a_table_is_told_by_its_line_and_not_repeated(tmp_path: Path, registrar: Registrar) -> None:
+    (tmp_path / "weak.hex").write_text("0102" * 8)
+    path = table(tmp_path, "name,auth,psk\nlamp,psk,weak.hex\n")
+    with pytest.raises(InvalidSettings, match=r"line 2: .*would be guessed") as caught:
+        add_many(path, read_table(path, ES256), tmp_path / "out", registrar, make)
+    assert "0102" not in str(caught.value)

@@ -7,11 +7,13 @@ import hmac
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from argon2 import PasswordHasher
 
-from lockgate.errors import Conflict, InvalidSettings
+from lockgate.errors import Conflict, InvalidSettings, Unavailable
 from lockgate.identity.scram import ITERATIONS
 from lockgate.model.device import CredentialKind
 from lockgate.model.scram import ScramVerifier
@@ -28,12 +30,13 @@ from lockgate.pki.certificates import (
 from lockgate.provision import bundle
 from lockgate.provision.bundle import Given, NewCredential, make_bundle, take_given
 from lockgate.provision.folder import HubAddress, read_folder
+from lockgate.provision.guide import command_lines
 
 NOW = 1_790_000_000.0
 HUB = HubAddress("hub.local", 8883)
 ROOT = Authority.create_root(now=NOW)
 ISSUING = ROOT.create_issuing(now=NOW)
-ALL = list(CredentialKind)
+ALL = [kind for kind in CredentialKind if not kind.is_for_coap_alone]
 
 
 def make(kind: CredentialKind, out: Path, name: str = "sensor-1") -> NewCredential:
@@ -257,3 +260,143 @@ def test_what_is_in_its_place_already_needs_no_folder() -> None:
         assert "--out" in caught.value.fix
     with pytest.raises(InvalidSettings, match="brings"):
         take_given(CredentialKind.X509, "s", Given(public=public))
+
+
+COAP = [CredentialKind.PSK, CredentialKind.RPK, CredentialKind.OSCORE, CredentialKind.NOSEC]
+COAP_HUB = HubAddress("hub.local", 8883, 5684, 5683)
+
+
+def make_coap(kind: CredentialKind, out: Path, **fields: Any) -> NewCredential:
+    given = Given(address="192.0.2.7") if kind is CredentialKind.NOSEC else Given()
+    return make_bundle(
+        kind, "lamp", out, COAP_HUB, None, ROOT.certificate_pem(), "lockgate", NOW,
+        **{"given": given, "hub_key_pem": b"the hub's", **fields},
+    )  # fmt: skip
+
+
+@pytest.mark.requirement("C2")
+@pytest.mark.parametrize(
+    ("kind", "port", "files"),
+    [
+        (CredentialKind.PSK, 5684, {"psk", "aiocoap.json"}),
+        (CredentialKind.RPK, 5684, {"device.key", "device.rpk.pem", "hub.pub.pem"}),
+        (CredentialKind.OSCORE, 5683, {"oscore", "oscore/settings.json", "aiocoap.json"}),
+        (CredentialKind.NOSEC, 5683, set()),
+    ],
+)
+def test_each_kind_of_coap_has_its_files_for_its_owner_alone(
+    kind: CredentialKind, port: int, files: set[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    before = os.umask(0)
+    try:
+        make_coap(kind, out)
+    finally:
+        os.umask(before)
+    assert {str(path.relative_to(out)) for path in out.rglob("*")} == files | {"ca.pem", "device.json", "README.md"}
+    for path in (out, *out.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
+    device = read_folder(out)
+    assert (device.name, device.auth, device.host, device.port) == ("lamp", kind, "hub.local", port)
+    assert (device.psk_file, device.hub_key_file) == (
+        "psk" if "psk" in files else None,
+        "hub.pub.pem" if "hub.pub.pem" in files else None,
+    )
+
+
+def test_a_pre_shared_key_is_random_printable_and_32_bytes_long_for_one_identity(tmp_path: Path) -> None:
+    first = make_coap(CredentialKind.PSK, tmp_path / "one")
+    second = make_coap(CredentialKind.PSK, tmp_path / "two", identity="lamp/2")
+    key = (tmp_path / "one" / "psk").read_bytes()
+    assert len(key) == 32
+    assert key.decode("ascii").isprintable()
+    assert key != (tmp_path / "two" / "psk").read_bytes()
+    assert first.public == f"lamp:{key.hex()}"
+    assert second.public.startswith("lamp/2:")
+    assert [read_folder(tmp_path / each).psk_identity for each in ("one", "two")] == ["lamp", "lamp/2"]
+    known = msgspec.json.decode((tmp_path / "one" / "aiocoap.json").read_bytes())
+    dtls = {"psk": {"hex": key.hex()}, "client-identity": {"ascii": "lamp"}}
+    assert known["coaps://hub.local:5684/*"] == {"dtls": dtls}
+
+
+@pytest.mark.parametrize("kind", COAP)
+def test_no_secret_of_a_coap_device_is_in_a_repr_or_in_what_people_read(kind: CredentialKind, tmp_path: Path) -> None:
+    credential = make_coap(kind, tmp_path / "out")
+    shown = (
+        repr(credential)
+        + (tmp_path / "out" / "README.md").read_text()
+        + str(command_lines(read_folder(tmp_path / "out")))
+    )
+    out = tmp_path / "out"
+    secrets: list[str] = []
+    if kind is CredentialKind.PSK:
+        secrets = [(out / "psk").read_text()]
+    elif kind is CredentialKind.RPK:
+        secrets = (out / "device.key").read_text().splitlines()[1:3]
+    elif kind is CredentialKind.OSCORE:
+        secrets = credential.public.split(":")[1:]
+    for secret in secrets:
+        assert secret not in shown
+        assert secret.encode().hex() not in shown
+
+
+def test_a_raw_public_key_is_registered_and_its_private_half_is_here_alone(tmp_path: Path) -> None:
+    credential = make_coap(CredentialKind.RPK, tmp_path / "out")
+    key = private_key_from_pem((tmp_path / "out" / "device.key").read_bytes()).public_key()
+    assert credential.thumbprint == spki_thumbprint(key)
+    assert "PRIVATE" not in credential.public
+    both = (tmp_path / "out" / "device.rpk.pem").read_bytes()
+    assert both == (tmp_path / "out" / "device.key").read_bytes() + credential.public.encode()
+    assert (tmp_path / "out" / "hub.pub.pem").read_bytes() == b"the hub's"
+
+
+def test_a_device_that_brings_its_raw_key_gets_no_other(tmp_path: Path) -> None:
+    brought = public_key_to_pem(generate_key("ec").public_key()).decode()
+    assert make_coap(CredentialKind.RPK, tmp_path / "out", given=Given(brought)).public == brought
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"ca.pem", "device.json", "hub.pub.pem", "README.md"}
+    assert "The device made its key itself" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_pre_shared_key_that_is_brought_is_kept_as_it_is(tmp_path: Path) -> None:
+    assert make_coap(CredentialKind.PSK, tmp_path / "out", given=Given(psk="a1" * 16)).public == f"lamp:{'a1' * 16}"
+    assert (tmp_path / "out" / "psk").read_bytes() == b"\xa1" * 16
+    assert (
+        take_given(CredentialKind.PSK, "lamp", Given(psk="b2" * 16), identity="lamp/2").public == f"lamp/2:{'b2' * 16}"
+    )
+    assert make_coap(CredentialKind.PSK, tmp_path / "bad", given=Given(psk="no hex")).public == "lamp:no hex"
+    assert not (tmp_path / "bad" / "psk").exists()
+
+
+def test_a_device_without_protection_is_an_address_and_needs_no_folder(tmp_path: Path) -> None:
+    assert take_given(CredentialKind.NOSEC, "lamp", Given(address="192.0.2.7")).public == "192.0.2.7"
+    with pytest.raises(InvalidSettings, match="known by its address alone"):
+        make_coap(CredentialKind.NOSEC, tmp_path / "out", given=Given())
+    assert "without any protection" in readme_of(make_coap(CredentialKind.NOSEC, tmp_path / "out"), tmp_path / "out")
+
+
+def readme_of(_made: NewCredential, folder: Path) -> str:
+    return (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (CredentialKind.OSCORE, Given(psk="a1" * 16)),
+        (CredentialKind.JWT_ES256, Given(psk="a1" * 16)),
+        (CredentialKind.PSK, Given(password="a password")),
+        (CredentialKind.PSK, Given(address="192.0.2.7")),
+        (CredentialKind.X509, Given(address="192.0.2.7")),
+        (CredentialKind.NOSEC, Given(psk="a1" * 16, address="192.0.2.7")),
+    ],
+)
+def test_what_does_not_go_with_a_kind_is_refused(kind: CredentialKind, given: Given, tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match=f"a device of kind {kind.value} brings"):
+        make_coap(kind, tmp_path / "out", given=given)
+
+
+@pytest.mark.parametrize("kind", COAP)
+def test_a_device_is_not_made_for_a_door_that_is_not_open(kind: CredentialKind, tmp_path: Path) -> None:
+    given = Given(address="192.0.2.7") if kind is CredentialKind.NOSEC else Given()
+    with pytest.raises(Unavailable, match="needs a CoAP door"):
+        make_bundle(kind, "lamp", tmp_path / "out", HUB, None, b"", "lockgate", NOW, given=given)
+    assert not (tmp_path / "out").exists()

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.errors import InvalidSettings
+from lockgate.errors import InvalidSettings, Unavailable
 from lockgate.model.device import CredentialKind
-from lockgate.provision.folder import DeviceFile, read_file, read_folder
+from lockgate.provision.folder import DeviceFile, HubAddress, read_file, read_folder
 
 GOOD: dict[str, Any] = {
     "version": 1, "name": "sensor-1", "auth": "jwt-es256", "host": "hub.local", "port": 8883, "audience": "lockgate",
@@ -78,3 +78,14 @@ def test_a_file_that_would_make_us_wait_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "device.json")
     with pytest.raises(InvalidSettings, match="no ordinary file"):
         read_folder(tmp_path)
+
+
+def test_a_kind_connects_to_the_port_of_its_door() -> None:
+    hub = HubAddress("hub.local", 8883, 5684, 5683)
+    ports = {kind.value: hub.port_for(kind) for kind in CredentialKind}
+    assert {name: port for name, port in ports.items() if port != 8883} == {
+        "psk": 5684, "rpk": 5684, "oscore": 5683, "nosec": 5683,
+    }  # fmt: skip
+    with pytest.raises(Unavailable, match="needs a CoAP door") as caught:
+        HubAddress("hub.local", 8883, 5684).port_for(CredentialKind.OSCORE)
+    assert "coap.oscore_enabled" in caught.value.fix

@@ -12,7 +12,7 @@ from lockgate.model.device import CredentialKind
 from lockgate.provision.folder import DeviceFile
 from lockgate.provision.guide import command_lines, readme, scram_program
 
-ALL = list(CredentialKind)
+ALL = [kind for kind in CredentialKind if not kind.is_for_coap_alone]
 BY_MOSQUITTO = [kind for kind in ALL if kind is not CredentialKind.SCRAM_SHA_256]
 
 

@@ -101,3 +101,15 @@ def entries(flash: bytes) -> Iterator[tuple[str, str | int]]:
             value = page[at + ENTRY_BYTES : at + ENTRY_BYTES + size]
             assert (zlib.crc32(value, 0xFFFFFFFF), value[-1]) == (checksum, 0)
             yield key, value[:-1].decode()
+
+
+def test_what_a_device_needs_for_coap_is_named_too() -> None:
+    device = DeviceFile(
+        1, "lamp", CredentialKind.PSK, "hub.local", 5684, "lockgate", "lamp", "ca.pem", psk_file="psk",
+        psk_identity="lamp/2", hub_key_file="hub.pub.pem",
+    )  # fmt: skip
+    rows = list(csv.reader(nvs_csv(device, Path("/made/lamp")).decode().splitlines()))
+    assert ["psk_identity", "data", "string", "lamp/2"] in rows
+    assert ["psk", "file", "string", "/made/lamp/psk"] in rows
+    assert ["hub_pub_pem", "file", "string", "/made/lamp/hub.pub.pem"] in rows
+    assert all(len(row[0]) <= MAX_KEY_CHARACTERS for row in rows)

@@ -8,9 +8,11 @@ from lockgate.scan.checks.keys import (
     factors,
     hub_key,
     never_connected,
+    no_protection,
     none,
     passwords,
     shared,
+    shared_secrets,
     too_many,
     weak,
 )
@@ -26,4 +28,6 @@ CHECKS = (
     never_connected.CHECK,
     passwords.CHECK,
     too_many.CHECK,
+    no_protection.CHECK,
+    shared_secrets.CHECK,
 )

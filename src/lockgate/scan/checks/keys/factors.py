@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from lockgate.registry.keys import registered_key
 from lockgate.registry.weaknesses import shared_factors
-from lockgate.scan.credentials import live
+from lockgate.scan.credentials import has_public_key, live
 from lockgate.scan.finding import Check, Problem, Severity
 from lockgate.scan.subject import Subject
 from lockgate.scan.words import named
@@ -18,7 +18,7 @@ def look(subject: Subject) -> Iterator[Problem]:
     """Take the greatest common divisors of all RSA moduli."""
     owners: dict[int, set[str]] = {}  # the same modulus twice is LG-KEY-002's
     for credential in live(subject):
-        key = registered_key(credential) if credential.thumbprint else None
+        key = registered_key(credential) if has_public_key(credential) else None
         if isinstance(key, rsa.RSAPublicKey):
             owners.setdefault(key.public_numbers().n, set()).add(credential.device)
     moduli = sorted(owners)

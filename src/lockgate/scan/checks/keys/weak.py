@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lockgate.errors import InvalidSettings
 from lockgate.registry.weaknesses import check_weaknesses
-from lockgate.scan.credentials import live, public_key
+from lockgate.scan.credentials import has_public_key, live, public_key
 from lockgate.scan.finding import Check, Problem, Severity
 from lockgate.scan.subject import Subject
 
@@ -14,7 +14,7 @@ from lockgate.scan.subject import Subject
 def look(subject: Subject) -> Iterator[Problem]:
     """Read every live key again, as the registry does."""
     for credential in live(subject):
-        if credential.thumbprint:
+        if has_public_key(credential):
             try:
                 check_weaknesses(public_key(credential), credential.thumbprint)
             except InvalidSettings as error:

@@ -11,7 +11,7 @@ from lockgate.scan.subject import Subject
 def look(subject: Subject) -> Iterator[Problem]:
     """Find doors without TLS on loopback."""
     for door in subject.need(subject.doors, "doors"):
-        if not door.is_tls and door.is_loopback:
+        if door.name == "mqtt" and not door.is_tls and door.is_loopback:
             yield Problem(
                 f"{door} is open, without encryption and without identity",
                 "start the hub without --lab-port",

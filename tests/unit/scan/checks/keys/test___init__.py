@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import time
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from lockgate.model.device import Credential, CredentialKind, Device
 from lockgate.pki.certificates import certificates_from_pem, spki_thumbprint
+from lockgate.registry.vault import Vault
 from lockgate.scan.finding import Severity
+from tests.support.registry import nosec, oscore, psk, rpk
 from tests.support.scan import Examined
 
 DAY = 86_400.0
@@ -152,3 +155,41 @@ def test_a_published_key_of_an_older_release_is_severe(home: Examined) -> None:
     found = home.sees_only("LG-KEY-001")
     assert "is published" in found.text
     home.mends(found)
+
+
+def put_credential(home: Examined, credential: Credential) -> None:
+    with home.home.registry() as registry:
+        device = Device(credential.device, created_at=time.time(), credentials=(credential,))
+        registry.add_device(device, actor="test", now=time.time())
+
+
+@pytest.mark.requirement("C2")
+def test_a_device_without_protection_is_severe(home: Examined) -> None:
+    put_credential(home, msgspec.structs.replace(nosec("192.0.2.7"), device="probe"))
+    found = home.find("LG-KEY-011")[0]
+    assert found.severity is Severity.SEVERE
+    assert "192.0.2.7" in found.text
+    home.mends(found)
+
+
+def test_a_weak_shared_or_lost_secret_is_severe_and_never_told(home: Examined) -> None:
+    vault = Vault(home.home.secrets_path)
+    put_credential(home, psk(vault, "lamp", b"\x01\x02" * 8))
+    found = home.find("LG-KEY-012")[0]
+    assert found.severity is Severity.SEVERE
+    assert "would be guessed" in found.text
+    assert "0102" not in found.text
+    home.mends(found)
+    put_credential(home, psk(vault, "kettle", bytes.fromhex("9f1c05b7e2d84a63b0f5de7713a84c2f")))
+    assert home.find("LG-KEY-012") == []
+    home.home.secrets_path.unlink()
+    assert "does not hold the key" in home.find("LG-KEY-012")[0].text
+
+
+def test_kinds_for_coap_that_are_in_order_have_no_finding_but_for_what_they_are(home: Examined) -> None:
+    vault = Vault(home.home.secrets_path)
+    put_credential(home, psk(vault, "lamp", bytes.fromhex("9f1c05b7e2d84a63b0f5de7713a84c2f")))
+    put_credential(home, oscore(vault, "valve", b"\xa1\xb2\xc3\xd4"))
+    put_credential(home, msgspec.structs.replace(rpk(), device="meter"))
+    seen = {found.check for found in home.report().findings}
+    assert not {each for each in seen if each.startswith("LG-KEY") and each not in ("LG-KEY-008",)}

@@ -108,6 +108,17 @@ def test_doors_without_tls_are_severe(home: Examined) -> None:
     assert wide.findings[0].severity is Severity.SEVERE
 
 
+def test_a_coap_door_is_severe_where_it_takes_what_nobody_protects(home: Examined) -> None:
+    dtls = (Door("coap", "0.0.0.0", 5684, False, "udp", True), Door("coap", "127.0.0.1", 5684, False, "udp", True))
+    plain = Door("coap", "0.0.0.0", 5683, False, "udp")
+    assert report(home, doors=(*DOORS, *dtls)).findings == ()
+    home.sets("\n[coap]\noscore_enabled = true\n")
+    assert report(home, doors=(*DOORS, *dtls, plain)).findings == ()
+    home.sets("nosec_enabled = true\n")
+    wide = sees_only(home, "LG-HUB-002", doors=(*DOORS, *dtls, plain))
+    assert "coap.nosec_enabled" in wide.findings[0].fix
+
+
 @pytest.mark.parametrize("check", OLD)
 @pytest.mark.requirement("T8", "T10")
 def test_an_offer_that_should_be_refused_is_seen_at_each_port(home: Examined, check: str) -> None:
