@@ -17,6 +17,8 @@ STYLE = """
   .quiet { fill: #59636e; } .title { font-size: 15px; font-weight: 600; }
   .rule { stroke: #d1d9e0; } .goal { stroke: #1f2328; stroke-width: 2; }
   .b0 { fill: #0969da; } .b1 { fill: #bf8700; } .b2 { fill: #8c959f; } .no { fill: #cf222e; }
+  polyline { fill: none; stroke-width: 2; }
+  .l0 { stroke: #0969da; } .l1 { stroke: #bf8700; } .l2 { stroke: #8c959f; } .l3 { stroke: #1a7f37; }
   @media (prefers-color-scheme: dark) {
     text { fill: #f0f6fc; } .quiet { fill: #9198a1; } .rule { stroke: #3d444d; } .goal { stroke: #f0f6fc; }
     .b0 { fill: #4493f8; } .b1 { fill: #d29922; } .b2 { fill: #656c76; } .no { fill: #f85149; }
@@ -29,40 +31,40 @@ def cost_plot(report: Report) -> str:
     lines = [line for line in report.lines if line.row.figure == "cpu" and line.row.unit == "µs" and _is_cost(line)]
     values = [line.spreads[name].median for line in lines for name in SHOWN if name in line.spreads]
     if not values:
-        return _svg(TOP_MARGIN, "Nothing was measured", [])
+        return svg(TOP_MARGIN, "Nothing was measured", [])
     scale = _Scale(min(values), max(values))
     parts, y = [_legend(SHOWN), *scale.rules(_height(lines))], TOP_MARGIN
     for line in lines:
         names = [name for name in SHOWN if name in line.spreads]
-        parts.append(_text(LABELS - 8, y + BAR * len(names) / 2 + 4, line.row.name, "end"))
+        parts.append(text_at(LABELS - 8, y + BAR * len(names) / 2 + 4, line.row.name, "end"))
         for name in names:
             value = line.spreads[name].median
             parts.append(_bar(LABELS, y, scale.at(value) - LABELS, f"b{SHOWN.index(name)}"))
-            parts.append(_text(scale.at(value) + 5, y + BAR - 1, number(value), "start", "quiet"))
+            parts.append(text_at(scale.at(value) + 5, y + BAR - 1, number(value), "start", "quiet"))
             y += BAR
         y += GAP
-    return _svg(y + BOTTOM_MARGIN, "The broker's CPU for one delivered message, in µs (logarithmic)", parts)
+    return svg(y + BOTTOM_MARGIN, "The broker's CPU for one delivered message, in µs (logarithmic)", parts)
 
 
 def ratio_plot(report: Report) -> str:
     """Give the plot of our figures beside mosquitto's, each with its goal."""
     lines = [line for line in report.lines if line.ratio is not None and _is_beside_peer(line)]
     if not lines:
-        return _svg(TOP_MARGIN, "Nothing was measured", [])
+        return svg(TOP_MARGIN, "Nothing was measured", [])
     ratios = [value for line in lines for value in (line.ratio or 0.0, line.row.goal.limit)]
     scale = _Scale(min(ratios), max(*ratios, 1.0))
     height = TOP_MARGIN + len(lines) * (BAR + GAP)
-    parts, y = [_text(LABELS, 36, "the stroke is the goal; 1 is mosquitto", "start", "quiet")], TOP_MARGIN
+    parts, y = [text_at(LABELS, 36, "the stroke is the goal; 1 is mosquitto", "start", "quiet")], TOP_MARGIN
     parts += scale.rules(height)
     for line in lines:
         assert line.ratio is not None
         goal = scale.at(line.row.goal.limit)
-        parts.append(_text(LABELS - 8, y + BAR - 1, line.row.name, "end"))
+        parts.append(text_at(LABELS - 8, y + BAR - 1, line.row.name, "end"))
         parts.append(_bar(LABELS, y, scale.at(line.ratio) - LABELS, "b0" if line.is_met else "no"))
         parts.append(f'<line class="goal" x1="{goal:.1f}" x2="{goal:.1f}" y1="{y - 3}" y2="{y + BAR + 3}"/>')
-        parts.append(_text(max(scale.at(line.ratio), goal) + 5, y + BAR - 1, f"{line.ratio:.2f}", "start", "quiet"))
+        parts.append(text_at(max(scale.at(line.ratio), goal) + 5, y + BAR - 1, f"{line.ratio:.2f}", "start", "quiet"))
         y += BAR + GAP
-    return _svg(y + BOTTOM_MARGIN, "lockgate's figure by mosquitto's (logarithmic; less is better)", parts)
+    return svg(y + BOTTOM_MARGIN, "lockgate's figure by mosquitto's (logarithmic; less is better)", parts)
 
 
 def _is_cost(line: Line) -> bool:
@@ -94,7 +96,7 @@ class _Scale:
         for power in range(self._from, math.floor(self._to) + 1):
             x = self.at(10.0**power)
             parts.append(f'<line class="rule" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP_MARGIN - 6}" y2="{height}"/>')
-            parts.append(_text(x, TOP_MARGIN - 10, f"{10.0**power:g}", "middle", "quiet"))
+            parts.append(text_at(x, TOP_MARGIN - 10, f"{10.0**power:g}", "middle", "quiet"))
         return parts
 
 
@@ -102,7 +104,7 @@ def _legend(names: Sequence[str]) -> str:
     parts, x = [], LABELS
     for number_, name in enumerate(names):
         parts.append(f'<rect class="b{number_}" x="{x}" y="28" width="10" height="10" rx="2"/>')
-        parts.append(_text(x + 15, 37, name, "start"))
+        parts.append(text_at(x + 15, 37, name, "start"))
         x += 110
     return "".join(parts)
 
@@ -111,11 +113,13 @@ def _bar(x: float, y: float, width: float, style: str) -> str:
     return f'<rect class="{style}" x="{x:.1f}" y="{y}" width="{max(width, 1):.1f}" height="{BAR - 2}" rx="2"/>'
 
 
-def _text(x: float, y: float, text: str, anchor: str, style: str = "") -> str:
+def text_at(x: float, y: float, text: str, anchor: str, style: str = "") -> str:
+    """Give a text that starts, ends or has its middle ("start", "end", "middle") at a place."""
     return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _svg(height: float, title: str, parts: Sequence[str]) -> str:
+def svg(height: float, title: str, parts: Sequence[str]) -> str:
+    """Give a whole picture of these parts under a title."""
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" role="img">'
     name = f'<title>{escape(title)}</title><text class="title" x="12" y="20">{escape(title)}</text>'
     return "\n".join([head, f"<style>{STYLE}</style>", name, *parts, "</svg>", ""])

@@ -261,13 +261,13 @@ def _sound(row: Row, broker: str, spreads: Mapping[str, Spread], samples: Sequen
     return spreads[broker].median
 
 
-def replace_table(path: Path, table: str) -> bool:
+def replace_table(path: Path, table: str, marks: tuple[str, str] = (TABLE_START, TABLE_END)) -> bool:
     """Put `table` between the marks in the file at `path`; say whether it was there and had them."""
     if not path.exists():
         return False
     text = path.read_text(encoding="utf-8")
-    before, start, rest = text.partition(TABLE_START)
-    _, end, after = rest.partition(TABLE_END)
+    before, start, rest = text.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not (start and end):
         return False
     path.write_text(f"{before}{start}\n{table}{end}{after}", encoding="utf-8")

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from bench.brokers import merged, settings_text
+from bench.curves import Growth, Point, growth_plot, merged_points, render_growth
 from bench.fleet import CANARY, Fleet, device_names, devices_table, rules_text
 from bench.measures import EVERY, Flow
 from bench.plots import cost_plot, ratio_plot
@@ -186,6 +187,27 @@ def test_the_plots_show_every_broker_and_are_the_same_each_time() -> None:
     assert all(f">{name}</text>" in cost_plot(found) for name in (OURS, PEER, "NATS"))
     assert 'class="b0"' in ratio_plot(found)
     assert 'class="no"' in ratio_plot(report([sample(OURS, 20.0), sample(PEER, 24.0)]))
+
+
+def test_growth_is_merged_point_by_point_and_drawn_with_a_line_for_each_series() -> None:
+    old = [Point("10 levels", 10, {"match_us": 1.0, "subscribe_us": 1.5, "bytes": 0.0})]
+    old += [Point("connections", 10_000, {"message_us": 0.3, "idle_share": 0.01, "bytes": 2500.0})]
+    new = [Point("10 levels", 10, {"match_us": 0.9, "subscribe_us": 1.5, "bytes": 0.0})]
+    new += [Point("3 levels", 10_000, {"match_us": 0.5, "subscribe_us": 1.0, "bytes": 500.0})]
+    points = merged_points(old, new)
+    assert [(point.series, point.x) for point in points] == [
+        ("3 levels", 10_000),
+        ("10 levels", 10),
+        ("connections", 10_000),
+    ]
+    table = render_growth(Growth(report([]).machine, points))
+    assert "| 10 | – | 0.900 µs | 1.50 µs | – |" in table
+    assert "| 10,000 | 0.500 µs | – | 1 µs | 500 B |" in table
+    assert "| 10,000 | 0.300 µs | 1.0 % | 2,500 B |" in table
+    plot = growth_plot(points)
+    assert ElementTree.fromstring(plot).tag == "{http://www.w3.org/2000/svg}svg"
+    assert plot.count("<polyline") == 3
+    assert "Nothing was measured" in growth_plot([])
 
 
 def test_plots_of_nothing_say_so() -> None:
