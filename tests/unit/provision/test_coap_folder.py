@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from aiocoap.credentials import CredentialsMap  # type: ignore[import-untyped]
-from aiocoap.oscore import FilesystemSecurityContext  # type: ignore[import-untyped]
+from aiocoap.credentials import CredentialsMap
+from aiocoap.oscore import FilesystemSecurityContext
 
 from lockgate.identity.oscore import HUB_ID
 from lockgate.model.device import CredentialKind
