@@ -50,7 +50,7 @@ HOT_ROOMS = [
     "src/lockgate/hub/routes.py",
     "src/lockgate/hub/receipts.py",
     "src/lockgate/hub/hub.py",
-    "src/lockgate/adapters/mqtt/rounds.py",
+    "src/lockgate/hub/rounds.py",
     "src/lockgate/adapters/mqtt/admission.py",
     "src/lockgate/hub/timers.py",
     "src/lockgate/identity/x509.py",

@@ -60,7 +60,7 @@ HOT_ROOMS = (
     "lockgate.hub.routes",
     "lockgate.hub.receipts",
     "lockgate.hub.hub",
-    "lockgate.adapters.mqtt.rounds",
+    "lockgate.hub.rounds",
     "lockgate.adapters.mqtt.admission",
     "lockgate.hub.timers",
     "lockgate.identity.x509",

@@ -34,13 +34,13 @@ from lockgate.adapters.mqtt.packets import (
     Unsubscribe,
 )
 from lockgate.adapters.mqtt.protocol import MqttProtocol, State
-from lockgate.adapters.mqtt.rounds import Rounds
 from lockgate.adapters.mqtt.sender import Sender, Senders
 from lockgate.adapters.mqtt.subscribing import Subscribing
 from lockgate.adapters.mqtt.turns import Turns
 from lockgate.errors import LockgateError, RateExceeded, ShutOut, Unavailable
 from lockgate.events import Event
 from lockgate.hub import Hub, Opened, Receipt, Session, SessionStore
+from lockgate.hub.rounds import Rounds
 from lockgate.identity import Authenticator
 from lockgate.model.principal import Principal
 from lockgate.net.link import Link, StreamHandler

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.adapters.mqtt.rounds import SPARE_ENTRIES, Rounds
+from lockgate.hub.rounds import SPARE_ENTRIES, Rounds
 
 moments = st.floats(0, 100)
 
