@@ -219,10 +219,11 @@ class FakeAuthenticator(Authenticator):
         return credentials.client_id in self.is_slow_for
 
     def authenticate(self, credentials: Credentials, now: float) -> Principal:
-        device = credentials.client_id.partition("/")[0] or credentials.user_name or "sensor"
+        shown = (credentials.psk_identity or b"").decode() or credentials.user_name
+        device = credentials.client_id.partition("/")[0] or shown or "sensor"
         if device in self.refusals:
             raise self.refusals[device]
-        client_id = credentials.client_id or f"{device}/auto-1"
+        client_id = credentials.client_id or f"{device}/{credentials.suffix or 'auto-1'}"
         return principal(device, client_id, self.expires_at.get(device))
 
     def shown_name(self, user_name: str) -> str:

@@ -1,0 +1,373 @@
+"""The CoAP door's driver: joins links, clock and hub to the protocol. The only room here that does I/O.
+
+One `CoapConnection` per link: datagrams go to its protocol, requests through `mapping` and `resources` to the hub, and
+the hub's deliveries come back through its `Observer`. Who a device is, DTLS has shown by the time there is a link; on
+a link without DTLS, `strangers` finds out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from random import SystemRandom
+from typing import Final
+
+import structlog
+
+from lockgate.adapters.coap import mapping
+from lockgate.adapters.coap.exchange import Acknowledged, Event, GaveUp, Request, Reset
+from lockgate.adapters.coap.intake import Intake
+from lockgate.adapters.coap.mapping import Answer, Said
+from lockgate.adapters.coap.messages import CoapError, CoapMessage, Code
+from lockgate.adapters.coap.observing import Observer, Observers
+from lockgate.adapters.coap.protocol import CoapProtocol
+from lockgate.adapters.coap.resources import Resources
+from lockgate.errors import AuthenticationFailed, LockgateError, NotFound, Unavailable
+from lockgate.events import Event as LogEvent
+from lockgate.hub import Hub, Rates, Session, SessionStore
+from lockgate.hub.rounds import Rounds
+from lockgate.identity import Authenticator, Credentials
+from lockgate.model.principal import Principal
+from lockgate.model.topic import TopicFilter
+from lockgate.net.datagrams import DatagramHandler, DatagramLink
+from lockgate.registry.journal import REPORT_IT, Journal, Peer, cited
+from lockgate.settings import Settings
+
+log = structlog.get_logger()
+
+_GET: Final = 1
+_SELDOM_TOLD: Final = frozenset(
+    {Code.NOT_FOUND, Code.NOT_ACCEPTABLE, Code.PRECONDITION_FAILED, Code.TOO_MANY_REQUESTS}
+)
+"""Answers that are a no and no refusal: nobody looks for them in `lockgate why`."""
+
+
+class CoapDoor:
+    """All CoAP links of the hub, behind one or more listeners.
+
+    Args:
+        hub: the topic space.
+        authenticator: says who a device is.
+        journal: hears of comings, goings and refusals.
+        store: says what is stored.
+        settings: the limits.
+        rates: the meters of all devices, shared with the other doors.
+        wall_clock: gives unix seconds.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        authenticator: Authenticator,
+        journal: Journal,
+        store: SessionStore,
+        settings: Settings,
+        rates: Rates,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.hub = hub
+        self.authenticator = authenticator
+        self.journal = journal
+        self.store = store
+        self.settings = settings.coap
+        self.ends_on_excess = settings.hub.on_exceeded_rate == "disconnect"
+        self.rates = rates
+        self.wall_clock = wall_clock
+        self.connections: set[CoapConnection] = set()
+        self._loop = asyncio.get_running_loop()
+        self.clock: Callable[[], float] = self._loop.time
+        self.random = SystemRandom()
+        self.rounds: Rounds[CoapConnection] = Rounds()
+        self.resources = Resources(hub, store)
+        self.observers = Observers(
+            hub, store, journal, settings.coap, self._loop.time, wall_clock, self._loop.call_soon
+        )  # fmt: skip
+        self._count = 0
+        self._waiting_for_commit: set[CoapConnection] = set()
+
+    def handler(self) -> CoapConnection:
+        """Make the handler of one DTLS link."""
+        return CoapConnection(self)
+
+    def next_suffix(self) -> str:
+        """Give what stands behind the device's name in the client id of one more session."""
+        self._count += 1
+        return f"coap/{self._count}"
+
+    def committed(self, number: int) -> None:
+        """Let go what waited for commit `number`. Called on the loop."""
+        waiting, self._waiting_for_commit = self._waiting_for_commit, set()
+        for connection in waiting:
+            connection.committed(number)
+
+    def wait_for_commit(self, connection: CoapConnection) -> None:
+        """Tell `connection` of the next commit."""
+        self._waiting_for_commit.add(connection)
+
+    def handle_timers(self) -> None:
+        """Send again, acknowledge, give up. Called four times a second."""
+        now = self._loop.time()
+        for connection in self.rounds.due(now):
+            connection.handle_timer(now)
+
+    def close(self) -> None:
+        """Tell every observer that the hub stops, and end all links."""
+        stopping = Unavailable("the hub is stopping", reason="server shutting down", fix="connect again soon")
+        for connection in list(self.connections):
+            connection.end(stopping)
+
+
+class CoapConnection(DatagramHandler):
+    """One peer: a datagram handler towards `net`; its `Observer` is the outlet towards the hub."""
+
+    link: DatagramLink
+
+    def __init__(self, door: CoapDoor) -> None:
+        self._door = door
+        self._protocol = CoapProtocol(
+            door.settings, door.clock(), door.random.getrandbits(16), door.random.random
+        )  # fmt: skip
+        self._observer = Observer(door.observers, self._protocol, self._flush, self.end, self._unexpected)
+        self._intake = Intake(door.rates, door.clock)
+        self._principal: Principal | None = None
+        self._refusal: Answer | None = None
+        self._waiting: list[tuple[CoapMessage, Answer]] = []
+        self._due: float | None = None
+        self._is_over = False
+
+    @property
+    def session(self) -> Session | None:
+        """Its session, None while nobody is let in, and after it has ended."""
+        return self._observer.session
+
+    # Towards net: the link
+
+    def link_made(self, link: DatagramLink) -> None:
+        """Begin: the handshake is done, or the first datagram came from somewhere."""
+        self.link = link
+        self._door.connections.add(self)
+        if link.protection is not None:
+            try:
+                self._admit(
+                    Credentials(
+                        "",
+                        certificate=link.peer_certificate,
+                        host=link.peer.host,
+                        psk_identity=link.psk_identity,
+                        raw_public_key=link.raw_public_key,
+                        suffix=self._door.next_suffix(),
+                    )
+                )
+            except LockgateError as error:  # it is told when it asks
+                self._refusal = self._refused(error)
+
+    def datagram_received(self, data: bytes, is_multicast: bool) -> None:
+        """Bring what came to where it goes."""
+        if self._is_over:
+            return
+        try:
+            self._receive(data, is_multicast)
+        except Exception:
+            self._unexpected()
+
+    def link_lost(self, error: Exception | None) -> None:
+        """The link is gone, and with it the session."""
+        door = self._door
+        self._is_over = True
+        door.connections.discard(self)
+        door.rounds.forget(self)
+        self._waiting.clear()
+        self._intake.end()
+        session = self._observer.part()
+        if session is not None and self._principal is not None:
+            door.journal.disconnected(self._principal, self._peer(), is_clean=error is None, error=error)
+            door.hub.close_session(session, self._observer, False, door.wall_clock())
+
+    # Towards the hub
+
+    def end(self, error: LockgateError) -> None:
+        """End the link, and tell its observers why."""
+        if self._is_over:
+            return
+        try:
+            text = error.reason
+            if self._principal is not None and not isinstance(error, Unavailable):
+                text = cited(error, self._door.journal.ended(error, self._principal, self._peer()))
+            self._observer.say_goodbye(mapping.code_of(error), text)
+            self._flush()
+        finally:
+            self._is_over = True
+            self.link.close()
+
+    def committed(self, number: int) -> None:
+        """Commit `number` is durable: answers that waited for it go."""
+        if self._is_over:
+            return
+        try:
+            now = self._door.clock()
+            waiting, self._waiting = self._waiting, []
+            for request, answer in waiting:
+                if answer.commit > number:
+                    self._waiting.append((request, answer))
+                else:
+                    self._respond(request, answer, now)
+            if self._waiting:
+                self._door.wait_for_commit(self)
+            self._observer.pump()
+        except Exception:
+            self._unexpected()
+
+    def handle_timer(self, now: float) -> None:
+        """Do what it is time for."""
+        self._due = None
+        if self._is_over:
+            return
+        try:
+            for event in self._protocol.handle_timer(now):
+                self._settle(event)
+            self._flush()
+        except Exception:
+            self._unexpected()
+
+    # Receiving
+
+    def _receive(self, data: bytes, is_multicast: bool) -> None:
+        now = self._door.clock()
+        events = self._protocol.receive_datagram(data, now, is_multicast)
+        if not events:
+            self._intake.count(len(data), now)
+        for event in events:
+            if isinstance(event, Request):
+                self._on_request(event, len(data), now)
+            else:
+                self._settle(event)
+        self._flush()
+
+    def _settle(self, event: Event) -> None:
+        if isinstance(event, Acknowledged):
+            self._observer.acknowledged(event.key)
+        elif isinstance(event, Reset | GaveUp):
+            self._observer.rejected(event.key, event.token)
+
+    def _on_request(self, event: Request, size: int, now: float) -> None:
+        door, request = self._door, event.message
+        principal = self._principal
+        if principal is None:
+            self._turn_away(request, now)
+            return
+        wait = self._intake.count(size, now)
+        try:
+            if wait > 0.0:
+                raise self._excess(now, wait)
+            answer = self._answer(request, mapping.said_by(request), principal, door.wall_clock())
+        except LockgateError as error:
+            answer = self._refused(error)
+        except Exception:
+            answer = self._failed(request)
+        if answer.commit > door.store.committed:
+            self._waiting.append((request, answer))
+            door.wait_for_commit(self)
+        else:
+            self._respond(request, answer, now)
+
+    def _answer(self, request: CoapMessage, said: Said, principal: Principal, now: float) -> Answer:
+        if said.observe >= 0 and request.code == _GET and said.path != mapping.DISCOVERY:
+            if said.observe == mapping.REGISTER:
+                return self._observe(request, said, principal, now)
+            if said.observe == mapping.DEREGISTER:
+                self._observer.forget(request.token)
+        return self._door.resources.answer(request, said, principal, now)
+
+    def _observe(self, request: CoapMessage, said: Said, principal: Principal, now: float) -> Answer:
+        """Register an observation, and give its first answer."""
+        mapping.check_queries(said)
+        topic_filter = mapping.filter_of(said) or TopicFilter(mapping.name_of(said))
+        observer = self._observer
+        observation = observer.observe(request.token, topic_filter, mapping.is_confirmable(request), now)
+        try:
+            return self._door.resources.read(said, principal, now, self._protocol.next_observe_number())
+        except LockgateError:  # section 4.1: no error registers
+            observer.forget(observation.token)
+            raise
+
+    def _respond(self, request: CoapMessage, answer: Answer, now: float) -> None:
+        self._protocol.respond(request, answer.code, answer.options, answer.payload, now)
+
+    # Who it is
+
+    def _admit(self, credentials: Credentials) -> None:
+        """Open a session for who the credentials prove.
+
+        Raises:
+            LockgateError: they prove nobody, or there is no room.
+        """
+        door = self._door
+        now = door.wall_clock()
+        principal = door.authenticator.authenticate(credentials, now)
+        opened = door.hub.open_session(principal, self._observer, True, 0.0, None, door.settings.nstart, now)
+        self._principal = principal
+        self._intake.admit(principal)
+        self._observer.begin(opened.session)
+        door.journal.connected(principal, self._peer())
+
+    def _turn_away(self, request: CoapMessage, now: float) -> None:
+        """Tell who is not let in why, and end the link: it may prove who it is on another."""
+        answer = self._refusal or self._refused(AuthenticationFailed("nobody has proven who they are here"))
+        self._respond(request, answer, now)
+        self._flush()
+        self._is_over = True
+        self.link.close()
+
+    # Refusals
+
+    def _refused(self, error: LockgateError) -> Answer:
+        code = mapping.code_of(error)
+        if code in _SELDOM_TOLD and isinstance(error, CoapError | NotFound):
+            return mapping.refusal(error, str(error))
+        reference = self._door.journal.refused_client(error, self._peer(), "", self._principal)
+        return mapping.refusal(error, cited(error, reference))
+
+    def _excess(self, now: float, wait: float) -> CoapError:
+        """The device sends faster than it may: give what it is told; the journal hears of each flood once."""
+        error, is_new = self._intake.excess(now)
+        if self._door.ends_on_excess:
+            self.end(error)
+        elif is_new:
+            self._door.journal.slowed(error, self._peer(), error.evidence.get("device", ""))
+        return mapping.come_again(error, wait)
+
+    def _failed(self, request: CoapMessage) -> Answer:
+        """Something that should not happen while a request was answered: log it, and say no more than that."""
+        error = LockgateError("an unexpected error", fix=REPORT_IT)
+        reference = self._door.journal.refused_client(error, self._peer(), "", self._principal)
+        log.exception(LogEvent.UNEXPECTED_ERROR, reference=reference, code=request.code)
+        return mapping.refusal(error, cited(error, reference))
+
+    def _unexpected(self) -> None:
+        """Something that should not happen: log it with a reference, end the link."""
+        error = LockgateError("an unexpected error", fix=REPORT_IT)
+        reference = self._door.journal.refused_client(error, self._peer(), "", self._principal)
+        log.exception(LogEvent.UNEXPECTED_ERROR, reference=reference)
+        if not self._is_over:
+            self._is_over = True
+            self.link.close()
+
+    # Helpers
+
+    def _flush(self) -> None:
+        """Send what was gathered, and have `handle_timer` called when the protocol wants it.
+
+        A moment later than the one that is set can wait: then it is asked again.
+        """
+        link = self.link
+        for data in self._protocol.datagrams_to_send():
+            link.send(data)
+        at = self._protocol.next_timer()
+        if at is not None and (self._due is None or at < self._due):
+            self._due = at
+            self._door.rounds.wait(self, at)
+
+    def _peer(self) -> Peer:
+        principal = self._principal
+        return Peer("coap", self.link.peer, principal.client_id if principal is not None else "", self.link.protection)
