@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -53,6 +54,9 @@ from lockgate.store.messages_db import MessagesDb
 from lockgate.store.registry_db import Change, ChangeKind
 from lockgate.store.traces import read_kept_publishers
 from lockgate.supervision import Supervisor
+
+if TYPE_CHECKING:
+    from lockgate.coap import CoapDoors
 
 log = structlog.get_logger()
 
@@ -146,6 +150,7 @@ class Gate:
             self._hub, self._authenticator, self._journal, self._store, settings, self._workers, partials=self._partials
         )
         self._listeners: list[Listener] = []
+        self._coap: CoapDoors | None = None
         self._announced: dict[TopicName, str] = {}
         self._started_at = self._loop.time()
         self._on_office = on_office
@@ -210,9 +215,28 @@ class Gate:
             doors += [DoorFacts("mqtt", a.host, a.port, "none") for a in lab.addresses]
             log.warning(Event.LAB_DOOR_OPENED, port=lab.port, warning="plaintext, for this machine only")
             self._store.save_audit([(time.time(), Event.LAB_DOOR_OPENED, "hub", {"port": str(lab.port)})])
+        doors += await self._open_coap()
         self.doors = tuple(doors)
         self._write_doors()
         log.info(Event.HUB_STARTED, devices=len(self._registry), sessions=len(self._hub.sessions))
+
+    async def _open_coap(self) -> list[DoorFacts]:
+        coap = self._settings.coap
+        if not (coap.enabled or coap.nosec_enabled or coap.oscore_enabled):
+            return []
+        from lockgate.coap import CoapDoors  # here: a hub without this door does not load its rooms
+
+        self._coap = CoapDoors(
+            self._home,
+            self._settings,
+            self._registry,
+            self._hub,
+            self._authenticator,
+            self._journal,
+            self._store,
+            self._mqtt.intakes.rates,
+        )
+        return await self._coap.open()
 
     def _write_doors(self, of_office: tuple[DoorFacts, ...] = ()) -> None:
         facts = RunFacts(os.getpid(), (*self.doors, *of_office))
@@ -228,6 +252,8 @@ class Gate:
         for listener in self._listeners:
             listener.close()
         self._mqtt.close()
+        if self._coap is not None:
+            self._coap.close()
         await asyncio.sleep(0.05)  # one last word to each client
         self._note_speakers()
         self._write_journal(is_last=True)
@@ -253,6 +279,8 @@ class Gate:
     def _handle_timers(self) -> None:
         self._hub.handle_timer(time.time())
         self._mqtt.handle_timers()
+        if self._coap is not None:
+            self._coap.handle_timers()
 
     def _note_speakers(self) -> None:
         self._journal.spoke(self._hub.take_spoke())
@@ -280,10 +308,14 @@ class Gate:
     def status(self) -> Status:
         """Give the figures of this moment."""
         traffic = [listener.traffic for listener in self._listeners]
+        connections = sum(connection.session is not None for connection in self._mqtt.connections)
+        if self._coap is not None:
+            traffic += self._coap.traffic
+            connections += self._coap.connection_count
         return Status(
             version=__version__,
             uptime_seconds=int(self._loop.time() - self._started_at),
-            connections=sum(connection.session is not None for connection in self._mqtt.connections),
+            connections=connections,
             connections_opened=sum(each.accepted for each in traffic),
             sessions=len(self._hub.sessions),
             subscriptions=self._hub.subscription_count,
@@ -322,6 +354,8 @@ class Gate:
         log.debug(Event.CHANGE_APPLIED, kind=change.kind, name=change.name)
         if change.kind in (ChangeKind.SERVER_CERTIFICATE, ChangeKind.TLS_FILES):
             self._keeper.renew(change.name)
+            if self._coap is not None:
+                self._coap.reload()
         elif change.kind == ChangeKind.STAPLE:
             self._keeper.reload_staples()
         elif change.kind in (ChangeKind.CLEAR_RETAINED, ChangeKind.KEEP_RETAINED):
@@ -346,6 +380,8 @@ class Gate:
 
     def _on_committed(self, number: int) -> None:
         self._loop.call_soon_threadsafe(self._mqtt.committed, number)
+        if self._coap is not None:
+            self._loop.call_soon_threadsafe(self._coap.committed, number)
 
     def _on_store_failure(self, error: Exception) -> None:
         log.error(Event.STORE_FAILED, error=str(error), fix=getattr(error, "fix", ""))

@@ -11,6 +11,8 @@ class Event(StrEnum):
     HUB_STARTED = "hub.started"
     HUB_STOPPED = "hub.stopped"
     LAB_DOOR_OPENED = "lab_door.opened"
+    NOSEC_DOOR_OPENED = "nosec_door.opened"
+    COAP_DOOR_CLOSED = "coap_door.closed"
     OFFICE_STARTED = "office.started"
     OFFICE_STOPPED = "office.stopped"
     OFFICE_DIED = "office.died"

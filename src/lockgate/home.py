@@ -66,13 +66,17 @@ websocket_port = {websocket_port}
 OFFICE_TEXT = """\
 office.port = {port}
 """
+COAP_TEXT = """\
+coap.port = {port}
+"""
+USUAL_PORT = 8883
 
 
 class DoorFacts(msgspec.Struct, frozen=True):
     """One open door, as `run/doors.json` and `lockgate up` tell of it.
 
-    `protection` is "tls" or "none"; `transport`, under the protocol that gives the door its name, "tcp", "websocket" or
-    "https" (the office's).
+    `protection` is "tls", "dtls" or "none"; `transport`, under the protocol that gives the door its name, "tcp",
+    "websocket", "udp" or "https" (the office's).
     """
 
     door: str
@@ -118,7 +122,8 @@ class Home:
 
     @classmethod
     def create(
-        cls, path: Path, names: Sequence[str], now: float, actor: str, port: int = 8883, office_port: int | None = None
+        cls, path: Path, names: Sequence[str], now: float, actor: str, port: int = USUAL_PORT,
+        office_port: int | None = None, coap_port: int | None = None,
     ) -> Home:  # fmt: skip
         """Make a home: settings, CA, server certificate, databases.
 
@@ -129,6 +134,7 @@ class Home:
             actor: who does it, for the audit trail.
             port: the port of MQTT over TLS; MQTT over secure WebSocket gets the next one. 0: free ones, for all doors.
             office_port: the port of the office, if not the usual one.
+            coap_port: the port of CoAP; without it, the usual one, or the number of `port` where that is not the usual.
 
         Raises:
             Conflict: there is something at `path` already.
@@ -157,6 +163,10 @@ class Home:
                 write_private(home.server_path, issuing.chain_pem(certificate))
                 write_private(home.server_key_path, private_key_to_pem(key))
                 text = SETTINGS_TEXT.format(port=port, websocket_port=_port_beside(port))
+                if coap_port is None and port != USUAL_PORT:
+                    coap_port = port
+                if coap_port is not None:
+                    text = text.replace("\n[mqtt]", f"\n{COAP_TEXT.format(port=coap_port)}\n[mqtt]", 1)
                 if office_port is None and port == 0:
                     office_port = 0
                 if office_port is not None:

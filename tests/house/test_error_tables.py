@@ -12,9 +12,10 @@ import pkgutil
 import pytest
 
 import lockgate
+from lockgate.adapters.coap import mapping as coap
 from lockgate.adapters.mqtt import mapping
 from lockgate.adapters.mqtt.packets import V5, V311, MqttError, PacketType, ReasonCode
-from lockgate.errors import LockgateError, Step
+from lockgate.errors import LockgateError, ProofExpired, ShutOut, Step
 from lockgate.model.permission import Operation
 from lockgate.net.failures import TlsFailure, TlsReason, TlsRefused
 from lockgate.policy import Decision, Denied
@@ -80,6 +81,22 @@ def test_in_3_1_1_a_refused_connect_or_filter_has_a_legal_return_code() -> None:
     for error in every_error():
         assert mapping.connack_code(error, V311) in as_numbers(REFUSALS_3_1_1[PacketType.CONNACK]), error
         assert mapping.suback_code(error, V311) in as_numbers(REFUSALS_3_1_1[PacketType.SUBACK]), error
+
+
+# RFC 7252 section 12.1.2, RFC 8132 (4.09, 4.22), RFC 8516 (4.29): what a server may send to say no.
+REFUSALS_COAP = "80 81 82 83 84 85 86 88 89 8C 8D 8F 96 9D A0 A1 A2 A3 A4 A5 A8"
+
+
+def test_in_coap_every_error_has_a_response_code() -> None:
+    legal = as_numbers(REFUSALS_COAP)
+    for error in every_error():
+        assert coap.code_of(error) in legal, error
+        assert coap.refusal(error, "x").code in legal, error
+
+
+def test_each_of_our_own_errors_says_the_same_by_every_door() -> None:
+    assert set(coap.CODES) <= set(kinds(LockgateError))
+    assert set(mapping.CODES) - set(coap.CODES) == {ShutOut, ProofExpired}, "those are NotAuthorized and so on in CoAP"
 
 
 def test_the_walk_found_errors_beyond_the_errors_module() -> None:

@@ -39,6 +39,7 @@ class RunningHub:
         names: the names in the server certificate.
         settings: text to put after `[mqtt] port = 0` in lockgate.toml.
         office: run the office beside it.
+        coap: settings of `[coap]`, each as it stands in lockgate.toml: 'nosec_enabled = true'.
 
     `environment` holds variables that the hub and the command line get besides the test's own.
     """
@@ -51,6 +52,7 @@ class RunningHub:
         names: Sequence[str] = ("localhost", "127.0.0.1", "::1"),
         settings: str = "",
         office: bool = False,
+        coap: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.home = folder / "home"
@@ -64,8 +66,9 @@ class RunningHub:
         options = [word for name in names for word in ("--name", name)]
         if not self.home.exists():
             self.lockgate("init", "--port", "0", *options)
-        with (self.home / "lockgate.toml").open("a") as file:
-            file.write(settings)
+        path = self.home / "lockgate.toml"
+        said = "".join(f"coap.{line}\n" for line in coap)
+        path.write_text(said + path.read_text() + settings)
 
     def __enter__(self) -> RunningHub:
         self.start()
@@ -89,7 +92,17 @@ class RunningHub:
     @property
     def lab_port(self) -> int:
         """The port of the lab door."""
-        return next(door.port for door in self.doors if door.protection == "none")
+        return next(door.port for door in self.doors if (door.door, door.protection) == ("mqtt", "none"))
+
+    @property
+    def coap_port(self) -> int:
+        """The port of CoAP over DTLS."""
+        return next(door.port for door in self.doors if (door.door, door.protection) == ("coap", "dtls"))
+
+    @property
+    def plain_coap_port(self) -> int:
+        """The port of CoAP without DTLS."""
+        return next(door.port for door in self.doors if (door.door, door.protection) == ("coap", "none"))
 
     @property
     def office_port(self) -> int:

@@ -30,13 +30,19 @@ from lockgate.home import Home
     "--office-port", type=click.IntRange(0, 65_535), metavar="PORT", show_default="8443",
     help="Port of the office (HTTPS); a second hub on one machine needs another.",
 )  # fmt: skip
+@click.option(
+    "--coap-port", type=click.IntRange(0, 65_535), metavar="PORT", show_default="5684, or PORT of --port",
+    help="Port of CoAP over DTLS (UDP); a second hub on one machine needs another.",
+)  # fmt: skip
 @json_option
-def init(home: Path, names: tuple[str, ...], port: int, office_port: int | None, as_json: bool) -> None:
+def init(
+    home: Path, names: tuple[str, ...], port: int, office_port: int | None, coap_port: int | None, as_json: bool
+) -> None:
     """Make a home: settings, certificate authority, server certificate, databases.
 
     Everything of one hub is in this folder, readable by you alone.
     """
-    made = Home.create(home, names, time.time(), actor(), port, office_port)
+    made = Home.create(home, names, time.time(), actor(), port, office_port, coap_port)
     covered = made.server_names()
     if as_json:
         print_json({"home": str(home), "names": covered, "port": port})

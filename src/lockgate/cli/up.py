@@ -82,6 +82,8 @@ def describe(doors: Sequence[DoorFacts], names: Sequence[str]) -> list[str]:
     for door in doors:
         if door.door == "office":
             lines.append(_describe_office(door))
+        elif door.door == "coap":
+            lines.append(_describe_coap(door))
         elif door.transport == "websocket":
             lines.append(
                 f"{_OPEN}  MQTT over WebSocket on {_shown(door)} (wss://{_named(names)}:{door.port}/mqtt): "
@@ -100,6 +102,15 @@ def describe(doors: Sequence[DoorFacts], names: Sequence[str]) -> list[str]:
         lines.append(f"      this machine's addresses: {printable(found)}")
     lines.append(f"      the certificate is for: {printable(', '.join(names))}")
     return lines
+
+
+def _describe_coap(door: DoorFacts) -> str:
+    if door.protection == "dtls":
+        return f"{_OPEN}  CoAP on {_shown(door)} (UDP): DTLS 1.2, every client must prove who it is"
+    return (
+        f"{_warning('open')}  CoAP on {_shown(door)} (UDP): {_warning('NO DTLS')}, "
+        "for devices with OSCORE, or given --auth nosec"
+    )
 
 
 def _describe_office(door: DoorFacts) -> str:

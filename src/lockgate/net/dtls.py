@@ -88,13 +88,15 @@ class DtlsFailure(msgspec.Struct, frozen=True):
 class DtlsFiles(msgspec.Struct, frozen=True):
     """The PEM files that a listener takes its certificate and its CAs from: those of the TLS doors.
 
-    `certificate` is a chain, the server's own first; `crl` need not be there.
+    `certificate` is a chain, the server's own first; `crl` need not be there. `raw_key` is the key that clients of raw
+    public keys know the hub by; without it, it is the certificate's.
     """
 
     certificate: Path
     key: Path
     authorities: Path
     crl: Path | None = None
+    raw_key: Path | None = None
 
 
 class DtlsRefused(Exception):

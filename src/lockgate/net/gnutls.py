@@ -18,10 +18,18 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from lockgate.errors import InvalidSettings, Unavailable
 from lockgate.net import dtls_failures as failures
@@ -203,6 +211,8 @@ class _Credentials:
     def __init__(self, library: Any, files: DtlsFiles, judge: Any) -> None:
         chain, pair = load_pair(files.certificate, files.key)
         key = _datum(pair.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        raw = pair if files.raw_key is None else _load_key(files.raw_key)
+        raw_key = _datum(raw.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         authorities = load_certificates(files.authorities, "CA bundle")
         self.judge = ChainJudge(authorities, load_crls(files.crl, authorities))
         valid_from: datetime = max(each.not_valid_before_utc for each in chain)
@@ -213,12 +223,20 @@ class _Credentials:
         outcome = library.gnutls_certificate_set_x509_key_mem2(self.x509, pem[0], key[0], _PEM, _ffi.NULL, 0)
         _check(library, outcome, f"the server certificate {files.certificate}")
         self.rpk = _new_credentials(library, judge)
-        spki = _datum(chain[0].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        spki = _datum(raw.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
         outcome = library.gnutls_certificate_set_rawpk_key_mem(
-            self.rpk, spki[0], key[0], _PEM, _ffi.NULL, 0, _ffi.NULL, 0, 0
+            self.rpk, spki[0], raw_key[0], _PEM, _ffi.NULL, 0, _ffi.NULL, 0, 0
         )
-        _check(library, outcome, f"the server key {files.key}")
-        _ffi.memmove(key[1], bytes(len(key[1])), len(key[1]))  # GnuTLS has its own copy
+        _check(library, outcome, f"the raw key {files.raw_key or files.key}")
+        for _, memory in (key, raw_key):
+            _ffi.memmove(memory, bytes(len(memory)), len(memory))  # GnuTLS has its own copy
+
+
+def _load_key(path: Path) -> PrivateKeyTypes:
+    try:
+        return load_pem_private_key(path.read_bytes(), None)
+    except (OSError, ValueError, TypeError) as error:
+        raise InvalidSettings(f"{path} cannot be read as a private key: {error}") from error
 
 
 def _standard_name(suite: str) -> str:

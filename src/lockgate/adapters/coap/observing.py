@@ -20,6 +20,8 @@ from collections.abc import Callable
 from typing import Final, final
 
 from lockgate.adapters.coap import mapping
+from lockgate.adapters.coap.blocks import Blocks
+from lockgate.adapters.coap.messages import CoapMessage
 from lockgate.adapters.coap.protocol import CoapProtocol
 from lockgate.errors import LockgateError, QuotaExceeded
 from lockgate.hub import Hub, Outlet, Session, SessionStore
@@ -40,10 +42,13 @@ _NOT_ACCEPTABLE: Final = 134
 class Observation:
     """One token that observes; `content_format` is that of its first representation, -1 while that is not known."""
 
-    __slots__ = ("confirmed_at", "content_format", "is_confirmable", "is_over", "token", "unconfirmed", "watched")
+    __slots__ = (
+        "confirmed_at", "content_format", "is_confirmable", "is_over", "request", "token", "unconfirmed", "watched",
+    )  # fmt: skip
 
-    def __init__(self, token: bytes, watched: Watched, is_confirmable: bool, now: float) -> None:
-        self.token: bytes = token
+    def __init__(self, request: CoapMessage, watched: Watched, is_confirmable: bool, now: float) -> None:
+        self.request: CoapMessage = request
+        self.token: bytes = request.token
         self.watched: Watched = watched
         self.is_confirmable: bool = is_confirmable
         self.is_over: bool = False
@@ -120,6 +125,7 @@ class Observer(Outlet):
     Args:
         shared: what all of the door share.
         protocol: sends the notifications.
+        blocks: keeps long ones, of which a notification carries the first block.
         flush: sends what the protocol has gathered.
         on_end: hears that the hub ends the connection, and why.
         on_error: hears what went wrong unexpectedly.
@@ -129,6 +135,7 @@ class Observer(Outlet):
         self,
         shared: Observers,
         protocol: CoapProtocol,
+        blocks: Blocks,
         flush: Callable[[], None],
         on_end: Callable[[LockgateError], None],
         on_error: Callable[[], None],
@@ -137,6 +144,7 @@ class Observer(Outlet):
         self.session: Session | None = None
         self._shared = shared
         self._protocol = protocol
+        self._blocks = blocks
         self._flush = flush
         self._on_end = on_end
         self._on_error = on_error
@@ -160,15 +168,21 @@ class Observer(Outlet):
         self.session = session
         self.is_taking = True
 
-    def observe(self, token: bytes, topic_filter: TopicFilter, is_confirmable: bool, now: float) -> Observation:
+    def observe(self, request: CoapMessage, topic_filter: TopicFilter, is_confirmable: bool, now: float) -> Observation:
         """Register an observation; one with the same token is replaced (section 4.1).
+
+        Args:
+            request: the GET that asks for it.
+            topic_filter: what it takes in.
+            is_confirmable: whether its notifications are to be acknowledged.
+            now: unix seconds.
 
         Raises:
             QuotaExceeded: the connection has enough of them, or the session, or the device.
             NotAuthorized: no rule covers the filter.
             TopicFilterInvalid: it has too many levels.
         """
-        session, shared = self.session, self._shared
+        session, shared, token = self.session, self._shared, request.token
         assert session is not None
         known = self._by_token.get(token)
         if known is not None:
@@ -187,7 +201,7 @@ class Observer(Outlet):
             watched = self._new_watched(topic_filter)
         if not watched.observations or qos > watched.qos:
             self._subscribe(session, watched, qos, now)
-        observation = Observation(token, watched, is_confirmable, shared.clock())
+        observation = Observation(request, watched, is_confirmable, shared.clock())
         self._by_filter[topic_filter] = self._by_number[watched.number] = watched
         watched.observations.append(observation)
         self._by_token[token] = observation
@@ -356,8 +370,9 @@ class Observer(Outlet):
         options = mapping.representation(
             message, shared.wall_clock(), self._protocol.next_observe_number(), observation.watched.names_topics
         )
+        part = self._blocks.answer(observation.request, _CONTENT, options, message.payload, now)
         gave_way = self._protocol.notify(
-            observation.token, _CONTENT, options, message.payload, is_confirmable, key, now
+            observation.token, part.code, part.options, part.payload, is_confirmable, key, now
         )
         if gave_way == key:
             del self._sent[key]

@@ -15,7 +15,8 @@ from typing import Final
 
 import structlog
 
-from lockgate.adapters.coap import mapping
+from lockgate.adapters.coap import blocks, mapping
+from lockgate.adapters.coap.blocks import Blocks, BodyBudget
 from lockgate.adapters.coap.exchange import Acknowledged, Event, GaveUp, Request, Reset
 from lockgate.adapters.coap.intake import Intake
 from lockgate.adapters.coap.mapping import Answer, Said
@@ -23,6 +24,7 @@ from lockgate.adapters.coap.messages import CoapError, CoapMessage, Code
 from lockgate.adapters.coap.observing import Observer, Observers
 from lockgate.adapters.coap.protocol import CoapProtocol
 from lockgate.adapters.coap.resources import Resources
+from lockgate.adapters.coap.strangers import AddressProof, AnswerRate, challenged
 from lockgate.errors import AuthenticationFailed, LockgateError, NotFound, Unavailable
 from lockgate.events import Event as LogEvent
 from lockgate.hub import Hub, Rates, Session, SessionStore
@@ -37,9 +39,8 @@ from lockgate.settings import Settings
 log = structlog.get_logger()
 
 _GET: Final = 1
-_SELDOM_TOLD: Final = frozenset(
-    {Code.NOT_FOUND, Code.NOT_ACCEPTABLE, Code.PRECONDITION_FAILED, Code.TOO_MANY_REQUESTS}
-)
+_ECHO: Final = 252
+_SELDOM_TOLD: Final = frozenset({Code.NOT_FOUND, Code.NOT_ACCEPTABLE, Code.PRECONDITION_FAILED, Code.TOO_MANY_REQUESTS})
 """Answers that are a no and no refusal: nobody looks for them in `lockgate why`."""
 
 
@@ -79,15 +80,22 @@ class CoapDoor:
         self.clock: Callable[[], float] = self._loop.time
         self.random = SystemRandom()
         self.rounds: Rounds[CoapConnection] = Rounds()
+        self.bodies = BodyBudget(settings.coap.max_partial_bytes)
         self.resources = Resources(hub, store)
         self.observers = Observers(
             hub, store, journal, settings.coap, self._loop.time, wall_clock, self._loop.call_soon
         )  # fmt: skip
+        self.proof = AddressProof(self.random.randbytes(32), settings.coap.echo_lifetime_seconds)
+        self.multicast_rate = AnswerRate(settings.coap.multicast_answers_per_second)
         self._count = 0
         self._waiting_for_commit: set[CoapConnection] = set()
 
     def handler(self) -> CoapConnection:
         """Make the handler of one DTLS link."""
+        return CoapConnection(self)
+
+    def plain_handler(self) -> CoapConnection:
+        """Make the handler of one address without DTLS."""
         return CoapConnection(self)
 
     def next_suffix(self) -> str:
@@ -128,12 +136,14 @@ class CoapConnection(DatagramHandler):
         self._protocol = CoapProtocol(
             door.settings, door.clock(), door.random.getrandbits(16), door.random.random
         )  # fmt: skip
-        self._observer = Observer(door.observers, self._protocol, self._flush, self.end, self._unexpected)
+        self._blocks = Blocks(door.settings, door.bodies)
+        self._observer = Observer(door.observers, self._protocol, self._blocks, self._flush, self.end, self._unexpected)
         self._intake = Intake(door.rates, door.clock)
         self._principal: Principal | None = None
         self._refusal: Answer | None = None
         self._waiting: list[tuple[CoapMessage, Answer]] = []
         self._due: float | None = None
+        self._proven_until = 0.0
         self._is_over = False
 
     @property
@@ -178,6 +188,7 @@ class CoapConnection(DatagramHandler):
         door.connections.discard(self)
         door.rounds.forget(self)
         self._waiting.clear()
+        self._blocks.close()
         self._intake.end()
         session = self._observer.part()
         if session is not None and self._principal is not None:
@@ -226,6 +237,7 @@ class CoapConnection(DatagramHandler):
         try:
             for event in self._protocol.handle_timer(now):
                 self._settle(event)
+            self._blocks.handle_timer(now)
             self._flush()
         except Exception:
             self._unexpected()
@@ -252,6 +264,11 @@ class CoapConnection(DatagramHandler):
 
     def _on_request(self, event: Request, size: int, now: float) -> None:
         door, request = self._door, event.message
+        if event.is_multicast:
+            self._on_multicast(request, now)
+            return
+        if self.link.protection is None and not self._has_proven(request, now):
+            return
         principal = self._principal
         if principal is None:
             self._turn_away(request, now)
@@ -260,6 +277,11 @@ class CoapConnection(DatagramHandler):
         try:
             if wait > 0.0:
                 raise self._excess(now, wait)
+            whole = self._blocks.receive(request, now)
+            if isinstance(whole, blocks.Answer):  # to a part of a body
+                self._protocol.respond(request, whole.code, whole.options, whole.payload, now)
+                return
+            request = whole
             answer = self._answer(request, mapping.said_by(request), principal, door.wall_clock())
         except LockgateError as error:
             answer = self._refused(error)
@@ -284,7 +306,7 @@ class CoapConnection(DatagramHandler):
         mapping.check_queries(said)
         topic_filter = mapping.filter_of(said) or TopicFilter(mapping.name_of(said))
         observer = self._observer
-        observation = observer.observe(request.token, topic_filter, mapping.is_confirmable(request), now)
+        observation = observer.observe(request, topic_filter, mapping.is_confirmable(request), now)
         try:
             return self._door.resources.read(said, principal, now, self._protocol.next_observe_number())
         except LockgateError:  # section 4.1: no error registers
@@ -292,7 +314,8 @@ class CoapConnection(DatagramHandler):
             raise
 
     def _respond(self, request: CoapMessage, answer: Answer, now: float) -> None:
-        self._protocol.respond(request, answer.code, answer.options, answer.payload, now)
+        part = self._blocks.answer(request, answer.code, answer.options, answer.payload, now)
+        self._protocol.respond(request, part.code, part.options, part.payload, now)
 
     # Who it is
 
@@ -318,6 +341,51 @@ class CoapConnection(DatagramHandler):
         self._flush()
         self._is_over = True
         self.link.close()
+
+    def _has_proven(self, request: CoapMessage, now: float) -> bool:
+        """Say whether the address has proven itself, and is somebody's; else challenge it."""
+        door, peer = self._door, self.link.peer
+        echo = request.option(_ECHO)
+        if echo is not None and door.proof.is_repeated(echo, peer.host, peer.port, now):
+            self._proven_until = now + door.settings.echo_lifetime_seconds
+        if now >= self._proven_until:
+            challenge = door.proof.challenge(peer.host, peer.port, now)
+            self._protocol.respond(request, *challenged(request, challenge), now)
+            return False
+        if self._principal is None and self._refusal is None:
+            try:
+                self._admit_address(peer.host)
+            except LockgateError as error:
+                self._refusal = self._refused(error)
+        return True
+
+    def _admit_address(self, host: str) -> None:
+        """Let in the device that the address stands for.
+
+        Raises:
+            LockgateError: it stands for none, or this door is not for such devices.
+        """
+        if not self._door.settings.nosec_enabled:
+            raise AuthenticationFailed(
+                "a request came without DTLS and without OSCORE",
+                reason="no credentials",
+                fix="use coaps (DTLS), or OSCORE; for a device that can do neither: coap.nosec_enabled",
+            )
+        suffix = self._door.next_suffix()
+        self._admit(Credentials("", is_protected=False, host=host, is_address_proven=True, suffix=suffix))
+
+    def _on_multicast(self, request: CoapMessage, now: float) -> None:
+        """Tell who asks all nodes that this is one, and nothing else (RFC 7252 section 8)."""
+        door = self._door
+        try:
+            said = mapping.said_by(request)
+            if request.code != _GET or said.path != mapping.DISCOVERY or not door.multicast_rate.take(now):
+                return
+            answer = door.resources.discovery(said, None, 0.0)
+        except LockgateError:  # section 8.2: no error is told
+            return
+        if answer.payload:
+            self._respond(request, answer, now)
 
     # Refusals
 
@@ -364,6 +432,9 @@ class CoapConnection(DatagramHandler):
         for data in self._protocol.datagrams_to_send():
             link.send(data)
         at = self._protocol.next_timer()
+        body_at = self._blocks.next_timer()
+        if body_at is not None and (at is None or body_at < at):
+            at = body_at
         if at is not None and (self._due is None or at < self._due):
             self._due = at
             self._door.rounds.wait(self, at)

@@ -1,0 +1,41 @@
+"""Real CoAP clients: libcoap's command line, as a user would call it; and devices for them, registered by hand."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import msgspec
+
+from lockgate.home import Home
+from lockgate.model.device import CredentialKind
+from lockgate.model.permission import Operation, Rule
+from lockgate.registry.registrar import Registrar
+
+NOTLS = "coap-client-notls"
+SECONDS = 20.0
+
+
+class Shown(msgspec.Struct):
+    """A credential to register."""
+
+    kind: CredentialKind
+    public: str
+    expires_at: float | None = None
+
+
+def register(home: Path, name: str, kind: CredentialKind, public: str, *filters: str) -> None:
+    """Register a device that may publish on, and receive from, what the filters take in."""
+    opened = Home.open(home)
+    rules = [Rule(f"device:{name}", each, text) for text in filters for each in (Operation.PUBLISH, Operation.RECEIVE)]
+    with opened.registry() as database:
+        Registrar(database, "test").add_device(name, [Shown(kind, public)], rules=rules)
+
+
+def coap(program: str, *words: str, body: bytes | None = None) -> str:
+    """Call a client of libcoap; give what it prints: the payload, or code and diagnostic text."""
+    options = ["-f", "-"] if body is not None else []
+    done = subprocess.run(
+        [program, "-B", "8", *options, *words], input=body or b"", capture_output=True, timeout=SECONDS, check=False
+    )
+    return (done.stdout + done.stderr).decode().strip()
