@@ -13,7 +13,7 @@ from lockgate.hub.rates import QUIET_SECONDS
 from lockgate.model.permission import Effect, Operation, Rule
 from lockgate.model.topic import topic_name
 from lockgate.settings import CoapSettings, HubSettings, Settings
-from tests.support.coap import CoapBook, Device
+from tests.support.coap_book import CoapBook, Device
 from tests.support.fakes import EVERYTHING, FakeStore
 
 JSON = (OptionNumber.CONTENT_FORMAT, encode_uint(50))
