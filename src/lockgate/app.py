@@ -119,7 +119,7 @@ class Gate:
         home.bring_up_to_date()
         self._registry_db = home.registry(read_only=True, check="none")  # it was looked over a moment ago
         self._registry = Registry(self._registry_db)
-        self._journal = Journal(settings.log.max_remembered_refusals)
+        self._journal = Journal(settings.log.max_remembered_refusals, devices=self._registry)
         is_new = not home.messages_path.exists()
         self._store = MessagesDb(
             home.messages_path,

@@ -142,7 +142,7 @@ def not_agreed(hello: Hello, modes: DtlsModes) -> DtlsFailure:
         return DtlsFailure(
             DtlsReason.MODE_NOT_OFFERED,
             f"the client came by {_MODES[wanted]}, which this door does not offer",
-            f"Switch it on (coap.{wanted} = true in lockgate.toml), or give the device other credentials.",
+            f"Switch it on (coap.{wanted}_enabled = true in lockgate.toml), or give the device other credentials.",
         )
     suites = ", ".join(f"{each:04x}" for each in hello.suites[:16])
     return DtlsFailure(

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import structlog
@@ -24,6 +24,10 @@ from lockgate.net.link import Address, Link
 from lockgate.net.tls import Protection
 from lockgate.pki.certificates import device_name_of
 from lockgate.registry.refusals import RefusalLog
+
+if TYPE_CHECKING:
+    from lockgate.net.dtls import DtlsFailure
+    from lockgate.registry.dtls_refusals import Devices
 
 log = structlog.get_logger()
 
@@ -98,11 +102,15 @@ class Journal:
     Args:
         max_refusals: how many refusals are remembered.
         clock: unix seconds.
+        devices: the registry, to tell more about who did not get in.
     """
 
-    def __init__(self, max_refusals: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, max_refusals: int, clock: Callable[[], float] = time.time, devices: Devices | None = None
+    ) -> None:
         self._refusals = RefusalLog(max_refusals)
         self._clock = clock
+        self._devices = devices
         self._seen: dict[tuple[str, SeenKind], tuple[float, str]] = {}
         self._events: list[tuple[float, str, str, dict[str, str]]] = []
         self._told: dict[LockgateError, _Repeats] = {}
@@ -145,6 +153,13 @@ class Journal:
         if failure.server_name is not None:
             evidence["server name asked for"] = failure.server_name
         self._refuse(Event.CLIENT_REFUSED, TlsRefused(failure), Peer(door, address), device, False, evidence)
+
+    def dtls_refused(self, door: str, address: Address, failure: DtlsFailure) -> None:
+        """Note a peer that did not get through DTLS. Whom it claims to be is unverified."""
+        from lockgate.registry.dtls_refusals import explain  # here: a hub without CoAP has no use for it
+
+        error, device = explain(failure, self._devices)
+        self._refuse(Event.CLIENT_REFUSED, error, Peer(door, address), device, False)
 
     def websocket_refused(self, door: str, link: Link, error: LockgateError) -> str:
         """Note a peer that did not get through the WebSocket before the door; its certificate, if any, is verified.

@@ -15,6 +15,7 @@ from lockgate.hub.hub import NOBODY_LEFT
 from lockgate.hub.session import FULL_HUB, FULL_QUEUE
 from lockgate.model.principal import Principal
 from lockgate.model.refusal import Refusal
+from lockgate.net.dtls_failures import unknown_identity
 from lockgate.net.failures import TlsFailure, TlsReason
 from lockgate.net.link import Address
 from lockgate.net.tls import Protection
@@ -22,7 +23,7 @@ from lockgate.pki.authority import Authority
 from lockgate.registry import journal as room
 from lockgate.registry.journal import DROP_FIXES, Journal, Peer
 from tests.support.fakes import FakeLink, FakeLoop
-from tests.support.registry import EC_KEY, NOW
+from tests.support.registry import EC_KEY, NOW, FakeRegistry, x509_key
 from tests.support.websocket import Room
 
 HOST = Address("192.0.2.7", 40_000)
@@ -312,3 +313,15 @@ def test_of_refusals_each_reasons_first_second_fourth_are_security_events(
     monkeypatch.setattr(room, "MAX_WAITING_EVENTS", 0)
     journal.refused(LockgateError("no", reason="new"), PEER, "sensor", True)
     assert written(journal).audit == []
+
+
+def test_a_refused_dtls_handshake_is_noted_with_what_the_registry_knows() -> None:
+    registry = FakeRegistry()
+    registry.add("office", x509_key(EC_KEY))
+    journal = Journal(100, lambda: NOW, devices=registry)
+    journal.dtls_refused("coap", HOST, unknown_identity(b"office"))
+    journal.dtls_refused("coap", HOST, unknown_identity(b"nobody"))
+    first, second = written(journal).refusals
+    assert (first.door, first.device, first.is_verified, first.step) == ("coap", "office", False, Step.CREDENTIAL)
+    assert "proves itself by x509" in first.message
+    assert (second.device, journal.refused_by_reason["unknown PSK identity"]) == ("", 2)
