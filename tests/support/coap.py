@@ -30,8 +30,8 @@ class ServerEnd:
         self.unanswered: list[CoapMessage] = []
         self._version = 0
 
-    def receive(self, data: bytes, now: float) -> None:
-        self._handle(self.protocol.receive_datagram(data, now), now)
+    def receive(self, data: bytes, now: float, is_multicast: bool = False) -> None:
+        self._handle(self.protocol.receive_datagram(data, now, is_multicast), now)
 
     def handle_timer(self, now: float) -> None:
         self._handle(self.protocol.handle_timer(now), now)
