@@ -34,6 +34,7 @@ ELSEWHERE = {
     "net/link.py": "interop/test_listener.py",
     "net/listener.py": "interop/test_listener.py",
     "net/streams.py": "interop/test_listener.py",
+    "net/wires.py": "interop/test_wires.py",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import socket
@@ -12,7 +13,9 @@ import struct
 import subprocess
 import weakref
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
@@ -23,7 +26,7 @@ from lockgate.errors import InvalidSettings, Step, Unavailable
 from lockgate.net.context import TlsContexts
 from lockgate.net.failures import TlsFailure, TlsReason
 from lockgate.net.link import Address, Link, NetLimits, StreamHandler
-from lockgate.net.listener import Listener
+from lockgate.net.listener import ACCEPTED_PER_TURN, Listener
 from lockgate.net.streams import Census, TlsLink
 from tests.support.certificates import Authority, self_signed
 from tests.support.tls import client_context
@@ -450,10 +453,65 @@ def test_accepted_sockets_send_at_once_and_are_kept_alive(room: Room) -> None:
         reader, writer = await room.connect(None)
         writer.write(b"in")
         await reader.readexactly(8)
-        transport = room.handlers[0].link._transport  # type: ignore[attr-defined]
-        accepted = transport.get_extra_info("socket")
-        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        with socket.socket(fileno=os.dup(room.handlers[0].link.number)) as accepted:  # type: ignore[attr-defined]
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert not os.get_blocking(accepted.fileno())
+        writer.close()
+
+    _run(room, main)
+
+
+def test_a_turn_takes_in_so_many_of_those_that_wait(room: Room) -> None:
+    async def main() -> None:
+        listener = await room.open(False)
+        # Without a turn of the loop between them: all of them wait in the backlog.
+        clients = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(3 * ACCEPTED_PER_TURN)]
+        counts = [0]
+        while counts[-1] < len(clients):
+            await asyncio.sleep(0)
+            counts.append(listener.connection_count)
+        assert max(after - before for before, after in pairwise(counts)) <= ACCEPTED_PER_TURN
+        for client in clients:
+            client.close()
+
+    _run(room, main)
+
+
+def test_without_a_descriptor_left_the_listener_says_so_and_tries_again(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Poor:
+        """A listening socket that finds no descriptor at first."""
+
+        def __init__(self, real: socket.socket) -> None:
+            self.real, self.is_poor = real, True
+
+        def fileno(self) -> int:
+            return self.real.fileno()
+
+        def accept(self) -> tuple[socket.socket, object]:
+            if self.is_poor:
+                self.is_poor = False
+                raise OSError(errno.EMFILE, "Too many open files")
+            return self.real.accept()
+
+        def close(self) -> None:
+            self.real.close()
+
+    async def main() -> None:
+        monkeypatch.setattr("lockgate.net.listener._ACCEPT_PAUSE_SECONDS", 0.01)
+        listener = await room.open(False)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listener._sockets[0])
+        listener._sockets[0] = cast(socket.socket, Poor(listener._sockets[0]))
+        listener._accept_from(listener._sockets[0])
+        with capture_logs() as logs:
+            reader, writer = await room.connect(None)
+            writer.write(b"in")
+            await reader.readexactly(8)
+        assert [line["log_level"] for line in logs] == ["error"]
+        assert "Too many open files" in logs[0]["error"]
         writer.close()
 
     _run(room, main)

@@ -32,6 +32,7 @@ HOT_ROOMS = (
     "lockgate.net.handshakes",
     "lockgate.net.records",
     "lockgate.net.tls",
+    "lockgate.net.wires",
     "lockgate.net.streams",
     "lockgate.model.message",
     "lockgate.model.delivery",

@@ -7,21 +7,24 @@ listener.close()          -> no new connections; those still shaking hands are d
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
+import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple
 
 from lockgate.errors import InvalidSettings, Unavailable
 from lockgate.net.context import TlsContexts
 from lockgate.net.failures import TlsFailure
 from lockgate.net.link import Address, NetLimits, StreamHandler
 from lockgate.net.ports import owner_of_port
-from lockgate.net.streams import Census, Desk
+from lockgate.net.streams import Census, Desk, log_unexpected
 
 _BACKLOG = 4096
 _PORT_ATTEMPTS = 8
+_ACCEPT_PAUSE_SECONDS = 1.0
+ACCEPTED_PER_TURN: Final = 16
+"""Half a millisecond of work, about."""
 
 
 class Traffic(NamedTuple):
@@ -35,9 +38,9 @@ class Traffic(NamedTuple):
 class Listener:
     """One door's listening sockets, all on one port."""
 
-    def __init__(self, desk: Desk, servers: list[asyncio.Server], addresses: tuple[Address, ...]) -> None:
+    def __init__(self, desk: Desk, sockets: list[socket.socket], addresses: tuple[Address, ...]) -> None:
         self._desk = desk
-        self._servers = servers
+        self._sockets = sockets
         self.addresses = addresses
 
     @classmethod
@@ -66,10 +69,10 @@ class Listener:
         sockets = bind([hosts] if isinstance(hosts, str) else list(hosts), port)
         desk = Desk(handler_factory, contexts, limits, on_failure, census)
         addresses = tuple(Address(*each.getsockname()[:2]) for each in sockets)
-        # A link is no asyncio.Protocol by descent, but does all that one does.
-        factory = cast(Callable[[], asyncio.Protocol], desk.new_link)
-        servers = [await desk.loop.create_server(factory, sock=each, backlog=_BACKLOG) for each in sockets]
-        return cls(desk, servers, addresses)
+        listener = cls(desk, sockets, addresses)
+        for each in sockets:
+            listener._accept_from(each)
+        return listener
 
     @property
     def port(self) -> int:
@@ -89,11 +92,33 @@ class Listener:
 
     def close(self) -> None:
         """Take no new connections, and drop those that have no handler yet."""
-        for server in self._servers:
-            server.close()
+        for each in self._sockets:
+            self._desk.loop.remove_reader(each)
+            each.close()
+        self._sockets.clear()
         for link in list(self._desk.links):
             if not link.has_handler:
                 link.abort()
+        self._desk.close()
+
+    def _accept_from(self, listening: socket.socket) -> None:
+        if listening in self._sockets:
+            self._desk.loop.add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        """Take in some of those that wait; the others have their turn when those that are in have had theirs."""
+        for _ in range(ACCEPTED_PER_TURN):
+            try:
+                connected, address = listening.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no descriptor or memory is left: asking at once would find the same
+                log_unexpected(error, self.addresses[0])
+                self._desk.loop.remove_reader(listening)
+                self._desk.loop.call_later(_ACCEPT_PAUSE_SECONDS, self._accept_from, listening)
+                return
+            connected.setblocking(False)
+            self._desk.take_in(connected.detach(), Address(sys.intern(address[0]), address[1]))
 
 
 def bind(hosts: Sequence[str], port: int) -> list[socket.socket]:

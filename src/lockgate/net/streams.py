@@ -1,4 +1,4 @@
-"""Links on the event loop's transports: one for plain text, one for TLS, and the desk that a listener's links share.
+"""Links on the wires of a listener: one for plain text, one for TLS, and the desk that they share.
 
 A closed link lingers: it sends its rest and a FIN, then drops what still comes until the peer ends too or the deadline
 passes. Closing at once would answer bytes on their way with a reset, and a reset overtakes the alert or the CONNACK
@@ -11,7 +11,7 @@ import asyncio
 import secrets
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, Final, cast, final
+from typing import Any, Final, final
 
 import structlog
 from cryptography import x509
@@ -22,9 +22,10 @@ from lockgate.events import Event
 from lockgate.net.context import TlsContexts
 from lockgate.net.failures import TlsFailure, TlsReason, TlsRefused
 from lockgate.net.handshakes import Handshakes
-from lockgate.net.link import Address, Link, NetLimits, StreamHandler, network_of
+from lockgate.net.link import Address, NetLimits, StreamHandler, network_of
 from lockgate.net.records import STEP_BYTES, Buffers
 from lockgate.net.tls import Protection, TlsStream
+from lockgate.net.wires import Watch, Wire
 
 log = structlog.get_logger()
 
@@ -91,14 +92,15 @@ class Desk:
         self.handshakes = self._census.handshakes
         self._dirty: list[TlsLink] = []
         self._ending: deque[tuple[PlainLink, Exception | None]] = deque()
-        self.read_bytes: int = _READ_BYTES if contexts is None else STEP_BYTES
-        self.room = bytearray(self.read_bytes)
-        self.incoming: Any = _from_buffer(self.room)
+        self.watch = Watch(self.loop, _READ_BYTES if contexts is None else STEP_BYTES)
+        self.incoming: Any = _from_buffer(self.watch.room)
         self.buffers = Buffers()
+        self._is_closed = False
 
-    def new_link(self) -> PlainLink:
-        """Make the link for a connection that has just come in."""
-        return PlainLink(self) if self.contexts is None else TlsLink(self)
+    def take_in(self, number: int, peer: Address) -> None:
+        """Take in a connection that has just come: the descriptor of a socket that does not block."""
+        link = PlainLink(self, number, peer) if self.contexts is None else TlsLink(self, number, peer)
+        link.connection_made()
 
     def enter(self, link: PlainLink) -> TlsFailure | None:
         """Let `link` in, or say which limit refuses it."""
@@ -120,6 +122,14 @@ class Desk:
             if isinstance(link, TlsLink):
                 self.handshakes.end(link)
             self._census.leave(network_of(link.peer.host))
+            if self._is_closed and not self.links:
+                self.watch.close()
+
+    def close(self) -> None:
+        """Take nobody in any more: the watch ends with the last link."""
+        self._is_closed = True
+        if not self.links:
+            self.watch.close()
 
     def report(self, peer: Address, failure: TlsFailure) -> None:
         """Tell the listener's owner that `peer` was refused or gave up."""
@@ -165,11 +175,8 @@ def log_unexpected(error: Exception, peer: Address) -> None:
     )
 
 
-class PlainLink(Link):
-    """A link in plain text; `TlsLink` changes what lies between transport and handler.
-
-    To its transport it is a protocol (`asyncio.Protocol`), without being derived from that class: no loop asks for it.
-    """
+class PlainLink(Wire):
+    """A link in plain text; `TlsLink` changes what lies between wire and handler."""
 
     __slots__ = (
         "_desk",
@@ -177,22 +184,19 @@ class PlainLink(Link):
         "_has_peer_ended",
         "_is_closing",
         "_is_paused",
-        "_is_resting",
         "_peer",
         "_timer",
-        "_transport",
     )
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, number: int, peer: Address) -> None:
+        super().__init__(desk.watch, number)
         self._desk = desk
         self._handler: StreamHandler | None = None
-        self._transport: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
         self._is_closing = False
         self._is_paused = False
-        self._is_resting = False
         self._has_peer_ended = False
-        self._peer = Address("", 0)
+        self._peer = peer
 
     @property
     def has_handler(self) -> bool:
@@ -227,10 +231,10 @@ class PlainLink(Link):
         return True
 
     def write(self, data: bytes) -> None:
-        """Send `data`; the loop gathers what is written in one turn."""
+        """Send `data`."""
         if not self._is_closing:
             self._desk.sent_bytes += len(data)
-            self._transport.write(data)
+            self._send_out(data)
 
     def close(self, text: str = "") -> None:  # noqa: ARG002 - TCP and TLS have no words for it
         """Send what is written, say goodbye and end in order."""
@@ -242,65 +246,54 @@ class PlainLink(Link):
     def abort(self) -> None:
         """End at once."""
         self._is_closing = True
-        self._transport.abort()
+        self._cut(None)
 
     def pause_reading(self) -> None:
         """Stop reading."""
         if not self._is_paused and not self._is_closing:
             self._is_paused = True
-            if not self._is_resting:
-                self._transport.pause_reading()
+            self._read_on(False)
 
     def resume_reading(self) -> None:
         """Go on reading."""
         if self._is_paused:
             self._is_paused = False
-            if not self._is_resting and not self._transport.is_closing():
-                self._transport.resume_reading()
+            if not self._has_peer_ended and not self._is_gone():
+                self._read_on(True)
 
     def write_buffer_bytes(self) -> int:
         """Say how many bytes wait to be sent."""
-        return self._transport.get_write_buffer_size()
+        return self._unsent_bytes()
 
-    # What the transport calls.
+    # What the wire calls.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self) -> None:
         """Let the peer in, or refuse it by a limit."""
-        self._transport = cast(asyncio.Transport, transport)
-        name = transport.get_extra_info("peername")
-        if not name:  # it left before it was accepted
-            self.abort()
-            return
-        self._peer = Address(name[0], name[1])
         refusal = self._desk.enter(self)
         if refusal:
             self.abort()
             self._desk.report(self.peer, refusal)
             return
-        self._transport.set_write_buffer_limits(high=self._desk.limits.max_write_buffer_bytes)
+        self._read_on(True)
         self._begin()
 
-    def get_buffer(self, size_hint: int) -> bytearray:  # noqa: ARG002 - the loop's wish, of 64 KiB
-        """Give the loop the room that it reads into: all connections have it in common, each in its turn."""
-        return self._desk.room
+    def max_unsent_bytes(self) -> int:
+        """Give the high-water mark."""
+        return self._desk.limits.max_write_buffer_bytes
 
-    def buffer_updated(self, count: int) -> None:
-        """Take what was read into that room: the first `count` bytes of it."""
-        if self._is_closing:
-            return
-        self._desk.received_bytes += count
-        if count == self._desk.read_bytes:
-            self._rest()
-        self._take_in(count)
+    def received(self, count: int) -> None:
+        """Take what was read into the room of all: the first `count` bytes of it."""
+        if not self._is_closing:
+            self._desk.received_bytes += count
+            self._take_in(count)
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> None:
         """Tell the handler that the peer has ended, then close."""
         self._has_peer_ended = True
         if self._is_closing:
-            self._transport.close()
+            self._end()
         else:
             self._peer_ended()
-        return True
 
     def pause_writing(self) -> None:
         """Pass on that the peer reads too slowly."""
@@ -335,17 +328,6 @@ class PlainLink(Link):
         except Exception as error:
             self._fail(error)
 
-    def _rest(self) -> None:
-        """Let the others have their turn before more is read."""
-        self._is_resting = True
-        self._transport.pause_reading()
-        self._desk.loop.call_soon(self._read_on)
-
-    def _read_on(self) -> None:
-        self._is_resting = False
-        if not self._is_paused and not self._transport.is_closing():
-            self._transport.resume_reading()
-
     def _peer_ended(self) -> None:
         if self._handler:
             self._call(self._handler.eof_received)
@@ -355,19 +337,15 @@ class PlainLink(Link):
         self._is_closing = True
 
     def _linger(self) -> None:
-        transport = self._transport
-        if transport.is_closing():
+        if self._is_gone():
             return
         self._stop_timer()
-        self._timer = self._desk.loop.call_later(self._desk.limits.close_deadline_seconds, transport.abort)
+        self._timer = self._desk.loop.call_later(self._desk.limits.close_deadline_seconds, self._cut, None)
         self.resume_reading()
         if self._has_peer_ended:
-            transport.close()
-            return
-        try:
-            transport.write_eof()
-        except (OSError, RuntimeError):
-            transport.abort()
+            self._end()
+        else:
+            self._shut()
 
     def end(self, error: Exception | None) -> None:
         """Tell the handler, if nobody has yet."""
@@ -404,8 +382,8 @@ class TlsLink(PlainLink):
 
     __slots__ = ("_begun", "_early", "_protection", "_queue", "_queued_bytes", "_undrained_bytes")
 
-    def __init__(self, desk: Desk) -> None:
-        super().__init__(desk)
+    def __init__(self, desk: Desk, number: int, peer: Address) -> None:
+        super().__init__(desk, number, peer)
         self._begun: TlsStream | None = None
         self._protection: Protection | None = None
         self._queue: list[bytes] = []
@@ -458,7 +436,7 @@ class TlsLink(PlainLink):
         """Encrypt and send what is kept."""
         queue, self._queue = self._queue, []
         self._queued_bytes = 0
-        if self._transport.is_closing():
+        if self._is_gone():
             return
         plaintext = queue[0] if len(queue) == 1 else b"".join(queue)
         try:
@@ -478,7 +456,7 @@ class TlsLink(PlainLink):
 
     def write_buffer_bytes(self) -> int:
         """Say how many bytes wait to be sent, encrypted or not."""
-        return self._queued_bytes + self._transport.get_write_buffer_size()
+        return self._queued_bytes + self._unsent_bytes()
 
     def shake_on(self) -> None:
         """Go on with a handshake whose turn it is again."""
@@ -590,6 +568,6 @@ class TlsLink(PlainLink):
 
     def _send(self, ciphertext: bytes) -> None:
         self._undrained_bytes = 0
-        if ciphertext and not self._transport.is_closing():
+        if ciphertext and not self._is_gone():
             self._desk.sent_bytes += len(ciphertext)
-            self._transport.write(ciphertext)
+            self._send_out(ciphertext)
