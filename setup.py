@@ -32,6 +32,7 @@ HOT_ROOMS = [
     "src/lockgate/adapters/mqtt/wire_properties.py",
     "src/lockgate/adapters/mqtt/wire_session.py",
     "src/lockgate/adapters/mqtt/aliases.py",
+    "src/lockgate/adapters/mqtt/owner.py",
     "src/lockgate/adapters/mqtt/protocol.py",
     "src/lockgate/adapters/mqtt/mapping.py",
     "src/lockgate/adapters/mqtt/intake.py",

@@ -42,6 +42,7 @@ HOT_ROOMS = (
     "lockgate.adapters.mqtt.wire_properties",
     "lockgate.adapters.mqtt.wire_session",
     "lockgate.adapters.mqtt.aliases",
+    "lockgate.adapters.mqtt.owner",
     "lockgate.adapters.mqtt.protocol",
     "lockgate.adapters.mqtt.mapping",
     "lockgate.adapters.mqtt.intake",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lockgate.adapters.mqtt.owner import Owner
 from lockgate.adapters.mqtt.protocol import MqttProtocol, State
 from lockgate.errors import LockgateError, RateExceeded
 from lockgate.hub import Meter, Rates, SessionStore
@@ -56,17 +57,17 @@ def account_of(principal: Principal) -> str:
 
 
 class Intake:
-    """How much of one connection is taken in; `break_off` ends it, and tells the client why."""
+    """How much of one connection is taken in; its owner ends it, and tells the client why."""
 
     link: Link
 
-    def __init__(self, shared: Intakes, protocol: MqttProtocol, break_off: Callable[[LockgateError], None]) -> None:
+    def __init__(self, shared: Intakes, protocol: MqttProtocol, owner: Owner) -> None:
         self.is_reading: bool = True
         self.is_unread: bool = False
         """Whether the client does not read what is sent to it."""
         self._shared = shared
         self._protocol = protocol
-        self._break_off = break_off
+        self._owner = owner
         self._meter: Meter | None = None
         self._held_until: float = 0.0
         self._has_partial: bool = False
@@ -140,7 +141,7 @@ class Intake:
 
     def break_off(self, error: LockgateError) -> None:
         """End the connection for what the client did."""
-        self._break_off(error)
+        self._owner.break_off(error)
 
     def is_held(self) -> bool:
         """Say whether it is the hub's will alone that a client which was let in is not heard."""

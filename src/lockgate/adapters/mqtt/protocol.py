@@ -26,7 +26,6 @@ Source: MQTT 5.0 sections 3 and 4, MQTT 3.1.1 sections 3 and 4.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
@@ -34,6 +33,7 @@ import msgspec
 
 from lockgate.adapters.mqtt import wire
 from lockgate.adapters.mqtt.aliases import IncomingAliases, OutgoingAliases, with_alias
+from lockgate.adapters.mqtt.owner import Owner
 from lockgate.adapters.mqtt.packets import (
     NO_PROPERTIES,
     V5,
@@ -107,6 +107,7 @@ def _no_mqtt() -> MqttError:
 
 _NO_ANSWERS: Final[deque[tuple[int, Packet]]] = deque()
 _NO_TAGS: Final[set[int]] = set()
+_NO_BYTES: Final[bytearray] = bytearray()
 """What a connection has until it needs its own; nobody adds to these."""
 
 
@@ -124,7 +125,7 @@ class MqttProtocol:
         """Whether `state` is CONNECTED; so many look."""
         self.version: int = 0
         self.failure: MqttError | None = None
-        self.explain: Callable[[MqttError], str] = str
+        self.owner: Owner | None = None
         """Notes why the connection fails, and gives the words for the peer."""
         self.max_send_bytes: int = UNLIMITED_BYTES
         self.method: str | None = None
@@ -140,7 +141,7 @@ class MqttProtocol:
         self._settings = settings
         self._receive_maximum: int = settings.receive_maximum
         self._session: Session | None = None
-        self._gathered: bytearray = bytearray()
+        self._gathered: bytearray = _NO_BYTES
         self._needed_bytes: int = 0
         self._max_packet_bytes: int = settings.max_connect_bytes
         self._max_users: int = settings.max_user_properties
@@ -171,7 +172,7 @@ class MqttProtocol:
             if len(self._gathered) < self._needed_bytes:
                 return []
             data = bytes(self._gathered)
-            self._gathered.clear()
+            self._gathered = _NO_BYTES
         packets: list[Packet] = []
         position, size, most = 0, len(data), self._max_packet_bytes
         try:
@@ -199,7 +200,7 @@ class MqttProtocol:
         except MqttError as error:
             self.fail(_no_mqtt() if self.state is State.AWAITING_CONNECT and data.startswith(HTTP_WORDS) else error)
         if position < size and self.state is not State.CLOSED:
-            self._gathered += data[position:]
+            self._gathered = bytearray(data[position:])
             if position or not is_begun:
                 self.partial_number += 1
         return packets
@@ -333,7 +334,7 @@ class MqttProtocol:
         if error.code not in REASON_CODES[answer]:  # such as 0x84 for a second CONNECT [MQTT-3.14.2-1], [MQTT-3.2.2-8]
             error = MqttError(ReasonCode.PROTOCOL_ERROR, str(error), reason=error.reason, fix=error.fix)
         self.failure = error
-        text = self.explain(error)
+        text = str(error) if self.owner is None else self.owner.explained(error)
         if self.state is State.AWAITING_CONNECT and error.code is ReasonCode.UNSUPPORTED_PROTOCOL_VERSION:
             self.refuse(1)  # 3.1.1 section 3.1.2.2: a return code that every version understands
         elif (self.state is State.AWAITING_VERDICT or self.state is State.AWAITING_AUTH) and self.version == V5:

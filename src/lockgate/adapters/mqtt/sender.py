@@ -12,6 +12,7 @@ from typing import Final, final
 
 from lockgate.adapters.mqtt import mapping
 from lockgate.adapters.mqtt.intake import Intake
+from lockgate.adapters.mqtt.owner import Owner
 from lockgate.adapters.mqtt.protocol import MqttProtocol
 from lockgate.adapters.mqtt.writing import Writing
 from lockgate.errors import LockgateError
@@ -78,9 +79,7 @@ class Sender(Outlet):
         shared: what all senders of the door share.
         protocol: writes the packets.
         intake: knows whether the client reads.
-        on_end: hears that the hub ends the connection, and why.
-        on_error: hears what went wrong unexpectedly.
-        wait_for_commit: has the connection told of the next commit.
+        owner: hears that the hub ends the connection, what went wrong unexpectedly, and who waits for a commit.
     """
 
     link: Link
@@ -90,9 +89,7 @@ class Sender(Outlet):
         shared: Senders,
         protocol: MqttProtocol,
         intake: Intake,
-        on_end: Callable[[LockgateError], None],
-        on_error: Callable[[], None],
-        wait_for_commit: Callable[[], None],
+        owner: Owner,
     ) -> None:
         super().__init__()
         self.session: Session | None = None
@@ -100,9 +97,7 @@ class Sender(Outlet):
         self._shared = shared
         self._protocol = protocol
         self._intake = intake
-        self._on_end = on_end
-        self._on_error = on_error
-        self._wait_for_commit = wait_for_commit
+        self._owner = owner
         self._is_scheduled: bool = False
         self._has_aliases: bool = False
 
@@ -120,7 +115,7 @@ class Sender(Outlet):
                     shared.writing.packet(message, qos, is_retained, identifiers, tag, protocol.version, shared.now)
                 )
         except Exception:  # it is not the publisher's fault: this connection ends, and no other
-            self._on_error()
+            self._owner.unexpected()
             return True
         if not is_sent:
             self._note_too_large(message)
@@ -143,11 +138,11 @@ class Sender(Outlet):
         try:
             self.pump()
         except Exception:
-            self._on_error()
+            self._owner.unexpected()
 
     def end(self, error: LockgateError) -> None:
         """The hub ends this connection: say why, and close."""
-        self._on_end(error)
+        self._owner.end(error)
 
     # Towards the connection
 
@@ -216,7 +211,7 @@ class Sender(Outlet):
                 if self._intake.is_unread:
                     return False
         if session.queue and session.queue[0].commit > committed:
-            self._wait_for_commit()
+            self._owner.wait_for_commit()
         return True
 
     def _send_queued(self, delivery: Delivery, now: float) -> bool:

@@ -19,6 +19,7 @@ from lockgate.adapters.mqtt import mapping
 from lockgate.adapters.mqtt.admission import Admission, Admissions, Renewal, Verdict
 from lockgate.adapters.mqtt.intake import Intake, Intakes
 from lockgate.adapters.mqtt.mapping import reason_code
+from lockgate.adapters.mqtt.owner import Owner
 from lockgate.adapters.mqtt.packets import (
     V5,
     Auth,
@@ -140,7 +141,7 @@ class MqttDoor:
             self.replay_soon()
 
 
-class MqttConnection(StreamHandler):
+class MqttConnection(StreamHandler, Owner):
     """One client: a stream handler towards `net`; its `Sender` is the outlet towards the hub."""
 
     link: Link
@@ -150,16 +151,14 @@ class MqttConnection(StreamHandler):
         self._hub = door.hub
         self._is_lab = is_lab
         self._protocol = MqttProtocol(door.settings.mqtt, door._loop.time())
-        self._protocol.explain = self._explained
+        self._protocol.owner = self
         self._principal: Principal | None = None
         self._admission: Admission | None = None
         self._renewal: Renewal | None = None
         self._client_id = ""
         self._joining: tuple[Connect, Opened] | None = None
-        self._intake = Intake(door.intakes, self._protocol, self._break_off_guarded)
-        self._sender = Sender(
-            door.senders, self._protocol, self._intake, self._end, self._unexpected, self._wait_for_commit
-        )
+        self._intake = Intake(door.intakes, self._protocol, self)
+        self._sender = Sender(door.senders, self._protocol, self._intake, self)
         self._send_will = True
         self._parting = ""
 
@@ -192,14 +191,14 @@ class MqttConnection(StreamHandler):
         try:
             self._receive(data)
         except Exception:
-            self._unexpected()
+            self.unexpected()
 
     def guarded(self, step: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Do one step; what goes wrong unexpectedly ends this connection and no other."""
         try:
             step(*args, **kwargs)
         except Exception:
-            self._unexpected()
+            self.unexpected()
 
     def eof_received(self) -> None:
         """The client has nothing more to say."""
@@ -257,9 +256,9 @@ class MqttConnection(StreamHandler):
 
     def shut_out(self, error: LockgateError) -> None:
         """End the connection of somebody whom the hub does not know yet."""
-        self.guarded(self._end, error)
+        self.guarded(self.end, error)
 
-    def _end(self, error: LockgateError) -> None:
+    def end(self, error: LockgateError) -> None:
         """The hub ends this connection: say why, and close."""
         if self._sender.is_over:
             return
@@ -345,10 +344,12 @@ class MqttConnection(StreamHandler):
         elif error is not None:
             self._door.journal.slowed(error, self._peer(), error.evidence["device"])
 
-    def _wait_for_commit(self) -> None:
+    def wait_for_commit(self) -> None:
+        """Hear of the next commit."""
         self._door.wait_for_commit(self)
 
-    def _break_off_guarded(self, error: LockgateError) -> None:
+    def break_off(self, error: LockgateError) -> None:
+        """End the connection for what the client did, and tell it why."""
         self.guarded(self._break_off, error)
 
     def _break_off(self, error: LockgateError) -> None:
@@ -553,13 +554,13 @@ class MqttConnection(StreamHandler):
         self._sender.is_taking = False
         self.link.close(text)
 
-    def _explained(self, error: MqttError) -> str:
+    def explained(self, error: MqttError) -> str:
         """Note that the client broke the protocol; give what it is told."""
         reference = self._note(error, principal=self._principal)
         self._parting = cited(error, reference)
         return f"{error} (reference {reference})"
 
-    def _unexpected(self) -> None:
+    def unexpected(self) -> None:
         """Something that should not happen: log it with a reference, tell the client no more than that, close."""
         error = LockgateError("an unexpected error", fix=REPORT_IT)
         reference = self._note(error, principal=self._principal)
