@@ -77,6 +77,7 @@ class Event(StrEnum):
     ROOT_ADDED = "root.added"
     ROOT_ROTATED = "root.rotated"
     ROOT_KEY_EXPORTED = "root_key.exported"
+    SECRETS_RESEALED = "secrets.resealed"
     TICKET_KEYS_ROTATED = "ticket_keys.rotated"
     TLS_RENEWED = "tls.renewed"
     TLS_FILE_REFUSED = "tls_file.refused"

@@ -21,7 +21,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from paho.mqtt.enums import CallbackAPIVersion
 
 from lockgate.model.device import CredentialKind
+from lockgate.provision.coap_folder import PSK_FILE
 from lockgate.provision.folder import DEVICE_FILE, KEY_FILE, PASSWORD_FILE
+from lockgate.registry.vault import SECRETS_FILE
 from tests.support.hub import RunningHub, run_lockgate
 from tests.support.mqttjs import SCRIPT
 from tests.support.paho_peer import PahoPeer
@@ -30,7 +32,8 @@ from tests.support.watch import OpenedFiles, ProcessList
 
 pytestmark = pytest.mark.process
 PASSPHRASE = "a passphrase that only this test knows 27182818284590"
-KINDS = tuple(kind.value for kind in CredentialKind)
+KINDS = tuple(kind.value for kind in CredentialKind if not kind.is_for_coap_alone)
+COAP_KINDS = ("psk", "rpk")
 
 
 def spellings(secret: bytes) -> Iterator[bytes]:
@@ -48,6 +51,8 @@ def secrets_in(folder: Path) -> set[bytes]:
     found: set[bytes] = set()
     if (folder / PASSWORD_FILE).exists():
         found.update(spellings((folder / PASSWORD_FILE).read_bytes()))
+    if (folder / PSK_FILE).exists():
+        found.update(spellings((folder / PSK_FILE).read_bytes()))
     if (folder / KEY_FILE).exists():
         found |= secrets_of(folder / KEY_FILE)
     return found
@@ -57,6 +62,9 @@ def secrets_of(path: Path) -> set[bytes]:
     """Give what must be nowhere but in the file of a private key."""
     found: set[bytes] = set()
     pem = path.read_bytes()
+    if path.name == SECRETS_FILE:
+        keys = [base64.b64decode(line.split()[1]) for line in pem.splitlines() if not line.startswith(b"#")]
+        return {spelling for key in keys for spelling in spellings(key)}
     key = load_pem_private_key(pem, None)
     lines = pem.split(b"\n")
     # The body's first line is the same for all keys of a kind, and an EC key's last is its public half; an Ed25519
@@ -157,8 +165,15 @@ def test_no_secret_of_a_device_is_anywhere_but_in_its_folder(tmp_path: Path) -> 
             outputs += printed
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
             assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
+        for kind in COAP_KINDS:
+            for verb in ("add", "rotate"):
+                folder = tmp_path / f"{verb}-{kind}"
+                words = (verb, f"some-{kind}", "--auth", kind, "--out", str(folder), "--hub", "localhost")
+                done = hub.lockgate("device", *words)
+                outputs += [done.stdout.encode(), done.stderr.encode()]
+                secrets |= secrets_in(folder)
         hub.wait_for_refusal("not authorized: no rule allows it")
-        names = [f"some-{kind}" for kind in KINDS]
+        names = [f"some-{kind}" for kind in (*KINDS, *COAP_KINDS)]
         passphrase = tmp_path / "passphrase"
         passphrase.write_text(PASSPHRASE)
         commands = [
@@ -178,6 +193,8 @@ def test_no_secret_of_a_device_is_anywhere_but_in_its_folder(tmp_path: Path) -> 
             ("ca", "show", "--json"),
             ("credential", "list", "--all"),
             ("credential", "list", "--json"),
+            ("credential", "reseal", "--json"),
+            ("scan", "--json"),
             ("group", "add", "some-group"),
             ("group", "join", "some-group", names[0]),
             ("group", "show", "some-group", "--json"),

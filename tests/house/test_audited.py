@@ -44,6 +44,8 @@ STORY = (
     Act("credential add gate --auth jwt-es256 --public-key {dir}/public.pem", Event.CREDENTIAL_ADDED),
     Act("credential expire 2 --at 30d", Event.CREDENTIAL_EXPIRES),
     Act("credential revoke 2", Event.CREDENTIAL_REVOKED),
+    Act("device add valve --auth psk --out {dir}/valve", Event.DEVICE_ADDED),
+    Act("credential reseal", Event.SECRETS_RESEALED),
     Act("gateway bind gate lamp", Event.GATEWAY_BOUND),
     Act("gateway unbind gate lamp", Event.GATEWAY_UNBOUND),
     Act("group add yard", Event.GROUP_ADDED),

@@ -19,7 +19,7 @@ from lockgate.cli.folders import (
     read_given,
 )
 from lockgate.cli.moments import end_moment
-from lockgate.cli.output import Noun, console, home_option, json_option, moment, print_json, safe, table
+from lockgate.cli.output import Noun, actor, console, home_option, json_option, moment, print_json, safe, table
 from lockgate.errors import NotFound
 from lockgate.home import Home
 from lockgate.model.device import Credential, CredentialKind
@@ -28,6 +28,8 @@ from lockgate.provision.bundle import take_given
 from lockgate.registry.journal import CREDENTIAL_SEEN
 from lockgate.registry.keys import algorithm_of
 from lockgate.registry.passwords import check_password
+from lockgate.registry.resealing import reseal
+from lockgate.registry.vault import Vault
 from lockgate.revocation import settle_without_hub
 from lockgate.store.messages_reader import Seen, read_seen
 
@@ -126,6 +128,25 @@ def revoke(numbers: tuple[int, ...], home: Path, as_json: bool) -> None:
     settle_without_hub(Home.open(home))
     if as_json:
         print_json([{"credential": n, "device": d, "done": "revoked"} for n, d in zip(numbers, owners, strict=True)])
+
+
+@credential.command(name="reseal")
+@home_option
+@json_option
+def reseal_all(home: Path, as_json: bool) -> None:
+    """Seal what devices share with the hub (psk, oscore) by a new key of secrets.key. Devices notice nothing.
+
+    If somebody may have seen secrets.key and registry.db together, the devices need new secrets: device rotate.
+    """
+    opened = Home.open(home)
+    with opened.registry() as registry:
+        done = reseal(registry, Vault(opened.secrets_path), actor=actor(), now=time.time())
+    if as_json:
+        print_json({"resealed": done.count, "lost": list(done.lost)})
+        return
+    console().print(f"[green]resealed[/] {done.count} secrets")
+    for name in done.lost:
+        console().print(f"[red]lost[/]: that of {safe(name)} cannot be opened; lockgate device rotate gives it another")
 
 
 @credential.command(name="list")

@@ -9,10 +9,10 @@ Source: RFC 4279 (identities), RFC 7252 section 9.1.3.1, RFC 7925 section 4.2.
 from __future__ import annotations
 
 from lockgate.errors import AuthenticationFailed
-from lockgate.identity.credentials import DeviceSource, Secrets, shown_name
+from lockgate.identity.credentials import DeviceSource, Secrets
 from lockgate.model.device import Credential, CredentialKind
 from lockgate.model.handles import psk_handle
-from lockgate.registry.shared_secrets import MAX_IDENTITY, bound_to
+from lockgate.registry.shared_secrets import MAX_IDENTITY, bound_to, shown_identity
 
 
 def find_identity(devices: DeviceSource, identity: bytes) -> Credential | None:
@@ -48,7 +48,7 @@ def verify_identity(devices: DeviceSource, identity: bytes) -> Credential:
     """
     credential = find_identity(devices, identity)
     if credential is None:
-        shown = shown_name(identity.decode("ascii", "backslashreplace"), devices)
+        shown = shown_identity(identity.decode("ascii", "backslashreplace"))
         raise AuthenticationFailed(
             f"the pre-shared key of {shown!r} is registered to no device",
             reason="device not registered",

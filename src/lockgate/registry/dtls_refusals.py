@@ -15,10 +15,7 @@ from lockgate.model.handles import psk_handle
 from lockgate.net.dtls import DtlsFailure, DtlsReason
 from lockgate.net.failures import certificate_facts
 from lockgate.pki.certificates import device_name_of
-
-WHOLE_CHARACTERS = 15
-"""One less than the shortest pre-shared key has: what may be a key is not shown whole."""
-SHOWN_CHARACTERS = 8
+from lockgate.registry.shared_secrets import shown_identity
 
 
 class Devices(Protocol):
@@ -44,7 +41,7 @@ def explain(failure: DtlsFailure, devices: Devices | None) -> tuple[LockgateErro
     evidence = dict(failure.evidence)
     if failure.reason is DtlsReason.UNKNOWN_IDENTITY:
         device, message, fix = _unknown_identity(failure.identity, devices)
-        evidence["PSK identity"] = _shown(failure.identity) if not device else failure.identity
+        evidence["PSK identity"] = shown_identity(failure.identity) if not device else failure.identity
     elif failure.reason is DtlsReason.WRONG_KEY:
         device = failure.identity.partition("/")[0]
         fix = f"Give the device the key of its folder again, or a new one: lockgate device rotate {device} --out DIR"
@@ -74,7 +71,7 @@ def _unknown_identity(identity: str, devices: Devices | None) -> tuple[str, str,
     if known is None:
         return (
             "",
-            f"no device has the pre-shared key identity {_shown(identity)!r}",
+            f"no device has the pre-shared key identity {shown_identity(identity)!r}",
             "use the identity that the device's folder names (psk_identity in device.json): the device's name as it is "
             "registered, in the same letters; or register it: lockgate device add NAME --auth psk --out DIR",
         )
@@ -126,7 +123,3 @@ def _identities(credentials: Sequence[Credential]) -> list[str]:
         for credential in credentials
         if credential.kind is CredentialKind.PSK and not credential.is_revoked
     ]
-
-
-def _shown(identity: str) -> str:
-    return identity if len(identity) <= WHOLE_CHARACTERS else f"{identity[:SHOWN_CHARACTERS]}…"

@@ -20,6 +20,7 @@ MIN_PSK_BYTES = 16
 MAX_PSK_BYTES = 64
 """RFC 4279 section 5.3: what every implementation takes."""
 MIN_DIFFERENT_BYTES = 8
+SHOWN_CHARACTERS = 8
 MAX_IDENTITY = 128
 OSCORE_SECRET_BYTES = 16
 OSCORE_SALT_BYTES = 8
@@ -88,6 +89,11 @@ def read_oscore(device: str, public: str) -> tuple[bytes, str]:
     if not 2 <= len(device_id) <= MAX_OSCORE_ID_BYTES:
         raise InvalidSettings(f"the OSCORE id of {device} has 2 to {MAX_OSCORE_ID_BYTES} bytes")
     return secret + salt, oscore_handle(device_id)
+
+
+def shown_identity(identity: str) -> str:
+    """Give an identity that no device has as it may be logged: cut short, when it may be a key in the wrong field."""
+    return identity if len(identity) < MIN_PSK_BYTES else f"{identity[:SHOWN_CHARACTERS]}…"
 
 
 def bound_to(credential: Credential) -> str:

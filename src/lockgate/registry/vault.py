@@ -87,6 +87,10 @@ class Vault:
                 "a sealed secret is damaged, or was sealed for another device", fix=_RESTORE
             ) from error
 
+    def is_newest(self, sealed: str) -> bool:
+        """Say whether a secret is sealed by the key that seals now."""
+        return sealed.split(":")[1:2] == list(self._read())[:1]
+
     def begin_rotation(self) -> None:
         """Put a new key first, and forget all but the one that was; what is sealed is to be sealed anew by it.
 

@@ -10,7 +10,7 @@ from lockgate.errors import Conflict, NotAuthorized, NotFound, ShutOut, Step
 from lockgate.events import Event
 from lockgate.model.device import Credential, CredentialKind
 from lockgate.model.mosquitto_hash import PREFIX, is_mosquitto_hash
-from lockgate.store.registry_db import RegistryDb, RegistryWrite
+from lockgate.store.registry_db import ChangeKind, RegistryDb, RegistryWrite
 from lockgate.store.sqlite import translated
 
 
@@ -152,6 +152,18 @@ def replace_hashes(db: RegistryDb, hashes: Mapping[int, str], *, actor: str, now
             write.note_device(row[0], Event.CREDENTIAL_REHASHED, actor, now, {"credential": str(number)})
             done += 1
     return done
+
+
+def replace_sealed(db: RegistryDb, sealed: Mapping[int, str], event: Event, *, actor: str, now: float) -> None:
+    """Put secrets that were sealed anew in the place of the older seals, by number; one record tells of all."""
+    with db.write() as write:
+        devices: dict[str, None] = {}
+        for number, text in sealed.items():
+            devices[_device_of(write, number)] = None
+            write.execute("UPDATE credential SET public = ? WHERE id = ?", (text, number))
+        for device in devices:
+            write.note_change(ChangeKind.DEVICE, device)
+        write.note_audit(event, "secrets.key", actor, now, {"credentials": str(len(sealed))})
 
 
 def _device_of(write: RegistryWrite, number: int) -> str:

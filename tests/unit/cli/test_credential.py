@@ -127,3 +127,11 @@ def test_a_pre_shared_key_is_added_beside_others_and_is_found_by_its_own_identit
     assert found[0] == "psk-lamp"
     assert found[1].startswith("psk-lamp/")
     assert found[1] in lockgate.does("credential", "list", "lamp").out
+
+
+def test_shared_secrets_are_sealed_anew_and_what_is_lost_is_named(lockgate: CommandLine) -> None:
+    lockgate.adds("lamp", "psk")
+    assert "resealed 1 secrets" in lockgate.does("credential", "reseal").out
+    Home(lockgate.home).secrets_path.unlink()
+    assert lockgate.does("credential", "reseal", "--json").json() == {"resealed": 0, "lost": ["lamp"]}
+    assert "that of lamp cannot be opened" in lockgate.does("credential", "reseal").out
