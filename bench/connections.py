@@ -19,7 +19,7 @@ class Handshakes(msgspec.Struct, frozen=True):
     """Devices that connect over TLS 1.3 and leave again; the CPU of all that, for each.
 
     More devices take turns than are under way, so that none is back before the broker has seen it leave. They come as
-    fast as the slower of broker and generator goes, or at a `rate` that leaves both time.
+    fast as the broker goes, at most at a `rate` that leaves the generator room.
     """
 
     name: str

@@ -55,7 +55,7 @@ FLOWS = (
 
 MEASURES: tuple[Measure, ...] = (
     *FLOWS,
-    Handshakes(FULL),
+    Handshakes(FULL, rate=800),
     Handshakes(RESUMED, resumed=True),
     Handshakes(TOKEN, (OURS,), by_token=True, rate=500),
     Handshakes(CONNECT, at_once=1, count=500, quick_count=100),
