@@ -27,7 +27,12 @@ MAX_REFUSALS = 10_000
 MAX_OUTCOMES = 20_000
 MESSAGE_COLUMNS = "topic, payload, qos, retain, properties, expires_at, publisher"
 DELIVERY_COLUMNS = "sequence, session, tag, message, qos, is_retained, identifiers, share"
+INSIDE_COLUMNS = "publisher, body"
+"""Of a delivery that holds its message."""
 TAG_BITS = 16
+
+DeliveryRow = tuple[int, int, int, int, int, str, str, Message | None]
+"""Session, tag, number of the message, QoS, is_retained, identifiers, share; and the message itself where it is 0."""
 
 _pack = pack
 _Key = TypeVar("_Key")
@@ -39,6 +44,11 @@ def row_checksum(row: tuple[Any, ...]) -> int:
     return zlib.crc32(_pack(row))
 
 
+def delivery_checksum(row: tuple[Any, ...]) -> int:
+    """Give the checksum of a row of deliveries: where no message is in it, of the columns that all have."""
+    return row_checksum(row[:-2] if row[-1] is None else row)
+
+
 class Batch:
     """The rows of one commit, by table."""
 
@@ -46,7 +56,7 @@ class Batch:
         self.sessions: dict[int, SessionRecord | None] = {}
         self.subscriptions: dict[tuple[int, str], Subscription | None] = {}
         self.messages: dict[int, Message | None] = {}
-        self.deliveries: dict[int, tuple[Any, ...] | None] = {}
+        self.deliveries: dict[int, DeliveryRow | None] = {}
         self.released: set[int] = set()
         self.incoming: dict[int, bool | None] = {}
         self.retained: dict[str, Message | None] = {}
@@ -92,8 +102,16 @@ class Batch:
 
     def _write_deliveries(self, connection: sqlite3.Connection) -> None:
         _drop_numbers(connection, "delivery", "sequence", _dropped(self.deliveries))
-        rows = _kept(self.deliveries, lambda sequence, row: _summed((sequence, *row)))
-        execute_rows(connection, f"INSERT INTO delivery ({DELIVERY_COLUMNS}, checksum)", rows)
+        alone, named = [], []
+        for sequence, row in self.deliveries.items():
+            if row is not None:
+                message = row[-1]
+                if message is not None:
+                    alone.append(_row_with_message(sequence, row, message))
+                else:
+                    named.append(_summed((sequence, *row[:-1])))
+        execute_rows(connection, f"INSERT INTO delivery ({DELIVERY_COLUMNS}, {INSIDE_COLUMNS}, checksum)", alone)
+        execute_rows(connection, f"INSERT INTO delivery ({DELIVERY_COLUMNS}, checksum)", named)
         if self.released:
             numbers = _json(list(self.released))
             connection.execute(
@@ -170,6 +188,11 @@ def _drop_numbers(connection: sqlite3.Connection, table: str, column: str, numbe
         )
     else:
         _drop(connection, table, column, numbers)
+
+
+def _row_with_message(sequence: int, row: DeliveryRow, message: Message) -> tuple[Any, ...]:
+    *body, publisher = _message_row(message)
+    return _summed((sequence, *row[:-1], publisher, _pack(body)))
 
 
 def _message_row(message: Message) -> tuple[Any, ...]:

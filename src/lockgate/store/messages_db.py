@@ -3,7 +3,11 @@
 Theory of operation. Each write changes the batch that is gathering (a few dictionary entries, no disk) and returns the
 number of the commit that will hold it; the committer's thread writes batch after batch. An index in memory knows for
 each session which rows are its own, so that dropping never searches, and for each message how many deliveries need it,
-so that a message for many sessions is stored once and goes with its last delivery.
+so that a message for many sessions is stored once and goes with the last of them.
+
+A message with one receiver, as most have, stands in the row of its delivery, and costs one row less to write and to
+drop. When more receivers come before that row was taken, the message gets a row of its own, which all of them name;
+when they come later, it gets one for those.
 
 What a `durability` means:
     "fsync"   a commit is on the disk before its number is reported: a power cut takes nothing acknowledged.
@@ -19,6 +23,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
+
+from mypy_extensions import mypyc_attr
 
 from lockgate.errors import NotFound
 from lockgate.model.message import Message
@@ -38,6 +44,7 @@ ROW_BYTES = 128
 MEMORY_GATHER_SECONDS = 0.02
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class MessagesDb:
     """The write side of messages.db, and what it held when it was opened.
 
@@ -169,19 +176,22 @@ class MessagesDb:
             before = index.deliveries.pop(tag, None)
             if before is not None:
                 self._drop_delivery(*before)
-            kept, size = self._messages.get(id(message)), 2 * ROW_BYTES
-            if kept is None:
-                self._last_message += 1
-                kept = self._messages[id(message)] = _Kept(self._last_message, message)
-                self._committer.batch.messages[kept.id] = message
-                size += ROW_BYTES + message.size + len(message.topic)
-            kept.deliveries += 1
             self._last_sequence += 1
             sequence = self._last_sequence
+            kept, size = self._messages.get(id(message)), 2 * ROW_BYTES
+            if kept is None:
+                kept = self._messages[id(message)] = _Kept(message)
+                kept.inside = sequence
+                size += ROW_BYTES + message.size + len(message.topic)
+                number_of, inside = 0, message
+            else:
+                self._refer(kept)
+                number_of, inside = kept.id, None
+            kept.deliveries += 1
             index.deliveries[tag] = (sequence, kept)
             numbers = ",".join(map(str, identifiers)) if identifiers else ""
             self._committer.batch.deliveries[sequence] = (
-                index.id, tag, kept.id, int(qos), int(is_retained), numbers, share,
+                index.id, tag, number_of, int(qos), int(is_retained), numbers, share, inside,
             )  # fmt: skip
             number = self._committer.wrote(size + len(share))
             kept.waits_for(number)
@@ -354,8 +364,29 @@ class MessagesDb:
         kept.deliveries -= 1
         if not kept.deliveries:
             del self._messages[id(kept.message)]
-            if batch.messages.pop(kept.id, None) is None:
-                batch.messages[kept.id] = None
+        if sequence == kept.inside:
+            kept.inside = 0
+            return
+        kept.references -= 1
+        if not kept.references and batch.messages.pop(kept.id, None) is None:
+            batch.messages[kept.id] = None
+
+    def _refer(self, kept: _Kept) -> None:
+        """Have a message in a row of its own, for one more delivery that names it."""
+        batch = self._committer.batch
+        if not kept.references:
+            self._last_message += 1
+            kept.id = self._last_message
+            batch.messages[kept.id] = kept.message
+            first = batch.deliveries.get(kept.inside)
+            if first is not None:  # not taken yet: it names it as well
+                session, tag, _, qos, is_retained, identifiers, share, _ = first
+                batch.deliveries[kept.inside] = (
+                    session, tag, kept.id, qos, is_retained, identifiers, share, None,
+                )  # fmt: skip
+                kept.inside = 0
+                kept.references = 1
+        kept.references += 1
 
     def _take_over(self, loaded: list[LoadedSession]) -> list[StoredSession]:
         """Build the index of what the file holds."""
@@ -365,9 +396,14 @@ class MessagesDb:
             index.incoming.update(session.stored.incoming)
             for delivery, (sequence, message_id) in zip(session.stored.deliveries, session.rows, strict=True):
                 message = delivery.message
-                kept = self._messages.setdefault(id(message), _Kept(message_id, message))
+                kept = self._messages.setdefault(id(message), _Kept(message))
                 kept.commit = 0
                 kept.deliveries += 1
+                if message_id:
+                    kept.id = message_id
+                    kept.references += 1
+                else:
+                    kept.inside = sequence
                 index.deliveries[delivery.tag] = (sequence, kept)
             self._sessions[session.stored.record.principal.client_id] = index
         self._last_session = _highest(self._connection, "session", "id")
@@ -379,15 +415,16 @@ class MessagesDb:
 class _Kept:
     """A stored message, the number of deliveries that need it, and which commit its publisher waits for.
 
+    `inside` is the delivery whose row holds it (0: none does), `references` is how many name its own row by `id`.
     `commit` is 0 where that is more than one, or none.
     """
 
-    __slots__ = ("commit", "deliveries", "id", "message", "urgent")
+    __slots__ = ("commit", "deliveries", "id", "inside", "message", "references", "urgent")
 
-    def __init__(self, id: int, message: Message) -> None:
-        self.id = id
+    def __init__(self, message: Message) -> None:
+        self.id = 0
         self.message = message
-        self.deliveries = 0
+        self.deliveries = self.references = self.inside = 0
         self.commit = -1
         self.urgent = 0
 

@@ -21,7 +21,14 @@ from lockgate.model.message import Message, MessageProperties
 from lockgate.model.refusal import Refusal
 from lockgate.model.session import Delivery, SessionRecord, StoredSession, Subscription
 from lockgate.model.topic import TopicName
-from lockgate.store.batch import DELIVERY_COLUMNS, MESSAGE_COLUMNS, TAG_BITS, row_checksum
+from lockgate.store.batch import (
+    DELIVERY_COLUMNS,
+    INSIDE_COLUMNS,
+    MESSAGE_COLUMNS,
+    TAG_BITS,
+    delivery_checksum,
+    row_checksum,
+)
 from lockgate.store.packing import unpack
 from lockgate.store.rows import refusals_query
 from lockgate.store.sqlite import open_database, restore, translated
@@ -30,7 +37,10 @@ _T = TypeVar("_T")
 
 
 class LoadedSession(msgspec.Struct, frozen=True):
-    """A stored session with its numbers; `rows` holds (sequence, message id) for each of its deliveries."""
+    """A stored session with its numbers; `rows` holds (sequence, message id) for each of its deliveries.
+
+    The id is 0 where the message stands in the row of its delivery.
+    """
 
     id: int
     stored: StoredSession
@@ -161,10 +171,10 @@ class _Queue:
 def _load_queues(connection: sqlite3.Connection, messages: dict[int, Message], path: Path) -> defaultdict[int, _Queue]:
     queues: defaultdict[int, _Queue] = defaultdict(_Queue)
     shares: dict[str, str] = {}
-    rows = _rows(connection, path, "delivery", DELIVERY_COLUMNS, "ORDER BY sequence")
+    rows = _rows(connection, path, "delivery", f"{DELIVERY_COLUMNS}, {INSIDE_COLUMNS}", "ORDER BY sequence")
     released = {sequence for (sequence,) in connection.execute("SELECT sequence FROM delivery WHERE is_released")}
-    for sequence, session, tag, number, qos, is_retained, text, share in rows:
-        message = messages.get(number)
+    for sequence, session, tag, number, qos, is_retained, text, share, publisher, body in rows:
+        message = messages.get(number) if body is None else _message_inside(body, publisher, sequence, path)
         if message is None:
             raise _damaged(path, f"message {number} of delivery {sequence} is missing")
         identifiers = tuple(map(int, text.split(","))) if text else ()
@@ -186,9 +196,17 @@ def _rows(
     for row in connection.execute(f"SELECT {columns}, checksum FROM {table} {order}"):  # noqa: S608  (our own words)
         *values, checksum = row
         found = tuple(values)
-        if checksum is not None and checksum != row_checksum(found):
+        if checksum is not None and checksum != (delivery_checksum if table == "delivery" else row_checksum)(found):
             raise _damaged(path, f"a row of the table {table} is not what was written ({str(values[0])[:40]!r})")
         yield found
+
+
+def _message_inside(body: bytes, publisher: str, sequence: int, path: Path) -> Message:
+    try:
+        row = msgspec.msgpack.decode(body, type=tuple[str, bytes, int, int, bytes | None, float | None])
+    except msgspec.MsgspecError as error:
+        raise _damaged(path, f"the message of delivery {sequence} cannot be read: {error}") from error
+    return _message((*row, publisher), f"the message of delivery {sequence}", path)
 
 
 def _message(row: Sequence[Any], what: str, path: Path) -> Message:

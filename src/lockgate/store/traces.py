@@ -50,7 +50,8 @@ def stored_traces(path: Path, device: str) -> Stored:
             wills=sum(unpack(record, SessionRecord).will is not None for _, record in sessions),
             retained=count("retained", "publisher", device),
         )
-        return Stored(traces, count("message", "publisher", device))
+        # A message stands in the delivery of its only receiver, or in a row of its own.
+        return Stored(traces, count("message", "publisher", device) + count("delivery", "publisher", device))
 
 
 def read_outcomes(path: Path, since: int) -> list[Outcome]:

@@ -64,7 +64,7 @@ def test_a_client_id_can_be_forgotten_and_made_anew_in_one_commit(connection: sq
 def test_a_delivery_is_released_and_dropped(connection: sqlite3.Connection) -> None:
     batch = Batch()
     batch.messages[1] = Message(TopicName("t"), b"x", 2)
-    batch.deliveries.update({1: (1, 1, 1, 2, False, "", ""), 2: (1, 2, 1, 2, False, "", "")})
+    batch.deliveries.update({1: (1, 1, 1, 2, 0, "", "", None), 2: (1, 2, 1, 2, 0, "", "", None)})
     batch.released.add(2)
     write(connection, batch)
     assert connection.execute("SELECT sequence, is_released FROM delivery").fetchall() == [(1, 0), (2, 1)]
@@ -80,7 +80,7 @@ def test_what_is_dropped_goes_and_its_neighbours_stay(connection: sqlite3.Connec
     batch = Batch()
     for number in range(1, 10):
         batch.messages[number] = Message(TopicName("t"), b"x", 1)
-        batch.deliveries[number] = (1, number, number, 1, False, "", "")
+        batch.deliveries[number] = (1, number, number, 1, 0, "", "", None)
     write(connection, batch)
     batch = Batch()
     batch.messages.update(dict.fromkeys(gone))

@@ -8,7 +8,6 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,10 @@ from lockgate.model.principal import Principal
 from lockgate.model.session import Delivery, SessionRecord, StoredSession, Subscription, Will
 from lockgate.model.topic import TopicFilter, TopicName
 from lockgate.store import chain
+from lockgate.store import sqlite as sqlite_files
+from lockgate.store.batch import row_checksum
 from lockgate.store.messages_db import MessagesDb
+from lockgate.store.packing import pack
 from lockgate.store.sqlite import open_database
 
 PROPERTIES = MessageProperties(True, "text/plain", "answers", b"\x00\xff", (("a", "1"), ("a", "2")))
@@ -128,6 +130,61 @@ def test_a_message_for_many_sessions_is_stored_once_and_goes_with_its_last_deliv
     assert (rows(path, "message"), rows(path, "delivery")) == (0, 0)
 
 
+def test_a_message_for_one_session_stands_in_its_delivery(db: HeldDb, path: Path) -> None:
+    db.save_session(record("c"))
+    db.enqueue("c", 1, message(), 1, False, ())
+    db.flush()
+    assert (rows(path, "message"), rows(path, "delivery")) == (0, 1)
+    (found,) = reopened(db, path)
+    assert found.deliveries[0].message == message()
+
+
+@pytest.mark.parametrize("first_leaves", [True, False])
+@pytest.mark.parametrize("is_restarted", [True, False])
+def test_receivers_who_come_later_share_a_row_of_their_own(path: Path, first_leaves: bool, is_restarted: bool) -> None:
+    one, db = message(), MessagesDb(path)
+    for client_id in ("c1", "c2", "c3"):
+        db.save_session(record(client_id))
+    db.enqueue("c1", 1, one, 1, False, ())
+    db.flush()
+    if is_restarted:
+        db.close()
+        db = MessagesDb(path)
+        one = db.load()[0].deliveries[0].message
+    for client_id in ("c2", "c3"):
+        db.enqueue(client_id, 1, one, 1, False, ())
+    db.flush()
+    assert (rows(path, "message"), rows(path, "delivery")) == (1, 3)
+    for client_id in ("c1", "c2", "c3") if first_leaves else ("c3", "c2", "c1"):
+        db.settle(client_id, 1)
+        db.close()
+        db = MessagesDb(path)  # what is left belongs together
+        left = [each for session in db.load() for each in session.deliveries]
+        assert all(each.message == one for each in left)
+    assert (left, rows(path, "message"), rows(path, "delivery")) == ([], 0, 0)
+    db.close()
+
+
+def test_a_file_of_the_layout_before_keeps_its_messages(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as before:
+        steps = {number: step for number, step in sqlite_files._migrations("messages").items() if number <= 6}
+        before.setattr(sqlite_files, "_migrations", lambda _: steps)
+        old = open_database(path, "messages")
+    one, who = message(), record("c")
+    values = (1, one.topic, one.payload, 1, 0, pack(PROPERTIES), 1e9, "sensor")
+    waiting = (7, 1, 5, 1, 1, 0, "", "")
+    old.execute("INSERT INTO session VALUES (1, 'c', ?, ?)", (pack(who), row_checksum((1, "c", pack(who)))))
+    old.execute(f"INSERT INTO message VALUES ({'?, ' * 8}?)", (*values, row_checksum(values)))
+    columns = "sequence, session, tag, message, qos, is_retained, identifiers, share, checksum"
+    old.execute(f"INSERT INTO delivery ({columns}) VALUES ({'?, ' * 8}?)", (*waiting, row_checksum(waiting)))
+    old.close()
+    db = MessagesDb(path)
+    assert db.load() == [StoredSession(who, (), (Delivery(one, 1, False, (), 5, is_repeated=True),))]
+    db.settle("c", 5)
+    db.close()
+    assert (rows(path, "message"), rows(path, "delivery")) == (0, 0)
+
+
 def test_sharing_survives_a_restart(db: HeldDb, path: Path) -> None:
     one = message()
     for client_id in ("c1", "c2"):
@@ -163,7 +220,7 @@ def test_what_is_settled_before_the_commit_never_reaches_the_disk(db: HeldDb, pa
     db.remember_incoming("c", 1)
     assert db.has_taken.wait(10)
     db.enqueue("c", 1, message(), 1, False, ())
-    assert db._committer.batch.messages
+    assert db._committer.batch.deliveries
     db.settle("c", 1)
     assert (db._committer.batch.messages, db._committer.batch.deliveries) == ({}, {})
     (found,) = reopened(db, path)
@@ -348,6 +405,15 @@ class Kept:
         self.incoming: dict[str, set[int]] = {}
         self.retained: dict[str, Message] = {}
 
+    def copied(self) -> Kept:
+        copy = Kept()
+        copy.records, copy.retained = dict(self.records), dict(self.retained)
+        copy.subscriptions = {name: dict(each) for name, each in self.subscriptions.items()}
+        copy.queues = {name: dict(each) for name, each in self.queues.items()}
+        copy.released = {name: set(each) for name, each in self.released.items()}
+        copy.incoming = {name: set(each) for name, each in self.incoming.items()}
+        return copy
+
     def as_found(self) -> tuple[dict[str, StoredSession], dict[str, Message]]:
         sessions = {
             name: StoredSession(
@@ -377,7 +443,7 @@ class CrashingStore(RuleBasedStateMachine):
         self.generation = 0
         self.kept = Kept()
         self.db = HeldDb(self.folder / "0.db")
-        self.history = {0: deepcopy(self.kept)}
+        self.history = {0: self.kept.copied()}
         self.save_session("c1", math.inf)
         self.save_session("c2", 1.0)
 
@@ -388,7 +454,7 @@ class CrashingStore(RuleBasedStateMachine):
 
     def note(self, number: int) -> None:
         if number:
-            self.history[number] = deepcopy(self.kept)
+            self.history[number] = self.kept.copied()
 
     @rule(client=CLIENTS, expiry_seconds=st.sampled_from([1.0, math.inf]))
     def save_session(self, client: str, expiry_seconds: float) -> None:
@@ -489,7 +555,7 @@ class CrashingStore(RuleBasedStateMachine):
         )
         assert number is not None, f"found {found}, which no commit since {acknowledged} held"
         self.kept = self.history[number]
-        self.history = {0: deepcopy(self.kept)}
+        self.history = {0: self.kept.copied()}
         assert self._orphans() == 0
 
     def _held(self, number: int) -> tuple[dict[str, StoredSession], dict[str, Message]]:

@@ -115,12 +115,16 @@ DAMAGES = {
     "UPDATE message SET payload = x'00'": "table message",
     "UPDATE retained SET payload = x'00'": "table retained",
     "UPDATE delivery SET tag = tag + 1": "table delivery",
+    "UPDATE delivery SET body = x'00' WHERE sequence = 3": "table delivery",
+    "UPDATE delivery SET body = NULL WHERE sequence = 3": "table delivery",
+    "UPDATE delivery SET body = NULL, checksum = NULL": "message 0 of delivery 3 is missing",
+    "UPDATE delivery SET body = x'c1', checksum = NULL WHERE sequence = 3": "the message of delivery 3 cannot be read",
     "UPDATE session SET record = x'00'": "table session",
     "UPDATE session SET record = x'00', checksum = NULL": r"a SessionRecord of session 1 \('d/1'\) cannot be read",
     "UPDATE subscription SET options = x'c1', checksum = NULL": "a Subscription of session 1 to 'a/#' cannot be read",
     "UPDATE message SET properties = x'c1', checksum = NULL": "MessageProperties of message 1 cannot be read",
     "DELETE FROM message": "message 1 of delivery 1 is missing",
-    "DELETE FROM delivery": "the delivery of message 1 is missing",
+    "DELETE FROM delivery WHERE message = 1": "the delivery of message 1 is missing",
     "DELETE FROM delivery; DELETE FROM message; DELETE FROM session": "a subscription belongs to session 1, which",
     "DELETE FROM subscription; DELETE FROM session": "a delivery belongs to session 1, which is missing",
     "INSERT INTO incoming VALUES (9 * 65536)": "a packet id belongs to session 9, which is missing",
@@ -132,9 +136,12 @@ def test_a_row_that_is_not_what_was_written_is_named_and_never_passed_over(tmp_p
     path = tmp_path / "messages.db"
     gate = MessagesDb(path)
     gate.save_session(SessionRecord(Principal("d", "d/1", "x509"), math.inf))
+    gate.save_session(SessionRecord(Principal("d", "d/2", "x509"), math.inf))
     gate.save_subscription("d/1", Subscription(TopicFilter("a/#"), 1))
     message = Message(TopicName("a/b"), b"21.5", 1, True, MessageProperties(True), 1e9, "d")
-    gate.enqueue("d/1", 1, message, 1, False, (7,))
+    for client_id in ("d/1", "d/2"):
+        gate.enqueue(client_id, 1, message, 1, False, (7,))
+    gate.enqueue("d/1", 2, Message(TopicName("a/b"), b"21.6", 1), 1, False, ())
     gate.keep_retained(message)
     gate.close()
     connection = sqlite3.connect(path)
