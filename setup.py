@@ -65,6 +65,8 @@ HOT_ROOMS = [
     "src/lockgate/adapters/coap/exchange.py",
     "src/lockgate/adapters/coap/protocol.py",
     "src/lockgate/adapters/coap/blocks.py",
+    "src/lockgate/adapters/coap/flight.py",
+    "src/lockgate/adapters/coap/transfer.py",
 ]
 """Also in lockgate.cli.output, which tells which of them run compiled."""
 

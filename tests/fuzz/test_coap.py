@@ -245,14 +245,14 @@ class Chaos:
         received = protocol._received.values()
         assert len(received) <= limits.max_exchanges
         assert protocol._unanswered == sum(not exchange.is_answered for exchange in received)
-        assert len(protocol._waiting) <= limits.max_waiting_notifications
-        assert len(protocol._answers) <= 2 * limits.max_exchanges
-        assert len(protocol._in_flight) <= limits.nstart
+        assert len(protocol._flight._waiting) <= limits.max_waiting_notifications
+        assert len(protocol._flight._answers) <= 2 * limits.max_exchanges
+        assert len(protocol._flight._in_flight) <= limits.nstart
         assert len(protocol._sent) <= limits.max_exchanges
         at = protocol.next_timer()
-        if protocol._in_flight:
+        if protocol._flight._in_flight:
             assert at is not None
-            assert at <= min(one.due_at for one in protocol._in_flight.values())
+            assert at <= min(one.due_at for one in protocol._flight._in_flight.values())
         assert len(self.blocks._gathered) <= limits.max_partial_bodies
         assert len(self.blocks._kept) <= limits.max_partial_bodies
         bodies = [*self.blocks._gathered.values(), *self.blocks._kept.values()]

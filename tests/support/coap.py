@@ -7,10 +7,11 @@ import random
 from collections.abc import Callable
 
 from lockgate.adapters.coap import wire
-from lockgate.adapters.coap.blocks import Answer, Blocks, BodyBudget, Transfer
+from lockgate.adapters.coap.blocks import Answer, Blocks, BodyBudget
 from lockgate.adapters.coap.exchange import Acknowledged, Event, GaveUp, Request, Reset, Response, Settled
 from lockgate.adapters.coap.messages import CoapMessage, Code, OptionNumber, Options, Type
 from lockgate.adapters.coap.protocol import CoapProtocol
+from lockgate.adapters.coap.transfer import Transfer
 from lockgate.settings import CoapSettings
 
 START = 1000.0
@@ -143,7 +144,7 @@ class ClientEnd:
     def _notified(self, message: CoapMessage, now: float) -> None:
         """Take a notification as an observer does (RFC 7641 section 3.4); the protocol here has no need to."""
         if message.type == Type.CON:
-            self.protocol._out.append(wire.empty(Type.ACK, message.message_id))
+            self.protocol._flight.out.append(wire.empty(Type.ACK, message.message_id))
         number = message.number(OptionNumber.OBSERVE) or 0
         if message.message_id in self._known or number <= self._latest:
             self.repeats += 1

@@ -75,6 +75,8 @@ HOT_ROOMS = (
     "lockgate.adapters.coap.exchange",
     "lockgate.adapters.coap.protocol",
     "lockgate.adapters.coap.blocks",
+    "lockgate.adapters.coap.flight",
+    "lockgate.adapters.coap.transfer",
 )
 """The rooms that mypyc compiles where it can (setup.py has the same list)."""
 

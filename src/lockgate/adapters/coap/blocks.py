@@ -1,4 +1,4 @@
-"""Bodies that are longer than a datagram, in blocks: both ways, as server and as client.
+"""Bodies that are longer than a datagram, in blocks, both ways, as a server has them; `transfer` has the client's side.
 
 What comes in (Block1) is gathered and given to the driver whole; what goes out (Block2) is sliced, and kept for a while
 so that all slices are of one representation. A notification carries the first slice; the observer asks for the others.
@@ -22,8 +22,6 @@ from lockgate.settings import CoapSettings
 
 MAX_BLOCK_BYTES: Final = 1024
 MAX_BLOCK_NUMBER: Final = (1 << 20) - 1
-MAX_RESTARTS: Final = 3
-"""How often a client begins a body again that changes while it is fetched (section 2.4)."""
 
 Key: TypeAlias = tuple[int, Options]
 
@@ -34,12 +32,10 @@ _BLOCK1: Final = 27
 _SIZE2: Final = 28
 _SIZE1: Final = 60
 _NO_RESPONSE: Final = 258
-_REQUEST_TAG: Final = 292
 _CONTINUE: Final = 95
 _BAD_REQUEST: Final = 128
 _INCOMPLETE: Final = 136
 _TOO_LARGE: Final = 141
-_BAD_GATEWAY: Final = 162
 _GET: Final = 1
 _FETCH: Final = 5
 _NEVER: Final = 1e300
@@ -127,6 +123,12 @@ def body_key(request: CoapMessage) -> Key:
             continue
         kept.append(option)
     return request.code, tuple(kept)
+
+
+def _kept_key(request: CoapMessage) -> Key:
+    """Give what tells one response of a link from another: for FETCH the body is part of what is asked."""
+    code, options = body_key(request)
+    return (code, (*options, (0, request.payload))) if code == _FETCH else (code, options)
 
 
 class Body:
@@ -318,20 +320,20 @@ class Blocks:
             wanted = Block(0, False, self._size) if two is None else decode_block(two)
             if one is not None:  # the final response says which block it is about (section 2.3)
                 last = decode_block(one)
-                options = _with(options, _BLOCK1, Block(last.number, False, last.size).encode())
+                options = with_option(options, _BLOCK1, Block(last.number, False, last.size).encode())
         except CoapError as error:
             return refused(error)
         if wanted.number == 0 and len(payload) <= min(wanted.size, self._size):
             if two is not None:  # who asks for blocks is told that this is the only one
-                options = _with(options, _BLOCK2, Block(0, False, min(wanted.size, self._size)).encode())
+                options = with_option(options, _BLOCK2, Block(0, False, min(wanted.size, self._size)).encode())
             return Answer(code, options, payload)
         whole = Answer(code, options, payload)
-        self._keep(body_key(request), whole, now)
+        self._keep(_kept_key(request), whole, now)
         return self._slice(whole, wanted)
 
     def _resume(self, request: CoapMessage, wanted: Block, now: float) -> CoapMessage | Answer:
         """Give a further slice of what is kept; the request itself where the driver is to make it anew."""
-        kept = self._kept.get(body_key(request))
+        kept = self._kept.get(_kept_key(request))
         if kept is not None and not kept.is_gone and kept.expires_at > now:
             kept.expires_at = now + self._deadline
             return self._slice(kept.answer, wanted)
@@ -346,11 +348,11 @@ class Blocks:
         if start >= total:
             return self._beyond(total)
         end = start + size
-        options = _with(whole.options, _BLOCK2, Block(start // size, end < total, size).encode())
+        options = with_option(whole.options, _BLOCK2, Block(start // size, end < total, size).encode())
         if start:
-            options = _without(options, _OBSERVE)  # only the first slice is a notification (section 2.6)
+            options = without_options(options, _OBSERVE)  # only the first slice is a notification (section 2.6)
         else:
-            options = _with(options, _SIZE2, wire.encode_uint(total))  # section 4: how much will come
+            options = with_option(options, _SIZE2, wire.encode_uint(total))  # section 4: how much will come
         return Answer(whole.code, options, whole.payload[start:end])
 
     def _beyond(self, total: int) -> Answer:
@@ -396,123 +398,13 @@ class Blocks:
         self.handle_timer(_NEVER)
 
 
-def _with(options: Options, number: int, value: bytes) -> Options:
+def with_option(options: Options, number: int, value: bytes) -> Options:
     """Give the options with this one, in place of those with its number."""
     before = [option for option in options if option[0] < number]
     behind = [option for option in options if option[0] > number]
     return (*before, (number, value), *behind)
 
 
-def _without(options: Options, *numbers: int) -> Options:
+def without_options(options: Options, *numbers: int) -> Options:
+    """Give the options without those of these numbers."""
     return tuple([option for option in options if option[0] not in numbers])
-
-
-@final
-class Transfer:
-    """A request of our own with the response to it, in as many blocks as each takes.
-
-    Send what `next_request` gives, hand the response to `receive`, and begin again until that gives the whole one.
-
-    Args:
-        settings: the door's.
-        code: the method.
-        options: without Block options.
-        payload: the body.
-        tag: a Request-Tag, so that two bodies for one resource are not mixed up (RFC 9175 section 3.4); b"" for none.
-    """
-
-    def __init__(
-        self, settings: CoapSettings, code: int, options: Options, payload: bytes = b"", tag: bytes = b""
-    ) -> None:
-        self._code: int = code
-        self._options: Options = options
-        self._payload: bytes = payload
-        self._size: int = settings.block_bytes
-        self._max_body: int = settings.max_body_bytes
-        self._sent: int = 0
-        self._is_sliced: bool = len(payload) > self._size
-        self._is_sent: bool = False
-        self._next: Block | None = None
-        self._gathered: bytearray = bytearray()
-        self._first: CoapMessage | None = None
-        self._restarts: int = 0
-        if tag and self._is_sliced:
-            self._options = _with(options, _REQUEST_TAG, tag)
-
-    def next_request(self) -> Answer:
-        """Give what to ask next."""
-        if self._next is not None:
-            options = _with(_without(self._options, _OBSERVE), _BLOCK2, self._next.encode())
-            # The body is there already; but a FETCH is about its body, and says it each time (RFC 8132 section 2.3).
-            return Answer(self._code, options, self._payload if self._code == _FETCH and not self._is_sliced else b"")
-        if not self._is_sliced:
-            return Answer(self._code, self._options, self._payload)
-        end = self._sent + self._size
-        block = Block(self._sent // self._size, end < len(self._payload), self._size)
-        options = _with(self._options, _BLOCK1, block.encode())
-        if self._sent == 0:
-            options = _with(options, _SIZE1, wire.encode_uint(len(self._payload)))
-        return Answer(self._code, options, self._payload[self._sent : end])
-
-    def receive(self, response: CoapMessage) -> CoapMessage | None:
-        """Take the response to the last request; give the whole one, None where `next_request` is to go on.
-
-        Raises:
-            CoapError: 5.02 for nonsense, and for a body longer than `max_body_bytes`.
-        """
-        if self._is_sliced and not self._is_sent and self._go_on(response):
-            return None
-        self._is_sent = True
-        two = response.option(_BLOCK2)
-        if response.code >= _BAD_REQUEST:
-            return response
-        if two is None:
-            if self._gathered:
-                raise CoapError(_BAD_GATEWAY, "a response in blocks ended without its last one")
-            return response
-        return self._gather(response, decode_block(two, _BAD_GATEWAY))
-
-    def _go_on(self, response: CoapMessage) -> bool:
-        """Say whether there is more to send, after what the peer says to the last block (section 2.3)."""
-        one = response.option(_BLOCK1)
-        granted = self._size if one is None else min(decode_block(one, _BAD_GATEWAY).size, self._size)
-        if response.code == _CONTINUE:
-            self._sent += self._size
-            self._size = granted
-            if self._sent >= len(self._payload):
-                raise CoapError(_BAD_GATEWAY, "the device asks for more than there is")
-            return True
-        if response.code == _TOO_LARGE and granted < self._size and self._sent == 0:  # it wants smaller ones
-            self._size = granted
-            return True
-        return False
-
-    def _gather(self, response: CoapMessage, block: Block) -> CoapMessage | None:
-        """Add a block of the response (section 2.4)."""
-        first = self._first
-        if first is not None and first.option(_ETAG) != response.option(_ETAG):
-            self._restart()
-            return None
-        if block.offset != len(self._gathered):
-            raise CoapError(_BAD_GATEWAY, f"after {len(self._gathered)} bytes came the block at {block.offset}")
-        if block.is_more and len(response.payload) != block.size:
-            raise CoapError(_BAD_GATEWAY, f"a block of {block.size} bytes has {len(response.payload)}")
-        self._gathered += response.payload
-        if len(self._gathered) > self._max_body:
-            raise CoapError(_BAD_GATEWAY, f"the response is longer than {self._max_body} bytes (coap.max_body_bytes)")
-        if first is None:
-            self._first = first = response
-        if block.is_more:
-            size = min(block.size, self._size)
-            self._next = Block(len(self._gathered) // size, False, size)
-            return None
-        return first.with_(_without(first.options, _BLOCK2, _SIZE2, _BLOCK1), bytes(self._gathered))
-
-    def _restart(self) -> None:
-        """Begin with the first block again: the representation has changed meanwhile."""
-        self._restarts += 1
-        if self._restarts > MAX_RESTARTS:
-            raise CoapError(_BAD_GATEWAY, "the representation changes faster than it can be fetched")
-        self._gathered.clear()
-        self._first = None
-        self._next = Block(0, False, self._size)

@@ -85,7 +85,10 @@ class Response(Event):
 
 @mypyc_attr(acyclic=True)
 class Settled(Event):
-    """What became of a notification (or of a request of our own), by its key and token."""
+    """What became of a notification (or of a request of our own), by its key and token.
+
+    The key is NO_KEY for the response that began an observation: who does not take that does not observe.
+    """
 
     __slots__ = ("key", "token")
 

@@ -45,6 +45,7 @@ from lockgate.adapters.coap.exchange import (
     sift,
     unacceptable,
 )
+from lockgate.adapters.coap.flight import NEVER, Flight
 from lockgate.adapters.coap.messages import CoapFormatError, CoapMessage, Options
 from lockgate.errors import QuotaExceeded
 from lockgate.settings import CoapSettings
@@ -70,10 +71,10 @@ _FETCH: Final = 5
 _METHODS_END: Final = 32
 _BAD_OPTION: Final = 130
 _PROXYING_NOT_SUPPORTED: Final = 165
+_OBSERVE: Final = 6
 _PROXY_URI: Final = 35
 _PROXY_SCHEME: Final = 39
 _NO_RESPONSE: Final = 258
-_NEVER: Final = 1e300
 
 
 @final
@@ -107,31 +108,21 @@ class CoapProtocol:
         self.heard_at: float = now
         self._known: frozenset[int] = known
         self._random: Callable[[], float] = random
-        self._timeout: float = settings.ack_timeout_seconds
-        self._spread: float = settings.ack_random_factor - 1.0
-        self._retransmit: int = settings.max_retransmit
-        self._nstart: int = settings.nstart
         self._ack_after: float = settings.separate_after_seconds
         self._leisure: float = settings.multicast_leisure_seconds
         self._max_exchanges: int = settings.max_exchanges
-        self._max_waiting: int = settings.max_waiting_notifications
-        span = self._timeout * float((1 << self._retransmit) - 1) * settings.ack_random_factor
-        self._non_lifetime: float = span + MAX_LATENCY_SECONDS
-        self._lifetime: float = span + 2 * MAX_LATENCY_SECONDS + self._timeout
-        self._message_id: int = message_id & 0xFFFF
+        span = settings.ack_timeout_seconds * float((1 << settings.max_retransmit) - 1) * settings.ack_random_factor
+        self._non_lifetime: float = span + MAX_LATENCY_SECONDS  # section 4.8.2, as the next
+        self._lifetime: float = span + 2 * MAX_LATENCY_SECONDS + settings.ack_timeout_seconds
+        self._flight: Flight = Flight(settings, message_id, random)
         self._observe: int = 1
-        self._out: list[bytes] = []
         self._received: dict[int, Exchange] = {}
         self._unanswered: int = 0
-        self._in_flight: dict[int, Outgoing] = {}
-        self._answers: list[Outgoing] = []
-        self._waiting: list[Outgoing] = []
         self._sent: dict[int, tuple[int, bytes]] = {}
         self._asked: dict[bytes, Asked] = {}
         self._later: list[tuple[float, bytes]] = []
-        self._ack_at: float = _NEVER
-        self._retry_at: float = _NEVER
-        self._sweep_at: float = _NEVER
+        self._ack_at: float = NEVER
+        self._sweep_at: float = NEVER
 
     # What comes in
 
@@ -144,14 +135,14 @@ class CoapProtocol:
             self.failure = error
             self.malformed_number += 1
             if error.type == _CON and not is_multicast:  # section 4.2; the others are rejected in silence
-                self._out.append(wire.empty(_RST, error.message_id))
+                self._flight.out.append(wire.empty(_RST, error.message_id))
             return []
         kind, code = message.type, message.code
         if kind in (_ACK, _RST):
             return self._take_settled(message, now)
         if code == _EMPTY:
             if kind == _CON and not is_multicast:  # a ping (section 4.3); an Empty NON is rejected in silence
-                self._out.append(wire.empty(_RST, message.message_id))
+                self._flight.out.append(wire.empty(_RST, message.message_id))
             return []
         if code < _METHODS_END:
             return self._take_request(message, now, is_multicast)
@@ -166,7 +157,7 @@ class CoapProtocol:
         if known is not None and now < known.expires_at and known.token == message.token and known.code == message.code:
             self.repeated_number += 1
             if known.answer:  # section 4.5: the same acknowledgement again
-                self._out.append(known.answer)
+                self._flight.out.append(known.answer)
             if not known.is_answered or known.answer or not is_confirmable:
                 return []
             is_repeated = True
@@ -205,9 +196,9 @@ class CoapProtocol:
                 code, text = _PROXYING_NOT_SUPPORTED, "this is no proxy"
             else:
                 code, text = _BAD_OPTION, f"option {number} is critical, and not known or not well-formed here"
-            self._out.append(wire.encode_parts(_ACK, code, message.message_id, message.token, (), text.encode()))
+            self._flight.out.append(wire.encode_parts(_ACK, code, message.message_id, message.token, (), text.encode()))
         elif not is_multicast:  # section 8.1: no Reset for what came by multicast
-            self._out.append(wire.empty(_RST, message.message_id))
+            self._flight.out.append(wire.empty(_RST, message.message_id))
 
     def _remember(self, message: CoapMessage, now: float, is_multicast: bool, no_response: int) -> bool:
         """Remember a request; say whether there is room for it."""
@@ -227,7 +218,7 @@ class CoapProtocol:
         self._unanswered += 1
         if is_confirmable and ack_at < self._ack_at:
             self._ack_at = ack_at
-        if self._sweep_at == _NEVER:
+        if self._sweep_at == NEVER:
             self._sweep_at = now + lifetime
         return True
 
@@ -252,13 +243,13 @@ class CoapProtocol:
         if known is not None and now < known.expires_at and known.token == message.token and known.code == message.code:
             self.repeated_number += 1
             if is_confirmable and known.answer:
-                self._out.append(known.answer)
+                self._flight.out.append(known.answer)
             return []
         asked = self._asked.get(message.token)
         options, bad = sift(message.options, self._known)
         if asked is None or bad:  # sections 4.2 and 5.4.1: rejected; a NON in silence
             if is_confirmable:
-                self._out.append(wire.empty(_RST, message_id))
+                self._flight.out.append(wire.empty(_RST, message_id))
             return []
         if not self._remember(message, now, False, 0):
             self.dropped_number += 1
@@ -268,33 +259,34 @@ class CoapProtocol:
         self._unanswered -= 1
         if is_confirmable:
             exchange.answer = wire.empty(_ACK, message_id)
-            self._out.append(exchange.answer)
+            self._flight.out.append(exchange.answer)
         self._end_request(message.token, now)  # section 5.2.2: it says as well that the request came
         return [Response(message if options is message.options else message.with_(options, message.payload), asked.key)]
 
     def _end_request(self, token: bytes, now: float) -> None:
         """A request of our own is answered: it is not sent again."""
         self._asked.pop(token, None)
-        for outgoing in list(self._in_flight.values()):
-            if outgoing.role == REQUEST and outgoing.token == token:
-                self._land(outgoing, now)
+        self._flight.end_request(token, now)
 
     def _take_settled(self, message: CoapMessage, now: float) -> list[Event]:
         """Handle an acknowledgement or a Reset."""
         message_id = message.message_id
-        outgoing = self._in_flight.get(message_id)
+        outgoing = self._flight.find(message_id)
         if outgoing is None:
             sent = self._sent.pop(message_id, None) if message.type == _RST else None
             if sent is None:  # section 4.2: of nothing that is known, silently ignored
                 return []
             key, token = sent
-            return [Reset(key, token), *self._abandon(token)]
+            return [Reset(key, token), *self._flight.abandon(token)]
         if message.type == _RST:
-            self._land(outgoing, now, is_over=True)
-            events = self._given_up(outgoing, now)
-            return [Reset(outgoing.key, outgoing.token), *events] if outgoing.key != NO_KEY else events
+            self._flight.land(outgoing)
+            events: list[Event] = [Reset(outgoing.key, outgoing.token)] if _is_asked_after(outgoing) else []
+            events += self._given_up(outgoing)
+            self._flight.start_next(now)
+            return events
         if message.code == _EMPTY:
-            self._land(outgoing, now)
+            self._flight.land(outgoing)
+            self._flight.start_next(now)
             if outgoing.role == REQUEST:  # its response comes separately
                 return []
             return [Acknowledged(outgoing.key, outgoing.token)] if outgoing.key != NO_KEY else []
@@ -325,7 +317,7 @@ class CoapProtocol:
             exchange.is_answered = True
             self._unanswered -= 1
             if not self._unanswered:
-                self._ack_at = _NEVER
+                self._ack_at = NEVER
             no_response = exchange.no_response
             if exchange.is_multicast:
                 if code < 128:
@@ -334,8 +326,10 @@ class CoapProtocol:
         is_waived = no_response != 0 and no_response >> ((code >> 5) - 1) & 1 != 0
         if request.type == _NON:
             if not is_waived:
-                message_id = self._next_id()
-                self._out.append(wire.encode_parts(_NON, code, message_id, request.token, options, payload))
+                message_id = self._flight.next_id()
+                if _is_observed(options):
+                    self._note_sent(message_id, NO_KEY, request.token)
+                self._flight.out.append(wire.encode_parts(_NON, code, message_id, request.token, options, payload))
         elif exchange is not None and not exchange.is_acknowledged:
             exchange.is_acknowledged = True
             if is_waived:
@@ -344,10 +338,9 @@ class CoapProtocol:
                 data = wire.encode_parts(_ACK, code, request.message_id, request.token, options, payload)
             if len(data) <= KEPT_ANSWER_BYTES or (request.code != _GET and request.code != _FETCH):
                 exchange.answer = data
-            self._out.append(data)
-        elif not is_waived and len(self._answers) < self._max_exchanges:
-            self._answers.append(Outgoing(RESPONSE, request.token, code, options, payload, NO_KEY))
-            self._start_next(now)
+            self._flight.out.append(data)
+        elif not is_waived:
+            self._flight.answer(Outgoing(RESPONSE, request.token, code, options, payload, NO_KEY), now)
 
     def _answer_later(
         self, request: CoapMessage, code: int, options: Options, payload: bytes, no_response: int, now: float
@@ -358,7 +351,7 @@ class CoapProtocol:
         if len(self._later) >= MAX_LATER:
             self.dropped_number += 1
             return
-        data = wire.encode_parts(_NON, code, self._next_id(), request.token, options, payload)
+        data = wire.encode_parts(_NON, code, self._flight.next_id(), request.token, options, payload)
         self._later.append((now + self._leisure * self._random(), data))
 
     def acknowledge(self, request: CoapMessage) -> None:
@@ -371,7 +364,7 @@ class CoapProtocol:
         if exchange.is_confirmable and not exchange.is_acknowledged:
             exchange.is_acknowledged = True
             exchange.answer = wire.empty(_ACK, message_id)
-            self._out.append(exchange.answer)
+            self._flight.out.append(exchange.answer)
 
     def next_observe_number(self) -> int:
         """Give the next value of Observe: one counter for all of the link's observations, so it grows in each.
@@ -393,38 +386,22 @@ class CoapProtocol:
             one; NO_KEY (-1) for none.
         """
         if not is_confirmable:
-            message_id = self._next_id()
-            sent = self._sent
-            if len(sent) >= self._max_exchanges:
-                del sent[next(iter(sent))]
-            sent[message_id] = (key, token)
-            self._out.append(wire.encode_parts(_NON, code, message_id, token, options, payload))
+            message_id = self._flight.next_id()
+            self._note_sent(message_id, key, token)
+            self._flight.out.append(wire.encode_parts(_NON, code, message_id, token, options, payload))
             return NO_KEY
-        gave_way = NO_KEY
-        if len(self._waiting) >= self._max_waiting:
-            at = self._oldest_waiting(token)
-            if at < 0:
-                return key
-            gave_way = self._waiting.pop(at).key
-        self._waiting.append(Outgoing(NOTIFICATION, token, code, options, payload, key))
-        self._start_next(now)
-        return gave_way
+        return self._flight.notify(Outgoing(NOTIFICATION, token, code, options, payload, key), now)
 
-    def _oldest_waiting(self, token: bytes) -> int:
-        for at, outgoing in enumerate(self._waiting):
-            if outgoing.token == token:
-                return at
-        return -1
+    def _note_sent(self, message_id: int, key: int, token: bytes) -> None:
+        """Remember what an unconfirmed notification was about, for a Reset of it."""
+        sent = self._sent
+        if len(sent) >= self._max_exchanges:
+            del sent[next(iter(sent))]
+        sent[message_id] = (key, token)
 
     def forget(self, token: bytes, now: float) -> list[int]:
         """End an observation: what waits for it, or for its acknowledgement, is not sent (again); give the keys."""
-        keys = []
-        for outgoing in list(self._in_flight.values()):
-            if outgoing.role == NOTIFICATION and outgoing.token == token:
-                keys.append(outgoing.key)
-                self._land(outgoing, now)
-        keys += [event.key for event in self._abandon(token)]
-        return keys
+        return self._flight.forget(token, now)
 
     def request(self, code: int, options: Options, payload: bytes, key: int, now: float) -> None:
         """Ask the peer for something; the answer comes as a Response with `key`, or GaveUp, or Reset.
@@ -440,10 +417,9 @@ class CoapProtocol:
             )
         token = self._new_token()
         self._asked[token] = Asked(key, now + self._lifetime)
-        if self._sweep_at == _NEVER:
+        if self._sweep_at == NEVER:
             self._sweep_at = now + self._lifetime
-        self._answers.append(Outgoing(REQUEST, token, code, options, payload, key))
-        self._start_next(now)
+        self._flight.answer(Outgoing(REQUEST, token, code, options, payload, key), now)
 
     def _new_token(self) -> bytes:
         """Give a token that is not in use, and not to be guessed from outside (section 5.3.1)."""
@@ -456,19 +432,19 @@ class CoapProtocol:
 
     def datagrams_to_send(self) -> list[bytes]:
         """Give the datagrams to send now, in their order."""
-        out = self._out
+        out = self._flight.out
         if out:
-            self._out = []
+            self._flight.out = []
         return out
 
     # Time
 
     def next_timer(self) -> float | None:
         """Give the monotonic second at which `handle_timer` wants to be called, None for never."""
-        at = min(self._ack_at, self._retry_at, self._sweep_at)
+        at = min(self._ack_at, self._flight.retry_at, self._sweep_at)
         for later, _ in self._later:
             at = min(at, later)
-        return None if at == _NEVER else at
+        return None if at == NEVER else at
 
     def handle_timer(self, now: float) -> list[Event]:
         """Do what it is time for: acknowledge, send again, give up, forget."""
@@ -476,9 +452,9 @@ class CoapProtocol:
         if now >= self._ack_at:
             self._acknowledge_late(now)
         if self._later:
-            self._out += [data for at, data in self._later if at <= now]
+            self._flight.out += [data for at, data in self._later if at <= now]
             self._later = [(at, data) for at, data in self._later if at > now]
-        if now >= self._retry_at:
+        if now >= self._flight.retry_at:
             self._retry(now, events)
         if now >= self._sweep_at:
             self._sweep(now, events)
@@ -486,7 +462,7 @@ class CoapProtocol:
 
     def _acknowledge_late(self, now: float) -> None:
         """Acknowledge the requests whose answer takes its time (section 5.2.2)."""
-        self._ack_at = _NEVER
+        self._ack_at = NEVER
         for message_id, exchange in self._received.items():
             if exchange.is_confirmable and not exchange.is_answered and not exchange.is_acknowledged:
                 if exchange.ack_at <= now:
@@ -495,21 +471,12 @@ class CoapProtocol:
                     self._ack_at = exchange.ack_at
 
     def _retry(self, now: float, events: list[Event]) -> None:
-        """Send again what is not acknowledged, each time after twice the time (section 4.2)."""
-        for outgoing in list(self._in_flight.values()):
-            if outgoing.due_at > now:
-                continue
-            if outgoing.tries >= self._retransmit:
-                self._land(outgoing, now, is_over=True)
-                if outgoing.key != NO_KEY:
-                    events.append(GaveUp(outgoing.key, outgoing.token))
-                events += self._given_up(outgoing, now)
-                continue
-            outgoing.tries += 1
-            outgoing.timeout *= 2.0
-            outgoing.due_at = now + outgoing.timeout
-            self._out.append(outgoing.data)
-        self._set_retry()
+        """Send again, and draw the consequences where nobody acknowledges (section 4.2)."""
+        for outgoing in self._flight.retry(now):
+            if _is_asked_after(outgoing):
+                events.append(GaveUp(outgoing.key, outgoing.token))
+            events += self._given_up(outgoing)
+        self._flight.start_next(now)
 
     def _sweep(self, now: float, events: list[Event]) -> None:
         """Forget what nobody repeats any more, and requests that nobody answered."""
@@ -519,72 +486,30 @@ class CoapProtocol:
                 self._unanswered -= 1
             del received[message_id]
         expired = [(token, asked.key) for token, asked in self._asked.items() if asked.expires_at <= now]
-        if expired:
-            gone = {token for token, _ in expired}
-            self._answers = [one for one in self._answers if one.role != REQUEST or one.token not in gone]
-            for token, key in expired:
-                self._end_request(token, now)
-                events.append(GaveUp(key, token))
-        at = _NEVER
+        for token, key in expired:
+            self._end_request(token, now)
+            events.append(GaveUp(key, token))
+        at = NEVER
         for exchange in received.values():
             at = min(at, exchange.expires_at)
         for asked in self._asked.values():
             at = min(at, asked.expires_at)
-        self._sweep_at = at if at == _NEVER else max(at, now + SWEEP_SECONDS)
+        self._sweep_at = at if at == NEVER else max(at, now + SWEEP_SECONDS)
 
-    # Our own confirmable messages
-
-    def _next_id(self) -> int:
-        """Give a message id of our own; none that is in flight still (section 4.4)."""
-        message_id = self._message_id
-        while message_id in self._in_flight:
-            message_id = (message_id + 1) & 0xFFFF
-        self._message_id = (message_id + 1) & 0xFFFF
-        return message_id
-
-    def _start_next(self, now: float) -> None:
-        """Send what waits, as far as NSTART allows (section 4.7)."""
-        while len(self._in_flight) < self._nstart and (self._answers or self._waiting):
-            outgoing = self._answers.pop(0) if self._answers else self._waiting.pop(0)
-            message_id = outgoing.message_id = self._next_id()
-            outgoing.data = wire.encode_parts(
-                _CON, outgoing.code, message_id, outgoing.token, outgoing.options, outgoing.payload
-            )
-            outgoing.timeout = self._timeout * (1.0 + self._spread * self._random())
-            outgoing.due_at = now + outgoing.timeout
-            self._in_flight[message_id] = outgoing
-            self._retry_at = min(self._retry_at, outgoing.due_at)
-            self._out.append(outgoing.data)
-
-    def _land(self, outgoing: Outgoing, now: float, is_over: bool = False) -> None:
-        """Take a message out of flight, and send the next, unless something `is_over`: then `_given_up` does."""
-        del self._in_flight[outgoing.message_id]
-        if not is_over:
-            self._start_next(now)
-        self._set_retry()
-
-    def _given_up(self, outgoing: Outgoing, now: float) -> list[Event]:
+    def _given_up(self, outgoing: Outgoing) -> list[GaveUp]:
         """Draw the consequences where the peer does not want a message, or is not there."""
-        events: list[Event] = []
         if outgoing.role == REQUEST:
             self._asked.pop(outgoing.token, None)
         elif outgoing.role == NOTIFICATION:
-            events += self._abandon(outgoing.token)
-        self._start_next(now)
-        self._set_retry()
-        return events
+            return self._flight.abandon(outgoing.token)
+        return []
 
-    def _abandon(self, token: bytes) -> list[GaveUp]:
-        """Drop what waits for an observation that is over (RFC 7641 section 4.5)."""
-        if not self._waiting:
-            return []
-        events = [GaveUp(outgoing.key, token) for outgoing in self._waiting if outgoing.token == token]
-        if events:
-            self._waiting = [outgoing for outgoing in self._waiting if outgoing.token != token]
-        return events
 
-    def _set_retry(self) -> None:
-        at = _NEVER
-        for outgoing in self._in_flight.values():
-            at = min(at, outgoing.due_at)
-        self._retry_at = at
+def _is_observed(options: Options) -> bool:
+    """Say whether a response with these options is the first of an observation (RFC 7641 section 3.1)."""
+    return any(number == _OBSERVE for number, _ in options)
+
+
+def _is_asked_after(outgoing: Outgoing) -> bool:
+    """Say whether the driver is to hear that the peer does not take a message: also where that ends an observation."""
+    return outgoing.key != NO_KEY or _is_observed(outgoing.options)

@@ -484,6 +484,22 @@ def test_observe_numbers_grow_and_turn_over() -> None:
     assert link.protocol.next_observe_number() == first + 1
 
 
+def test_who_does_not_take_the_first_answer_does_not_observe() -> None:
+    options: Options = ((6, b"\x07"),)
+    link = Link()
+    unconfirmable = link.asked(get(kind=NON, options=((6, b""), *PATH)))
+    link.protocol.respond(unconfirmable, Code.CONTENT, options, b"21", link.now)
+    assert link.hears(CoapMessage(RST, Code.EMPTY, 500)) == [Reset(NO_KEY, b"t")]
+    separate = link.asked(get(8, options=((6, b""), *PATH)))
+    link.protocol.acknowledge(separate)
+    link.protocol.respond(separate, Code.CONTENT, options, b"21", link.now)
+    assert link.hears(CoapMessage(RST, Code.EMPTY, 501)) == [Reset(NO_KEY, b"t")]
+    again = link.asked(get(9, options=((6, b""), *PATH)))
+    link.protocol.acknowledge(again)
+    link.protocol.respond(again, Code.CONTENT, options, b"21", link.now)
+    assert link.passes(EXCHANGE_LIFETIME) == [GaveUp(NO_KEY, b"t")]
+
+
 # Requests of our own
 
 
