@@ -271,6 +271,7 @@ class Chaos:
             self.protocol.handle_timer(self.now)
         assert self.protocol.next_timer() is None
         assert not self.protocol._received
+        assert not self.protocol._sent
         assert not self.protocol._asked
         self.blocks.close()
         assert self.budget.held_bytes == 0

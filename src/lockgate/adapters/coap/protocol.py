@@ -119,6 +119,7 @@ class CoapProtocol:
         self._received: dict[int, Exchange] = {}
         self._unanswered: int = 0
         self._sent: dict[int, tuple[int, bytes]] = {}
+        self._sent_until: float = 0.0
         self._asked: dict[bytes, Asked] = {}
         self._later: list[tuple[float, bytes]] = []
         self._ack_at: float = NEVER
@@ -328,7 +329,7 @@ class CoapProtocol:
             if not is_waived:
                 message_id = self._flight.next_id()
                 if _is_observed(options):
-                    self._note_sent(message_id, NO_KEY, request.token)
+                    self._note_sent(message_id, NO_KEY, request.token, now)
                 self._flight.out.append(wire.encode_parts(_NON, code, message_id, request.token, options, payload))
         elif exchange is not None and not exchange.is_acknowledged:
             exchange.is_acknowledged = True
@@ -387,17 +388,20 @@ class CoapProtocol:
         """
         if not is_confirmable:
             message_id = self._flight.next_id()
-            self._note_sent(message_id, key, token)
+            self._note_sent(message_id, key, token, now)
             self._flight.out.append(wire.encode_parts(_NON, code, message_id, token, options, payload))
             return NO_KEY
         return self._flight.notify(Outgoing(NOTIFICATION, token, code, options, payload, key), now)
 
-    def _note_sent(self, message_id: int, key: int, token: bytes) -> None:
-        """Remember what an unconfirmed notification was about, for a Reset of it."""
+    def _note_sent(self, message_id: int, key: int, token: bytes, now: float) -> None:
+        """Remember for a while what an unconfirmed notification was about: there may come a Reset of it."""
         sent = self._sent
         if len(sent) >= self._max_exchanges:
             del sent[next(iter(sent))]
         sent[message_id] = (key, token)
+        self._sent_until = now + self._non_lifetime
+        if self._sweep_at == NEVER:
+            self._sweep_at = self._sent_until
 
     def forget(self, token: bytes, now: float) -> list[int]:
         """End an observation: what waits for it, or for its acknowledgement, is not sent (again); give the keys."""
@@ -490,6 +494,10 @@ class CoapProtocol:
             self._end_request(token, now)
             events.append(GaveUp(key, token))
         at = NEVER
+        if self._sent_until <= now:
+            self._sent.clear()
+        else:
+            at = self._sent_until
         for exchange in received.values():
             at = min(at, exchange.expires_at)
         for asked in self._asked.values():

@@ -423,6 +423,18 @@ def test_only_the_last_unconfirmable_notifications_can_be_reset() -> None:
     assert link.hears(CoapMessage(RST, Code.EMPTY, 501)) == [Reset(1, b"o")]
 
 
+def test_unconfirmable_notifications_are_forgotten_when_nobody_can_reset_them() -> None:
+    link = Link()
+    link.notifies(1, is_confirmable=False)
+    link.passes(100)
+    link.notifies(2, is_confirmable=False)
+    link.passes(100)
+    assert link.hears(CoapMessage(RST, Code.EMPTY, 500)) == [Reset(1, b"o")], "with the last of them"
+    link.passes(60)
+    assert link.hears(CoapMessage(RST, Code.EMPTY, 501)) == []
+    assert link.protocol.next_timer() is None
+
+
 def test_several_may_be_in_flight() -> None:
     link = Link(nstart=2)
     for key in range(3):
