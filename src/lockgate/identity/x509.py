@@ -31,6 +31,8 @@ class _Words(NamedTuple):
 
 
 _remembered: dict[bytes, _Words] = {}
+_last: tuple[x509.Certificate | None, _Words] = (None, _Words("", None, 0.0))
+"""The certificate that was asked about last: one object, since threads ask as well."""
 
 
 def verify_certificate(devices: DeviceSource, certificate: x509.Certificate) -> tuple[Credential, float]:
@@ -80,6 +82,16 @@ def barred_owner(devices: DeviceSource, certificate: x509.Certificate) -> str:
 
 def _words(certificate: x509.Certificate) -> _Words:
     """Give what a certificate says. Devices come back with the one they have: it is taken apart once."""
+    global _last
+    known, words = _last
+    if known is certificate:  # who resumes a session is asked about twice, and its fingerprint takes six microseconds
+        return words
+    words = _look_up(certificate)
+    _last = (certificate, words)
+    return words
+
+
+def _look_up(certificate: x509.Certificate) -> _Words:
     fingerprint = certificate.fingerprint(SHA256())
     words = _remembered.get(fingerprint)
     if words is None:

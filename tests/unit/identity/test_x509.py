@@ -142,6 +142,9 @@ def test_what_a_certificate_says_is_remembered_within_bounds_and_what_the_regist
     leaf = ISSUING.issue_device("office", EC_KEY.public_key(), now=NOW)
     assert verify_certificate(registry, leaf) == verify_certificate(registry, leaf)
     assert len(remembered) == 1
+    again = x509.load_pem_x509_certificate(certificates_to_pem(leaf))  # as the next connection shows it
+    assert verify_certificate(registry, again) == verify_certificate(registry, leaf)
+    assert len(remembered) == 1
     for _ in range(3):
         verify_certificate(registry, ISSUING.issue_device("office", EC_KEY.public_key(), now=NOW))
         assert len(remembered) <= 2
