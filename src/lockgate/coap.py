@@ -7,6 +7,7 @@ GnuTLS on the machine, the door stays closed, the log says what to install, and 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import structlog
 
@@ -18,11 +19,10 @@ from lockgate.hub import Hub, Rates
 from lockgate.identity import Authenticator
 from lockgate.identity.keys import DtlsKeyring
 from lockgate.net.datagrams import DatagramLimits, DatagramListener
-from lockgate.net.dtls import DtlsFailure, DtlsFiles, DtlsModes
+from lockgate.net.dtls import DtlsFiles, DtlsModes
 from lockgate.net.dtls_listener import DtlsListener
-from lockgate.net.link import Address
 from lockgate.net.listener import Traffic
-from lockgate.registry.journal import Journal, Peer
+from lockgate.registry.journal import Journal
 from lockgate.registry.registry import Registry
 from lockgate.registry.vault import Vault
 from lockgate.settings import CoapSettings, Settings
@@ -141,19 +141,13 @@ class CoapDoors:
                 ),
                 DtlsKeyring(self._registry, Vault(home.secrets_path)),
                 DtlsModes(coap.psk_enabled, coap.rpk_enabled, coap.x509_enabled),
-                self._refused,
+                partial(self._journal.dtls_refused, "coap"),
             )
         except Unavailable as error:
             if error.reason != NO_GNUTLS:
                 raise
             log.warning(Event.COAP_DOOR_CLOSED, error=str(error), fix=error.fix)
             return None
-
-    def _refused(self, address: Address, failure: DtlsFailure) -> None:
-        error = LockgateError(
-            failure.message, reason=failure.reason, fix=failure.fix, step=failure.step, evidence=failure.evidence
-        )
-        self._journal.refused(error, Peer("coap", address), failure.identity, is_verified=False)
 
 
 def datagram_limits(settings: Settings) -> DatagramLimits:

@@ -81,9 +81,9 @@ def oscore_files(hub: CoapAddress) -> tuple[dict[str, bytes], str]:
 
 
 def _for_hub(hub: CoapAddress, credentials: Mapping[str, object]) -> bytes:
-    # aiocoap leaves a port out that is its scheme's own.
-    bases = dict.fromkeys((hub.base, hub.base.rpartition(":")[0]))
-    return _json({f"{base}/*": credentials for base in bases})
+    # aiocoap leaves out a port that is its scheme's own, and opens a context once for each place where it is written.
+    bases = (hub.base, hub.base.rpartition(":")[0])
+    return _json({**{f"{base}/*": ":hub" for base in bases}, ":hub": credentials})
 
 
 def _json(value: object) -> bytes:

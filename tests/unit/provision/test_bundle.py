@@ -316,7 +316,8 @@ def test_a_pre_shared_key_is_random_printable_and_32_bytes_long_for_one_identity
     assert [read_folder(tmp_path / each).psk_identity for each in ("one", "two")] == ["lamp", "lamp/2"]
     known = msgspec.json.decode((tmp_path / "one" / "aiocoap.json").read_bytes())
     dtls = {"psk": {"hex": key.hex()}, "client-identity": {"ascii": "lamp"}}
-    assert known["coaps://hub.local:5684/*"] == {"dtls": dtls}
+    assert known["coaps://hub.local:5684/*"] == ":hub"
+    assert known[":hub"] == {"dtls": dtls}
 
 
 @pytest.mark.parametrize("kind", COAP)

@@ -48,7 +48,21 @@ def test_aiocoap_reads_a_pre_shared_key() -> None:
     assert {key: value.as_dtls_psk() for key, value in known.items()} == {
         "coap://hub.local:5683/*": (b"lamp", b"k" * 32),
         "coap://hub.local/*": (b"lamp", b"k" * 32),
+        ":hub": (b"lamp", b"k" * 32),
     }
+
+
+def test_aiocoap_opens_the_whole_file_of_an_oscore_device_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, _ = oscore_files(HUB)
+    (tmp_path / "oscore").mkdir()
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    known = CredentialsMap()
+    known.load_from_dict(msgspec.json.decode(files["aiocoap.json"]))
+    known[":hub"]._destroy()
 
 
 def test_aiocoap_reads_an_oscore_context_that_is_the_registrys(tmp_path: Path) -> None:
