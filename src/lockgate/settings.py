@@ -132,7 +132,7 @@ class CoapSettings(_Section, frozen=True):
     max_partial_bodies: Count = 4
     """How many bodies of one device may be under way at once, each way."""
     max_partial_bytes: Annotated[int, Meta(ge=65_536)] = 67_108_864
-    """How many bytes of bodies that are begun and not whole may be held for all devices; the oldest goes first."""
+    """How many bytes of bodies under way may be held for all devices; the one that waits longest goes first."""
     partial_deadline_seconds: Seconds = 93.0
     """How long a body under way waits for its next block."""
     max_datagram_bytes: Annotated[int, Meta(ge=1152, le=65_507)] = 1500

@@ -4,8 +4,8 @@ What comes in (Block1) is gathered and given to the driver whole; what goes out 
 so that all slices are of one representation. A notification carries the first slice; the observer asks for the others.
 
 What is full: a device that begins more than `max_partial_bodies` bodies, each way, loses its oldest; when the bodies
-of all devices take more than `max_partial_bytes`, the oldest of all goes. Whose body is gone is told 4.08 and begins
-again.
+of all devices take more than `max_partial_bytes`, the one that has waited longest goes. Whose body is gone is told 4.08
+and begins again.
 
 Source: RFC 7959; RFC 9175 section 3 (Request-Tag).
 """
@@ -183,7 +183,7 @@ class BodyBudget:
     """How many bytes of bodies under way all links hold together.
 
     Args:
-        max_bytes: beyond it the oldest body goes.
+        max_bytes: beyond it the body goes that has waited longest for its next block.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -194,10 +194,11 @@ class BodyBudget:
         self._bodies: dict[Body, None] = {}
 
     def hold(self, body: Body, size: int) -> None:
-        """Count `size` bytes more for a body; this one, too, may be gone after it."""
+        """Count `size` bytes more for a body that goes on; this one, too, may be gone after it."""
         body.held_bytes += size
         self.held_bytes += size
-        self._bodies[body] = None
+        self._bodies.pop(body, None)
+        self._bodies[body] = None  # the last to go
         while self.held_bytes > self._max_bytes:
             self.release(next(iter(self._bodies)))
             self.dropped_number += 1
@@ -336,6 +337,7 @@ class Blocks:
         kept = self._kept.get(_kept_key(request))
         if kept is not None and not kept.is_gone and kept.expires_at > now:
             kept.expires_at = now + self._deadline
+            self._budget.hold(kept, 0)
             return self._slice(kept.answer, wanted)
         if request.code in (_GET, _FETCH):
             return request
