@@ -59,7 +59,7 @@ NO_LIMITS: Settings = {
         "max_queued_bytes": 268_435_456,
     },
 }
-FREE_PORTS: Settings = {"mqtt": {"port": 0, "websocket_port": 0}, "office": {"port": 0}}
+FREE_PORTS: Settings = {"mqtt": {"port": 0, "websocket_port": 0}, "coap": {"port": 0}, "office": {"port": 0}}
 
 
 class Door(msgspec.Struct, frozen=True):
