@@ -31,7 +31,7 @@ long: setup peers  ## the full form of the tests that have a short one
 	@tools/tests --compiled -n 2 --dist loadfile $(COMPILED) tests/fuzz tests/interop/test_mosquitto.py tests/interop/test_paho.py tests/interop/test_mqttjs.py
 	@tools/tests -n 2 --dist loadfile --ignore=tests/conformance -m "long or not long" $(ARGS)
 
-conformance: setup  ## every statement of MQTT 3.1.1 and 5.0, against our own hub or HUB=mqtt://... (ELSEWHERE=NAME: its known differences)
+conformance: setup  ## every statement of MQTT 3.1.1, 5.0 and CoAP, against our own hub or HUB=mqtt://... or coap://... (ELSEWHERE=NAME: its known differences)
 	@tools/tests tests/conformance $(if $(HUB),--hub $(HUB),--keep-results) $(if $(HUB_CA),--hub-ca $(HUB_CA)) $(if $(ELSEWHERE),--elsewhere $(ELSEWHERE)) $(ARGS)
 	@$(BIN)/python -m docs.reference
 

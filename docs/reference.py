@@ -76,7 +76,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "scan.md": NOTE + scan_page(),
         FOLDER / "interop.md": NOTE + features.page(),
         FOLDER / "why.md": NOTE + faults.page(),
-        FOLDER / "mqtt-conformance.md": NOTE + report.page(),
+        FOLDER / "conformance.md": NOTE + report.page(),
     }
 
 

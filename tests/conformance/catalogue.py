@@ -12,7 +12,14 @@ from typing import Literal
 import msgspec
 
 HERE = Path(__file__).parent
-FILES: dict[str, tuple[str, ...]] = {"5.0": ("v5_a.toml", "v5_b.toml"), "3.1.1": ("v311.toml",)}
+FILES: dict[str, tuple[str, ...]] = {
+    "5.0": ("v5_a.toml", "v5_b.toml"),
+    "3.1.1": ("v311.toml",),
+    "RFC 7252": ("rfc7252.toml",),
+    "RFC 7641": ("rfc7641.toml",),
+    "RFC 7959": ("rfc7959.toml",),
+}
+"""The files of each standard; MQTT's are named by their version."""
 
 
 class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,7 +58,7 @@ def statements(version: str) -> dict[str, Statement]:
 
 def order(number: str) -> tuple[int, ...]:
     """Give what sorts MQTT-3.1.2-10 after MQTT-3.1.2-9."""
-    return tuple(int(part) for part in number.removeprefix("MQTT-").replace("-", ".").split(".") if part.isdigit())
+    return tuple(int(part) for part in number.replace("-", ".").split(".") if part.isdigit())
 
 
 def differences(name: str) -> dict[str, Difference]:

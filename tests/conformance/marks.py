@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 import pytest
 
-Version = Literal["5.0", "3.1.1"]
+Version = Literal["5.0", "3.1.1", "RFC 7252", "RFC 7641", "RFC 7959"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -46,21 +46,24 @@ def page() -> str:
     parts = [HEAD]
     for version in FILES:
         listed = statements(version)
-        parts.append(f"## MQTT {version}\n\n" + _counts(version, listed, known, results))
+        title = version if version.startswith("RFC") else f"MQTT {version}"
+        parts.append(f"## {title}\n\n" + _counts(version, listed, known, results))
         parts.append("| statement | in our words | result | tests |\n| --- | --- | --- | --- |")
         parts += _rows(version, listed, known, results)
         parts.append("")
     return "\n".join(parts)
 
 
-HEAD = """# MQTT conformance
+HEAD = """# Conformance
 
 Every normative statement of MQTT 5.0 and of MQTT 3.1.1 by its number, in our words; the standards' own are
 [here for 5.0](https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html) and
-[here for 3.1.1](https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/mqtt-v3.1.1.html). What binds a server has tests in
-`tests/conformance`, which speak to it over a socket and share no code with it. `make conformance` runs them against
-lockgate, `make conformance HUB=mqtt://host:port` against any other hub; where one is known to differ, a file in
-`tests/conformance/elsewhere` says who is right. The results here are those of the last full run; every `make test`
+[here for 3.1.1](https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/mqtt-v3.1.1.html). Of CoAP what
+[RFC 7252](https://www.rfc-editor.org/rfc/rfc7252), [RFC 7641](https://www.rfc-editor.org/rfc/rfc7641) (Observe) and
+[RFC 7959](https://www.rfc-editor.org/rfc/rfc7959) (block-wise) ask of a server, by section and a number of ours.
+What binds a server has tests in `tests/conformance`, which speak to it over a socket and share no code with it.
+`make conformance` runs them against lockgate, `make conformance HUB=mqtt://host:port` or `HUB=coap://host:port` against
+any other hub; where one is known to differ, a file in `tests/conformance/elsewhere` says who is right. The results here are those of the last full run; every `make test`
 compares them with its own.
 """
 
@@ -87,7 +90,7 @@ def _rows(
             told = f"does not bind a server: {statement.reason}" + (f" ({told})" if group else "")
         names = "<br>".join(f"`{test}`" for test in group)
         wording = statement.wording.replace("|", "\\|")
-        yield f"| {number.removeprefix('MQTT-')} | {wording} | {told} | {names} |"
+        yield f"| {number.removeprefix('MQTT-').removeprefix(version.replace(' ', '') + '-')} | {wording} | {told} | {names} |"
 
 
 def result(group: list[str], results: Results) -> str:

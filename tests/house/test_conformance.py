@@ -8,8 +8,8 @@ from tests.conformance import catalogue, report
 
 VERSIONS = tuple(catalogue.FILES)
 TESTS = catalogue.tests()
-COUNTS = {"5.0": 250, "3.1.1": 141}
-"""How many numbered statements each standard has."""
+COUNTS = {"5.0": 250, "3.1.1": 141, "RFC 7252": 99, "RFC 7641": 22, "RFC 7959": 19}
+"""How many numbered statements each standard has; of the RFCs, how many we found that bind a server."""
 
 
 @pytest.mark.parametrize("version", VERSIONS)

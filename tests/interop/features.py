@@ -149,7 +149,7 @@ def page() -> str:
         "# Clients\n\n"
         "What tests show with clients that others wrote, over TLS with provisioned devices "
         "(`tests/interop/test_features.py`), by version of MQTT. A dash: the client does not have it, for the reason "
-        "below; other clients, and the [conformance tests](mqtt-conformance.md), show it.\n\n"
+        "below; other clients, and the [conformance tests](conformance.md), show it.\n\n"
         f"{head}{rows}\n"
         f"The clients' releases: {', '.join(f'{peer} {_release(peer)}' for peer in Peer)}. "
         "mosquitto_pub and mosquitto_sub run as two clients.\n\n"

@@ -21,8 +21,9 @@ from typing import Final, final
 
 from lockgate.adapters.coap import mapping
 from lockgate.adapters.coap.blocks import Blocks
-from lockgate.adapters.coap.messages import CoapMessage
+from lockgate.adapters.coap.messages import CoapMessage, Options
 from lockgate.adapters.coap.protocol import CoapProtocol
+from lockgate.adapters.coap.wire import decode_uint
 from lockgate.errors import LockgateError, QuotaExceeded
 from lockgate.hub import Hub, Outlet, Session, SessionStore
 from lockgate.model.message import Message
@@ -35,6 +36,7 @@ LOOKED_AHEAD: Final = 64
 """So many waiting deliveries are looked at for a newer state of the same topic."""
 GAVE_WAY: Final = "newer notifications took its place"
 _CONTENT: Final = 69
+_CONTENT_FORMAT: Final = 12
 _NOT_ACCEPTABLE: Final = 134
 
 
@@ -55,6 +57,12 @@ class Observation:
         self.content_format: int = -1
         self.unconfirmed: int = 0
         self.confirmed_at: float = now
+
+    def began(self, options: Options) -> None:
+        """Note the Content-Format of the first answer: notifications have the same (section 4.2)."""
+        for number, value in options:
+            if number == _CONTENT_FORMAT:
+                self.content_format = decode_uint(value)
 
 
 @final

@@ -308,10 +308,12 @@ class CoapConnection(DatagramHandler):
         observer = self._observer
         observation = observer.observe(request, topic_filter, mapping.is_confirmable(request), now)
         try:
-            return self._door.resources.read(said, principal, now, self._protocol.next_observe_number())
+            answer = self._door.resources.read(said, principal, now, self._protocol.next_observe_number())
         except LockgateError:  # section 4.1: no error registers
             observer.forget(observation.token)
             raise
+        observation.began(answer.options)
+        return answer
 
     def _respond(self, request: CoapMessage, answer: Answer, now: float) -> None:
         part = self._blocks.answer(request, answer.code, answer.options, answer.payload, now)
