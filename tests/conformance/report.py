@@ -90,7 +90,8 @@ def _rows(
             told = f"does not bind a server: {statement.reason}" + (f" ({told})" if group else "")
         names = "<br>".join(f"`{test}`" for test in group)
         wording = statement.wording.replace("|", "\\|")
-        yield f"| {number.removeprefix('MQTT-').removeprefix(version.replace(' ', '') + '-')} | {wording} | {told} | {names} |"
+        short = number.partition("-")[2]
+        yield f"| {short} | {wording} | {told} | {names} |"
 
 
 def result(group: list[str], results: Results) -> str:
