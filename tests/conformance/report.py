@@ -63,8 +63,8 @@ Every normative statement of MQTT 5.0 and of MQTT 3.1.1 by its number, in our wo
 [RFC 7959](https://www.rfc-editor.org/rfc/rfc7959) (block-wise) ask of a server, by section and a number of ours.
 What binds a server has tests in `tests/conformance`, which speak to it over a socket and share no code with it.
 `make conformance` runs them against lockgate, `make conformance HUB=mqtt://host:port` or `HUB=coap://host:port` against
-any other hub; where one is known to differ, a file in `tests/conformance/elsewhere` says who is right. The results here are those of the last full run; every `make test`
-compares them with its own.
+any other hub; where one is known to differ, a file in `tests/conformance/elsewhere` says who is right. The results here
+are those of the last full run; every `make test` compares them with its own.
 """
 
 
