@@ -17,6 +17,8 @@ import click
 import msgspec
 
 from lockgate import errors, settings
+from lockgate.adapters.coap.mapping import code_of
+from lockgate.adapters.coap.messages import Code, dotted
 from lockgate.adapters.mqtt.mapping import connack_code, reason_code, suback_code
 from lockgate.adapters.mqtt.packets import V5, V311, PacketType, ReasonCode
 from lockgate.cli import cli
@@ -224,7 +226,7 @@ def _help(text: str) -> str:
 
 
 def errors_page() -> str:
-    """Give the page of all errors and the MQTT codes that stand for them."""
+    """Give the page of all errors and the codes of MQTT and CoAP that stand for them."""
     kinds = [
         kind
         for _, kind in inspect.getmembers(errors, inspect.isclass)
@@ -255,6 +257,19 @@ def errors_page() -> str:
             ["error", "CONNACK", "SUBACK"],
             [
                 [f"`{kind.__name__}`", str(connack_code(kind(), V311)), f"0x{suback_code(kind(), V311):02X}"]
+                for kind in kinds
+            ],
+        ),
+        "## CoAP\n\n"
+        "The response code. A refused request's payload says why, with a reference; anything else that goes wrong is "
+        "5.00.\n",
+        _table(
+            ["error", "code"],
+            [
+                [
+                    f"`{kind.__name__}`",
+                    f"{dotted(code_of(kind()))} {Code(code_of(kind())).name.lower().replace('_', ' ')}",
+                ]
                 for kind in kinds
             ],
         ),

@@ -15,6 +15,11 @@ import msgspec
 import pytest
 
 import lockgate
+from lockgate.adapters.coap import mapping as coap_mapping
+from lockgate.adapters.coap.messages import Code
+from lockgate.adapters.coap.observing import Observer
+from lockgate.adapters.coap.protocol import CoapProtocol
+from lockgate.adapters.coap.server import CoapConnection
 from lockgate.adapters.mqtt import mapping
 from lockgate.adapters.mqtt.packets import V5, V311, Puback, WillPacket
 from lockgate.adapters.mqtt.protocol import MqttProtocol
@@ -30,6 +35,7 @@ from lockgate.model.message import Message
 from lockgate.model.permission import Operation
 from lockgate.model.topic import TopicName
 from lockgate.policy import Decision, Grant, PolicyEngine
+from tests.support.coap_book import CoapBook, FakeDatagramLink
 from tests.support.fakes import FakeLink, principal
 from tests.support.playbook import Playbook
 
@@ -48,6 +54,15 @@ ROOMS: list[tuple[Any, str]] = [
     (Writing, "packet"),
     (MqttProtocol, "put"),
     (FakeLink, "write"),
+    (CoapConnection, "datagram_received"),
+    (CoapProtocol, "receive_datagram"),
+    (coap_mapping, "said_by"),
+    (coap_mapping, "to_message"),
+    (coap_mapping, "representation"),
+    (Observer, "send"),
+    (CoapProtocol, "notify"),
+    (CoapProtocol, "respond"),
+    (FakeDatagramLink, "send"),
 ]
 
 
@@ -114,6 +129,55 @@ def test_a_topic_seen_before_takes_the_same_way_with_a_memory(monkeypatch: pytes
     sensor.publishes("a/b")
     assert walk.steps[4:7] == ["PolicyEngine.authorize publish", "Trie.match", "PolicyEngine.authorize receive"]
     assert len(office.packets()) == 3
+
+
+def test_a_message_crosses_from_mqtt_to_coap(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = CoapBook()
+    phone, sensor = hub.device("phone"), hub.client("sensor")
+    phone.observes("a/b")
+    walk = Walk(monkeypatch)
+    sensor.publishes("a/b", retain=True)
+    phone.gets(b"x")
+    assert walk.steps == [
+        "MqttConnection.data_received",
+        "MqttProtocol.receive_data",
+        "to_message",
+        "Hub.publish",
+        "PolicyEngine.authorize publish",
+        "Retained.keep",
+        "Trie.match",
+        "PolicyEngine.authorize receive",
+        "Session.deliver",
+        "Observer.send",
+        "representation",
+        "CoapProtocol.notify",
+        "FakeDatagramLink.send",
+    ]
+
+
+def test_a_message_crosses_from_coap_to_mqtt(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = CoapBook()
+    sensor, office = hub.device("sensor"), hub.subscriber("office", "a/#")
+    walk = Walk(monkeypatch)
+    assert sensor.asks(Code.POST, "a/b", b"x").code == Code.CHANGED
+    office.gets_publish("a/b")
+    assert walk.steps == [
+        "CoapConnection.datagram_received",
+        "CoapProtocol.receive_datagram",
+        "said_by",
+        "to_message",
+        "Hub.publish",
+        "PolicyEngine.authorize publish",
+        "Trie.match",
+        "PolicyEngine.authorize receive",
+        "Session.deliver",
+        "Sender.send",
+        "Writing.packet",
+        "MqttProtocol.put",
+        "CoapProtocol.respond",
+        "FakeDatagramLink.send",
+        "FakeLink.write",
+    ]
 
 
 def test_a_refused_message_goes_no_further_than_policy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,10 @@ import msgspec
 from lockgate.home import Home
 from lockgate.model.device import CredentialKind
 from lockgate.model.permission import Operation, Rule
+from lockgate.provision.folder import read_folder
 from lockgate.registry.registrar import Registrar
 
-NOTLS = "coap-client-notls"
+NOTLS, GNUTLS, OPENSSL = "coap-client-notls", "coap-client-gnutls", "coap-client-openssl"
 SECONDS = 20.0
 
 
@@ -39,3 +40,13 @@ def coap(program: str, *words: str, body: bytes | None = None) -> str:
         [program, "-B", "8", *options, *words], input=body or b"", capture_output=True, timeout=SECONDS, check=False
     )
     return (done.stdout + done.stderr).decode().strip()
+
+
+def shown(folder: Path, kind: str) -> list[str]:
+    """Give the options by which libcoap's clients show the credentials in a device's folder."""
+    if kind == "psk":
+        facts = read_folder(folder)
+        return ["-u", facts.name, "-k", (folder / "psk").read_text()]
+    if kind == "rpk":
+        return ["-M", str(folder / "device.rpk.pem")]
+    return ["-c", str(folder / "device.crt"), "-j", str(folder / "device.key"), "-C", str(folder / "ca.pem")]
