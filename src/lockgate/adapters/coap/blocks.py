@@ -330,7 +330,7 @@ class Blocks:
             return Answer(code, options, payload)
         whole = Answer(code, options, payload)
         self._keep(_kept_key(request), whole, now)
-        return self._slice(whole, wanted)
+        return self._slice(request, whole, wanted)
 
     def _resume(self, request: CoapMessage, wanted: Block, now: float) -> CoapMessage | Answer:
         """Give a further slice of what is kept; the request itself where the driver is to make it anew."""
@@ -338,13 +338,13 @@ class Blocks:
         if kept is not None and not kept.is_gone and kept.expires_at > now:
             kept.expires_at = now + self._deadline
             self._budget.hold(kept, 0)
-            return self._slice(kept.answer, wanted)
+            return self._slice(request, kept.answer, wanted)
         if request.code in (_GET, _FETCH):
             return request
         # To make it anew would be to act twice.
         return Answer(_INCOMPLETE, NO_OPTIONS, b"the response is not kept any more")
 
-    def _slice(self, whole: Answer, wanted: Block) -> Answer:
+    def _slice(self, request: CoapMessage, whole: Answer, wanted: Block) -> Answer:
         size = min(wanted.size, self._size)
         start, total = wanted.offset, len(whole.payload)
         if start >= total:
@@ -352,7 +352,10 @@ class Blocks:
         end = start + size
         options = with_option(whole.options, _BLOCK2, Block(start // size, end < total, size).encode())
         if start:
-            options = without_options(options, _OBSERVE)  # only the first slice is a notification (section 2.6)
+            # Only the first slice is a notification (section 2.6). Who says Observe for the others too, as npm's coap
+            # does, waits for it in them.
+            if request.option(_OBSERVE) is None:
+                options = without_options(options, _OBSERVE)
         else:
             options = with_option(options, _SIZE2, wire.encode_uint(total))  # section 4: how much will come
         return Answer(whole.code, options, whole.payload[start:end])

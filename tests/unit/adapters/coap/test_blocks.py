@@ -320,6 +320,9 @@ def test_of_a_notification_the_first_slice_goes_and_the_rest_is_asked_for() -> N
     found = link.receive(get(1), NOW)
     assert isinstance(found, Answer)
     assert found.options == ((4, b"e2"), (23, Block(1, True, 1024).encode())), "only the first one is a notification"
+    insisting = link.receive(get(1, options=((6, b""), (11, b"a"))), NOW)
+    assert isinstance(insisting, Answer)
+    assert insisting.options[:2] == options
 
 
 def test_a_long_body_may_get_a_long_answer() -> None:
