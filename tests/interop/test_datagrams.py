@@ -161,6 +161,23 @@ def test_link_that_was_quiet_the_longest_gives_way() -> None:
     run(scene)
 
 
+def test_address_with_too_many_links_pushes_out_its_own() -> None:
+    async def scene(room: Room) -> None:
+        await room.open(["127.0.0.1"], DatagramLimits(max_links=3, max_links_per_address=2))
+        port = room.listener.port
+        other = await Peer.open("127.0.0.2")
+        await other.ask(b"a", "127.0.0.1", port)
+        for _ in range(5):
+            await (await Peer.open()).ask(b"b", "127.0.0.1", port)
+        assert room.listener.connection_count == 3
+        assert not room.handlers[0].ended.done()
+        error = await room.handlers[1].ended
+        assert isinstance(error, Unavailable)
+        assert "max_connections_per_address" in error.fix
+
+    run(scene)
+
+
 def test_quiet_link_ends_and_its_address_may_come_again() -> None:
     async def scene(room: Room) -> None:
         await room.open(["127.0.0.1"], DatagramLimits(idle_seconds=60))

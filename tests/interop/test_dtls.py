@@ -240,7 +240,7 @@ def test_mode_that_is_not_offered_is_named(mode: str, tmp_path: Path) -> None:
         assert "hello" not in await room.coap(*options)
         failure = await room.failure()
         assert failure.reason is DtlsReason.MODE_NOT_OFFERED
-        assert f"coap.{mode}" in failure.fix
+        assert f"coap.{mode}_enabled" in failure.fix
 
     in_room(tmp_path, scene)
 

@@ -50,6 +50,7 @@ class Answering(DatagramHandler):
         self._room = room
         self.link: DatagramLink
         self.heard: list[bytes] = []
+        self.came = asyncio.Event()
         self.ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
         self.identity: bytes | None = None
         self.raw_key: bytes | None = None
@@ -63,6 +64,7 @@ class Answering(DatagramHandler):
 
     def datagram_received(self, data: bytes, is_multicast: bool) -> None:
         self.heard.append(data)
+        self.came.set()
         token_bytes, is_confirmable, code = data[0] & 15, data[0] >> 4 & 3 == 0, data[1]
         if 0 < code < 32:  # a request: 2.05, piggybacked
             head = bytes([(0x60 if is_confirmable else 0x50) | token_bytes, 69])

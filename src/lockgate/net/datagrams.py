@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import final
 
@@ -20,7 +21,7 @@ from cryptography import x509
 from mypy_extensions import mypyc_attr
 
 from lockgate.errors import InvalidSettings, Unavailable
-from lockgate.net.link import Address
+from lockgate.net.link import Address, network_of
 from lockgate.net.listener import Traffic
 from lockgate.net.streams import log_unexpected
 from lockgate.net.tls import Protection
@@ -32,6 +33,8 @@ class DatagramLimits(msgspec.Struct, frozen=True):
 
     max_links: int = 10_000
     """Of one listener; one more, and the one that was quiet the longest gives way."""
+    max_links_per_address: int = 1_000
+    """Of one network (an IPv4 address, an IPv6 /64); one more, and its own quietest link gives way."""
     idle_seconds: float = 3_600.0
     """A link that nothing came by for so long ends."""
     handshake_deadline_seconds: float = 30.0
@@ -106,7 +109,7 @@ class DatagramHandler:
 class PlainDatagramLink(DatagramLink):
     """One remote address without protection."""
 
-    __slots__ = ("_desk", "_key", "_local", "_peer", "_remote", "_socket", "handler", "last_seen")
+    __slots__ = ("_desk", "_key", "_local", "_peer", "_remote", "_socket", "handler", "last_seen", "network")
 
     def __init__(self, desk: DatagramListener, key: bytes, sock: UdpSocket, remote: bytes) -> None:
         self._desk = desk
@@ -115,6 +118,7 @@ class PlainDatagramLink(DatagramLink):
         self._remote = remote
         self._local = b""
         self._peer: Address | None = None
+        self.network = network_of(self.peer.host)
         self.last_seen = 0.0
         self.handler: DatagramHandler | None = None
 
@@ -177,12 +181,41 @@ def tell_of_loss(handler: DatagramHandler, error: Exception | None, peer: Addres
         log_unexpected(unexpected, peer)
 
 
-def gave_way(max_links: int) -> Unavailable:
-    """Say to a handler that its link was the one that was quiet the longest."""
+@final
+class Crowd:
+    """How many links come from each network, and who gives way when there are too many.
+
+    Whoever gives way is of the same network as who comes, where that one is full: nobody can push out others from one
+    address alone.
+    """
+
+    def __init__(self, limits: DatagramLimits) -> None:
+        self._limits = limits
+        self._per_network: Counter[str] = Counter()
+
+    def enter(self, network: str, total: int) -> tuple[str | None, Unavailable] | None:
+        """Count one more link beside `total`; give of which network one has to give way (None: any), and the words."""
+        limits = self._limits
+        self._per_network[network] += 1
+        if self._per_network[network] > limits.max_links_per_address:
+            text = f"{network} has {limits.max_links_per_address} links open"
+            return network, _gave_way(text, "max_connections_per_address")
+        if total >= limits.max_links:
+            return None, _gave_way(f"{limits.max_links} links are open", "max_connections")
+        return None
+
+    def leave(self, network: str) -> None:
+        """Count one less."""
+        self._per_network[network] -= 1
+        if self._per_network[network] <= 0:
+            del self._per_network[network]
+
+
+def _gave_way(text: str, setting: str) -> Unavailable:
     return Unavailable(
-        f"{max_links} links are open, and this one was quiet the longest",
+        f"{text}, and this one was quiet the longest",
         reason="gave way",
-        fix="Raise coap.max_sessions, or look for addresses that send without need.",
+        fix=f"Raise coap.{setting}, or look for addresses that send without need.",
     )
 
 
@@ -199,6 +232,7 @@ class DatagramListener(Sink):
         self._limits = limits
         self._links: dict[bytes, PlainDatagramLink] = {}  # the one that was quiet the longest stands first
         self._sockets: list[UdpSocket] = []
+        self._crowd = Crowd(limits)
         self._accepted = 0
         self.addresses: tuple[Address, ...] = ()
 
@@ -279,6 +313,7 @@ class DatagramListener(Sink):
         """Know no longer of a link that has ended."""
         if self._links.get(key) is link:
             del self._links[key]
+            self._crowd.leave(link.network)
 
     def take(self, sock: UdpSocket, start: int, size: int, remote: bytes, local: bytes, is_multicast: bool) -> None:
         """Take one datagram from a socket."""
@@ -300,7 +335,12 @@ class DatagramListener(Sink):
             link.end(error)
 
     def _new_link(self, key: bytes, sock: UdpSocket, remote: bytes) -> PlainDatagramLink:
-        if len(self._links) >= self._limits.max_links:
-            next(iter(self._links.values())).end(gave_way(self._limits.max_links))
+        link = PlainDatagramLink(self, key, sock, remote)
+        crowded = self._crowd.enter(link.network, len(self._links))
+        if crowded is not None:
+            network, error = crowded
+            quietest = next((each for each in self._links.values() if network in (None, each.network)), None)
+            if quietest is not None:
+                quietest.end(error)
         self._accepted += 1
-        return PlainDatagramLink(self, key, sock, remote)
+        return link

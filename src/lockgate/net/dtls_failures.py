@@ -191,7 +191,10 @@ def unproven() -> DtlsFailure:
 
 def too_many(failure: TlsFailure) -> DtlsFailure:
     """Say which limit of handshakes was reached."""
-    message, fix = failure.message.replace("TLS", "DTLS"), failure.fix.replace("net.", "coap.")
+    message, fix = (
+        failure.message.replace("TLS", "DTLS"),
+        failure.fix.replace("net.max_handshakes.", "coap.max_handshakes."),
+    )
     return DtlsFailure(DtlsReason.TOO_MANY_HANDSHAKES, message, fix, step=failure.step)
 
 

@@ -23,7 +23,7 @@ from cryptography import x509
 
 from lockgate.net import dtls_failures as failures
 from lockgate.net._native import ffi
-from lockgate.net.datagrams import DatagramHandler, DatagramLimits, DatagramLink, gave_way, tell_of_loss
+from lockgate.net.datagrams import Crowd, DatagramHandler, DatagramLimits, DatagramLink, tell_of_loss
 from lockgate.net.dtls import DtlsFailure, DtlsFiles, DtlsKeys, DtlsModes, DtlsRefused
 from lockgate.net.dtls_port import Carrier, DtlsProvider, DtlsSession
 from lockgate.net.failures import TlsFailure
@@ -67,7 +67,7 @@ class _Path(Carrier):
 class DtlsLink(DatagramLink):
     """One peer whose handshake is done."""
 
-    __slots__ = ("_desk", "_path", "_peer", "_session", "handler", "key", "last_seen", "random")
+    __slots__ = ("_desk", "_path", "_peer", "_session", "handler", "key", "last_seen", "network", "random")
 
     def __init__(
         self, desk: DtlsListener, key: bytes, path: _Path, peer: Address, session: DtlsSession, random: bytes
@@ -77,6 +77,7 @@ class DtlsLink(DatagramLink):
         self._peer = peer
         self._session = session
         self.key = key
+        self.network = network_of(peer.host)
         self.random = random
         self.last_seen = 0.0
         self.handler: DatagramHandler | None = None
@@ -178,16 +179,18 @@ class _Shake:
         if len(self._waiting) >= _MAX_WAITING:
             return  # lost, as on the way
         self.path.local = local
-        if self._desk.handshakes.may_go_on(self) and not self._waiting:
+        if not self._waiting and self._desk.handshakes.may_go_on(self):
             self._step(sock.room.memory + start, size, _is_sealed(sock.room.view[start : start + size]))
         else:
             self._waiting.append(bytes(sock.room.view[start : start + size]))
 
     def shake_on(self) -> None:
-        """Take in what waits."""
-        if self._waiting and self._desk.is_shaking(self):
+        """Take in what waits, as far as this turn of the loop allows."""
+        while self._waiting and self._desk.is_shaking(self):
             data = self._waiting.popleft()
             self._step(data, len(data), _is_sealed(memoryview(data)))
+            if self._waiting and not self._desk.handshakes.may_go_on(self):
+                return
 
     def give_way(self, failure: TlsFailure) -> None:
         """End, for others' sake."""
@@ -289,6 +292,7 @@ class DtlsListener(Sink):
         self._links: dict[bytes, DtlsLink] = {}  # the one that was quiet the longest stands first
         self._shakes: dict[bytes, _Shake] = {}
         self._sockets: list[UdpSocket] = []
+        self._crowd = Crowd(limits)
         self._accepted = 0
         self._cookie_key_since = self.loop.time()
         self.addresses: tuple[Address, ...] = ()
@@ -438,9 +442,13 @@ class DtlsListener(Sink):
         before = self._links.get(shake.key)
         if before is not None:
             before.end(None, says_goodbye=False)  # it has forgotten those keys
-        if len(self._links) >= self.limits.max_links:
-            next(iter(self._links.values())).end(gave_way(self.limits.max_links))
         link = DtlsLink(self, shake.key, shake.path, shake.peer, session, shake.random)
+        crowded = self._crowd.enter(link.network, len(self._links))
+        if crowded is not None:
+            network, error = crowded
+            quietest = next((each for each in self._links.values() if network in (None, each.network)), None)
+            if quietest is not None:
+                quietest.end(error)
         link.last_seen = self.loop.time()
         self._links[shake.key] = link
         self._accepted += 1
@@ -465,6 +473,7 @@ class DtlsListener(Sink):
         """Know no longer of a link that has ended."""
         if self._links.get(link.key) is link:
             del self._links[link.key]
+            self._crowd.leave(link.network)
 
     def report(self, peer: Address, failure: DtlsFailure) -> None:
         """Tell the listener's owner that `peer` was refused or gave up."""

@@ -18,6 +18,7 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -220,16 +221,14 @@ class _Credentials:
         sent = [chain[0], *(each for each in chain[1:] if each.issuer != each.subject)]  # clients hold the root
         self.x509 = _new_credentials(library, judge)
         pem = _datum(b"".join(each.public_bytes(Encoding.PEM) for each in sent))
-        outcome = library.gnutls_certificate_set_x509_key_mem2(self.x509, pem[0], key[0], _PEM, _ffi.NULL, 0)
+        outcome = library.gnutls_certificate_set_x509_key_mem2(self.x509, pem, key, _PEM, _ffi.NULL, 0)
         _check(library, outcome, f"the server certificate {files.certificate}")
         self.rpk = _new_credentials(library, judge)
         spki = _datum(raw.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
         outcome = library.gnutls_certificate_set_rawpk_key_mem(
-            self.rpk, spki[0], raw_key[0], _PEM, _ffi.NULL, 0, _ffi.NULL, 0, 0
+            self.rpk, spki, raw_key, _PEM, _ffi.NULL, 0, _ffi.NULL, 0, 0
         )
         _check(library, outcome, f"the raw key {files.raw_key or files.key}")
-        for _, memory in (key, raw_key):
-            _ffi.memmove(memory, bytes(len(memory)), len(memory))  # GnuTLS has its own copy
 
 
 def _load_key(path: Path) -> PrivateKeyTypes:
@@ -245,10 +244,18 @@ def _standard_name(suite: str) -> str:
     return f"{name}_SHA256" if name.endswith("POLY1305") else name
 
 
-def _datum(data: bytes) -> tuple[Any, Any]:
+def _datum(data: bytes) -> Any:
+    """Give bytes as GnuTLS takes them; the memory behind lives as long as what is given back, and is wiped with it.
+
+    Compiled code lets go of a local variable after its last use, so that nothing less ties the two together.
+    """
     memory = _ffi.new("unsigned char[]", data)
     datum = _ffi.new("gnutls_datum_t *", {"data": memory, "size": len(data)})
-    return datum, memory
+    return _ffi.gc(datum, partial(_wipe, memory))
+
+
+def _wipe(memory: Any, _datum: object) -> None:
+    _ffi.memmove(memory, bytes(len(memory)), len(memory))
 
 
 def _new_credentials(library: Any, judge: Any) -> Any:
@@ -302,12 +309,12 @@ class GnutlsProvider(DtlsProvider):
     def has_cookie(self, peer: bytes, data: object, size: int) -> bool:
         """Say whether a ClientHello bears the cookie that was given to `peer`."""
         verify = self._library.gnutls_dtls_cookie_verify
-        return any(verify(key, peer, len(peer), data, size, self._prestate) >= 0 for key, _ in self._cookie_keys)
+        return any(verify(key, peer, len(peer), data, size, self._prestate) >= 0 for key in self._cookie_keys)
 
     def cookie_request(self, peer: bytes) -> bytes:
         """Give the HelloVerifyRequest for `peer`: 60 bytes, fewer than any ClientHello has."""
         prestate = _ffi.new("gnutls_dtls_prestate_st *")
-        key, _ = self._cookie_keys[0]
+        key = self._cookie_keys[0]
         self._library.gnutls_dtls_cookie_send(key, peer, len(peer), prestate, _ffi.NULL, self._desk.push_cookie)
         return self._desk.cookie
 

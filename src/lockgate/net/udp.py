@@ -133,7 +133,7 @@ class UdpSocket:
         self._sendmsg: Any = _libc.sendmsg
         self._unpack: Any = _native.unpack
         self._buffer: Any = _native.buffer
-        self._null: Any = _native.NULL
+        self._no_timeout: Any = _native.NULL
         self._outgoing: Any = _native.new("struct msghdr *")
         self._outgoing_part: Any = _native.new("struct iovec *")
         self._outgoing.msg_iov = self._outgoing_part
@@ -209,7 +209,7 @@ class UdpSocket:
         if self.is_wildcard:
             for head in heads:
                 head.msg_controllen = _CONTROL_BYTES
-        count: int = self._recvmmsg(self._descriptor, room.messages, _AT_ONCE, 0, self._null)
+        count: int = self._recvmmsg(self._descriptor, room.messages, _AT_ONCE, 0, self._no_timeout)
         messages = room.messages
         for index in range(count):
             message = messages[index]

@@ -90,8 +90,10 @@ def test_raw_key_is_shown_by_its_fingerprint() -> None:
 
 
 def test_limit_of_handshakes_is_told_in_the_words_of_this_door() -> None:
-    told = failures.too_many(TlsFailure(TlsReason.TOO_MANY_HANDSHAKES, "10 TLS handshakes", "raise net.x"))
-    assert (told.message, told.fix) == ("10 DTLS handshakes", "raise coap.x")
+    told = failures.too_many(
+        TlsFailure(TlsReason.TOO_MANY_HANDSHAKES, "10 TLS handshakes", "raise net.max_handshakes.")
+    )
+    assert (told.message, told.fix) == ("10 DTLS handshakes", "raise coap.max_handshakes.")
 
 
 def test_refusal_carries_the_failure_and_its_words() -> None:
