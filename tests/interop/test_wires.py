@@ -63,11 +63,11 @@ class Told(Wire):
         self.error = error
 
 
-def run(main: Callable[[Watch], Awaitable[None]]) -> None:
+def run(main: Callable[[Watch], Awaitable[None]], calm_seconds: float = DEADLINE_SECONDS) -> None:
     """Run `main` with a watch, on the loop that the hub has."""
 
     async def bounded() -> None:
-        watch = Watch(asyncio.get_running_loop(), ROOM_BYTES)
+        watch = Watch(asyncio.get_running_loop(), ROOM_BYTES, calm_seconds)
         try:
             await asyncio.wait_for(main(watch), DEADLINE_SECONDS)
         finally:
@@ -113,6 +113,36 @@ def test_a_turn_reads_so_many_of_the_calm_ones_and_the_next_turn_others() -> Non
         end(*wires)
 
     run(main)
+
+
+def test_a_turn_without_time_reads_one_and_the_next_turns_the_others_in_their_order() -> None:
+    async def main(watch: Watch) -> None:
+        wires = [Told.between(watch) for _ in range(4)]
+        for wire in wires:
+            wire.far.send(b"now")
+        for _ in wires:
+            wires[0].far.send(b"!")  # however much the first one says
+            watch._serve_calm()
+        assert all(wire.data.startswith(b"now") for wire in wires)
+        assert wires[0].data == b"now!", "it was read once"
+        end(*wires)
+
+    run(main, calm_seconds=0.0)
+
+
+def test_who_ends_before_its_turn_comes_is_not_served() -> None:
+    async def main(watch: Watch) -> None:
+        wires = [Told.between(watch) for _ in range(3)]
+        for wire in wires:
+            wire.far.send(b"now")
+        watch._serve_calm()
+        end(wires[1])
+        watch._serve_calm()
+        watch._serve_calm()
+        assert [wire.data for wire in wires] == [b"now", b"", b"now"]
+        end(wires[0], wires[2])
+
+    run(main, calm_seconds=0.0)
 
 
 def test_who_talks_all_the_time_does_not_wait_for_the_calm_ones() -> None:

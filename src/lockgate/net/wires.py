@@ -15,6 +15,7 @@ import asyncio
 import os
 import select
 import socket
+from time import monotonic
 from typing import Any, Final, cast, final
 
 from mypy_extensions import mypyc_attr
@@ -22,7 +23,9 @@ from mypy_extensions import mypyc_attr
 from lockgate.net.link import Link
 
 CALM_PER_TURN: Final = 16
-"""Each may be a CONNECT, which takes half a millisecond; whatever else a calm connection says takes less."""
+CALM_SECONDS: Final = 0.002
+"""So long the calm ones are served in a turn, and one at least: one may be a handshake or a CONNECT, of half a
+millisecond, or another a word that means nothing."""
 BUSY_PER_TURN: Final = 256
 BUSY_READS: Final = 8
 """Who is read so often in a period is busy, until it says nothing for one."""
@@ -40,7 +43,8 @@ _write: Final[Any] = os.write
 class Watch:
     """Which wires are ready, and the room that all of them are read into, each in its turn."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, read_bytes: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, read_bytes: int, calm_seconds: float = CALM_SECONDS) -> None:
+        self.calm_seconds: float = calm_seconds
         self.read_bytes: int = read_bytes
         self.room = bytearray(read_bytes)
         self.rooms = [self.room]
@@ -48,6 +52,7 @@ class Watch:
         self.loop = loop
         self._wires: list[Wire | None] = []
         self._talking: list[Wire] = []
+        self._left: list[tuple[int, int]] = []
         self._calm = select.epoll()
         self._busy = select.epoll()
         self._ask_calm: Any = self._calm.poll
@@ -92,11 +97,18 @@ class Watch:
             epoll.modify(wire.number, events)
 
     def _serve_calm(self) -> None:
-        wires, period = self._wires, self.period
-        for number, events in cast("list[tuple[int, int]]", self._ask_calm(0, CALM_PER_TURN)):
-            wire = wires[number]
-            if wire is None:
-                continue
+        until = monotonic() + self.calm_seconds
+        # Those that the last turn had no time for come first: epoll has put them behind all others already.
+        ready, self._left = self._left or cast("list[tuple[int, int]]", self._ask_calm(0, CALM_PER_TURN)), []
+        for place, (number, events) in enumerate(ready):
+            self._serve_one(number, events)
+            if monotonic() >= until:
+                self._left = ready[place + 1 :]
+                break
+
+    def _serve_one(self, number: int, events: int) -> None:
+        wire, period = self._wires[number], self.period
+        if wire is not None:
             wire.serve(events)
             if wire.period != period:
                 wire.period = period
