@@ -155,6 +155,7 @@ def datagram_limits(settings: Settings) -> DatagramLimits:
     coap, net = settings.coap, settings.net
     return DatagramLimits(
         max_links=coap.max_connections,
+        max_links_per_address=coap.max_connections_per_address,
         idle_seconds=coap.idle_seconds,
         handshake_deadline_seconds=coap.handshake_deadline_seconds,
         max_handshakes=coap.max_handshakes,

@@ -8,7 +8,6 @@ import os
 import random
 import tracemalloc
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -19,13 +18,14 @@ from tests.support.dtls import (
     KEY,
     DtlsRoom,
     Stranger,
+    client_behind_a_relay,
     client_hello,
     cookie_of,
+    end_process,
     in_room,
     record,
+    says_in,
 )
-
-OPENSSL_PSK = ["-psk_identity", IDENTITY, "-psk", KEY.encode().hex()]
 
 
 def _resident_bytes() -> int:
@@ -170,81 +170,23 @@ def test_handshake_that_is_garbled_on_its_way_harms_nobody(seed: int, tmp_path: 
     in_room(tmp_path, scene)
 
 
-class Relay(asyncio.DatagramProtocol):
-    """Stands between a client and the hub, and keeps what the client sent."""
-
-    def __init__(self, target: tuple[str, int]) -> None:
-        self._target = target
-        self._client: tuple[str, int] | None = None
-        self.transport: asyncio.DatagramTransport
-        self.sent: list[bytes] = []
-        self.has_spoken = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.DatagramTransport, transport)
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        if addr == self._target:
-            assert self._client is not None
-            # OpenSSL's client stumbles over answers that it has not asked for; here it is about the hub.
-            if not (self.has_spoken and data[3:5] == bytes(2)):
-                self.transport.sendto(data, self._client)
-        else:
-            self._client = addr
-            self.sent.append(data)
-            self.transport.sendto(data, self._target)
-
-    def say(self, data: bytes) -> None:
-        """Send in the client's name."""
-        self.has_spoken = True
-        self.transport.sendto(data, self._target)
-
-
-async def _client_behind_a_relay(room: DtlsRoom) -> tuple[Relay, asyncio.subprocess.Process]:
-    loop = asyncio.get_running_loop()
-    _, relay = await loop.create_datagram_endpoint(lambda: Relay(room.address), local_addr=("127.0.0.1", 0))
-    port = relay.transport.get_extra_info("sockname")[1]
-    process = await asyncio.create_subprocess_exec(
-        *("openssl", "s_client", "-dtls1_2", "-connect", f"127.0.0.1:{port}", *OPENSSL_PSK),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    await room.made.wait()
-    await _says(process, room, b"in\n")
-    return relay, process
-
-
-async def _says(process: asyncio.subprocess.Process, room: DtlsRoom, text: bytes) -> None:
-    assert process.stdin is not None
-    process.stdin.write(text)
-    while room.handlers[0].heard[-1:] != [text]:
-        room.handlers[0].came.clear()
-        await room.handlers[0].came.wait()
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    process.kill()
-    await process.wait()
-
-
 def test_replayed_and_tampered_records_are_dropped(tmp_path: Path) -> None:
     async def scene(room: DtlsRoom) -> None:
         await room.open()
-        relay, process = await _client_behind_a_relay(room)
+        relay, process = await client_behind_a_relay(room)
         try:
-            await _says(process, room, b"one\n")
+            await says_in(process, room, b"one\n")
             sealed = relay.sent[-1]
             relay.say(sealed)
             for at in range(len(sealed)):
                 tampered = bytearray(sealed)
                 tampered[at] ^= 0x40
                 relay.say(bytes(tampered))
-            await _says(process, room, b"two\n")
+            await says_in(process, room, b"two\n")
             assert room.handlers[0].heard == [b"in\n", b"one\n", b"two\n"]
             assert not room.handlers[0].ended.done()
         finally:
-            await _end(process)
+            await end_process(process)
 
     in_room(tmp_path, scene)
 
@@ -252,18 +194,18 @@ def test_replayed_and_tampered_records_are_dropped(tmp_path: Path) -> None:
 def test_nobody_ends_a_link_by_words_that_are_not_sealed(tmp_path: Path) -> None:
     async def scene(room: DtlsRoom) -> None:
         await room.open()
-        relay, process = await _client_behind_a_relay(room)
+        relay, process = await client_behind_a_relay(room)
         try:
             for hello in [each for each in relay.sent if each[13] == 1]:  # the client's own, cookie and all
                 relay.say(hello)
             relay.say(record(21, b"\2\x28", 100))  # alerts: handshake_failure, close_notify
             relay.say(record(21, b"\1\0", 101))
             relay.say(client_hello(os.urandom(32)))
-            await _says(process, room, b"still here\n")
+            await says_in(process, room, b"still here\n")
             assert len(room.handlers) == 1
             assert room.listener.connection_count == 1
         finally:
-            await _end(process)
+            await end_process(process)
 
     in_room(tmp_path, scene)
 
@@ -272,14 +214,14 @@ def test_handshake_in_anothers_name_leaves_the_link_as_it_was(tmp_path: Path) ->
     async def scene(room: DtlsRoom) -> None:
         """Who hears the cookie can begin a handshake in the client's name; without the key it comes to nothing."""
         await room.open(DatagramLimits(handshake_deadline_seconds=0.3))
-        relay, process = await _client_behind_a_relay(room)
+        relay, process = await client_behind_a_relay(room)
         try:
             cookie = next(each[61:77] for each in relay.sent if each[13] == 1 and each[60] == 16)
             relay.say(client_hello(os.urandom(32), cookie))
             assert (await room.failure()).reason is DtlsReason.HANDSHAKE_TIMEOUT
-            await _says(process, room, b"still here\n")
+            await says_in(process, room, b"still here\n")
             assert len(room.handlers) == 1
         finally:
-            await _end(process)
+            await end_process(process)
 
     in_room(tmp_path, scene)

@@ -114,6 +114,17 @@ def test_answer_leaves_from_the_address_that_was_asked() -> None:
     run(scene)
 
 
+def test_answer_over_ipv6_leaves_from_the_address_that_was_asked() -> None:
+    async def scene(room: Room) -> None:
+        await room.open(["::", "0.0.0.0"])
+        six, four = await Peer.open("::1"), await Peer.open()
+        assert await six.ask(b"a", "::1", room.listener.port) == (b"heard a", "::1")
+        assert await four.ask(b"b", "127.0.0.1", room.listener.port) == (b"heard b", "127.0.0.1")
+        assert [each.link.peer.host for each in room.handlers] == ["::1", "127.0.0.1"]
+
+    run(scene)
+
+
 def test_datagram_to_a_group_is_told_as_such_and_answered_from_a_unicast_address() -> None:
     async def scene(room: Room) -> None:
         await room.open(["0.0.0.0"])

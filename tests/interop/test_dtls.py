@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,11 +15,21 @@ from lockgate.errors import Unavailable
 from lockgate.net.datagrams import DatagramLimits
 from lockgate.net.dtls import DtlsModes, DtlsReason
 from tests.support.certificates import Authority, pem
-from tests.support.dtls import IDENTITY, KEY, DtlsRoom, Stranger, in_room, public_key
+from tests.support.dtls import (
+    IDENTITY,
+    KEY,
+    OPENSSL_PSK,
+    DtlsRoom,
+    Stranger,
+    client_behind_a_relay,
+    end_process,
+    in_room,
+    public_key,
+    says_in,
+)
 
 LIBCOAP = ["coap-client-gnutls", "coap-client-openssl"]
 PSK = ["-u", IDENTITY, "-k", KEY]
-OPENSSL_PSK = ["-psk_identity", IDENTITY, "-psk", KEY.encode().hex()]
 
 
 # Who comes in
@@ -390,5 +401,58 @@ def test_closed_link_says_goodbye_and_sends_no_more(tmp_path: Path) -> None:
         assert await room.handlers[0].ended is None
         assert link.psk_identity == IDENTITY.encode()
         await one.wait()
+
+    in_room(tmp_path, scene)
+
+
+def test_several_records_in_one_datagram_are_all_heard(tmp_path: Path) -> None:
+    async def scene(room: DtlsRoom) -> None:
+        await room.open()
+        relay, process = await client_behind_a_relay(room)
+        try:
+            relay.is_holding = True
+            assert process.stdin is not None
+            for text in (b"one\n", b"two\n", b"three\n"):
+                process.stdin.write(text)
+                await relay.came()
+            relay.say(b"".join(relay.held))
+            relay.is_holding = False
+            await says_in(process, room, b"four\n")
+            assert room.handlers[0].heard == [b"in\n", b"one\n", b"two\n", b"three\n", b"four\n"]
+        finally:
+            await end_process(process)
+
+    in_room(tmp_path, scene)
+
+
+def test_datagrams_that_overtake_each_other_are_heard_as_they_come(tmp_path: Path) -> None:
+    async def scene(room: DtlsRoom) -> None:
+        await room.open()
+        relay, process = await client_behind_a_relay(room)
+        try:
+            relay.is_holding = True
+            assert process.stdin is not None
+            for text in (b"one\n", b"two\n"):
+                process.stdin.write(text)
+                await relay.came()
+            for data in reversed(relay.held):
+                relay.say(data)
+            relay.is_holding = False
+            await says_in(process, room, b"three\n")
+            assert room.handlers[0].heard == [b"in\n", b"two\n", b"one\n", b"three\n"]
+        finally:
+            await end_process(process)
+
+    in_room(tmp_path, scene)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])  # each loses one of the first three
+def test_handshake_comes_through_where_a_quarter_of_the_datagrams_is_lost(seed: int, tmp_path: Path) -> None:
+    async def scene(room: DtlsRoom) -> None:
+        await room.open()
+        relay, process = await client_behind_a_relay(room, random.Random(seed), loss=0.25)
+        await end_process(process)
+        assert room.handlers[0].identity == IDENTITY.encode()
+        assert relay.lost > 0
 
     in_room(tmp_path, scene)
