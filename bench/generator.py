@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ from bench.processes import BrokerFailed
 LOAD_SOURCE = TOP / "bench" / "load.c"
 SCRATCH = TOP / "build" / "bench"
 LOAD = SCRATCH / "load"
+COAP_SOURCE = TOP / "bench" / "coap.c"
+COAP_LOAD = SCRATCH / "coap"
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -96,16 +99,20 @@ class Generator:
 
 
 def build_load() -> None:
-    """Compile the load generator, if it changed.
+    """Compile the load generators, MQTT's and CoAP's, if they changed.
 
     Raises:
-        BrokerFailed: it cannot be compiled here.
+        BrokerFailed: they cannot be compiled here.
     """
-    parts = (LOAD_SOURCE, *LOAD_SOURCE.with_suffix("").glob("*.h"))
-    if LOAD.exists() and LOAD.stat().st_mtime >= max(part.stat().st_mtime for part in parts):
+    _build(LOAD, LOAD_SOURCE, *LOAD_SOURCE.with_suffix("").glob("*.h"))
+    _build(COAP_LOAD, COAP_SOURCE)
+
+
+def _build(program: Path, source: Path, *parts: Path) -> None:
+    if program.exists() and program.stat().st_mtime >= max(part.stat().st_mtime for part in (source, *parts)):
         return
-    LOAD.parent.mkdir(parents=True, exist_ok=True)
-    command = ["gcc", "-O2", "-Wall", "-Wextra", "-o", str(LOAD), str(LOAD_SOURCE), "-lssl", "-lcrypto"]
+    program.parent.mkdir(parents=True, exist_ok=True)
+    command = ["gcc", "-O2", "-Wall", "-Wextra", "-o", str(program), str(source), "-lssl", "-lcrypto"]
     try:
         subprocess.run(command, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -113,9 +120,9 @@ def build_load() -> None:
 
 
 @contextmanager
-def generator(arguments: Sequence[str], what: str) -> Iterator[Generator]:
-    """Start the generator with `arguments`; it is gone afterwards. `what` names the run where something is wrong."""
-    command = [str(LOAD), *arguments, "--steps"]
+def generator(arguments: Sequence[str], what: str, program: Path = LOAD) -> Iterator[Generator]:
+    """Start a generator with `arguments`; it is gone afterwards. `what` names the run where something is wrong."""
+    command = [str(program), *arguments, "--steps"]
     if PINNED:
         command = ["taskset", "-c", str(LOAD_CORE), *command]
     pipe = subprocess.PIPE

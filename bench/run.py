@@ -9,9 +9,11 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import msgspec
@@ -21,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench.brokers import Broker, BrokerFailed, Lockgate, Mosquitto, Provisioned, lockgate_command
 from bench.canary import CanaryWrong
+from bench.coap import COAP_MEASURES, COAP_ROWS, AioCoap, CoapMeasure, Libcoap, OurCoap
 from bench.fleet import Fleet, make_fleet
 from bench.generator import SCRATCH, build_load
 from bench.machine import LOAD_CORE, PINNED, TOP, describe_machine
@@ -59,40 +62,59 @@ def _progress(console: Console, total: int) -> Iterator[Progress]:
         yield progress
 
 
-def run_all(
-    measures: Sequence[Measure], brokers: Sequence[Broker], repeats: int, context: Context, console: Console
-) -> list[Sample]:
-    """Give every sample: the brokers take turns within each measure, and the measures within each repeat."""
-    steps = [
-        (n, measure, broker)
-        for n in range(repeats)
-        for measure in measures
-        for broker in brokers
-        if broker.name in brokers_of(measure, context.quick)
-    ]
+class Turn(NamedTuple):
+    """One measure on one broker."""
+
+    measure: str
+    broker: str
+    run: Callable[[Path, Context], Sample]
+
+
+def turns_of(
+    fleet: Fleet, measures: Sequence[Measure], coap_measures: Sequence[CoapMeasure], chosen: Sequence[str], quick: bool
+) -> tuple[list[Turn], dict[str, str]]:
+    """Give what is measured on what, the brokers taking turns within each measure; and the brokers' versions."""
+    turns, versions = [], {}
+    for broker in every_broker(fleet):
+        wanted = [each for each in measures if broker.name in brokers_of(each, quick)]
+        if wanted and (not chosen or broker.name in chosen):
+            versions[broker.name] = broker.version()
+            turns += [Turn(each.name, broker.name, partial(each.run, broker)) for each in wanted]
+    for server in (OurCoap(), Libcoap(), AioCoap()):
+        asked = [each for each in coap_measures if server.name in each.brokers]
+        if asked and (not chosen or server.name in chosen):
+            versions[server.name] = server.version()
+            turns += [Turn(each.name, server.name, partial(each.run, server)) for each in asked]
+    order = [*(each.name for each in measures), *(each.name for each in coap_measures)]
+    return sorted(turns, key=lambda turn: order.index(turn.measure)), versions
+
+
+def run_all(turns: Sequence[Turn], repeats: int, context: Context, console: Console) -> list[Sample]:
+    """Give every sample: all turns, and all again."""
     samples: list[Sample] = []
-    with _progress(console, len(steps)) as progress:
-        for n, measure, broker in steps:
-            progress.update(progress.task_ids[0], description=f"{measure.name} · {broker.name}", refresh=True)
-            began = time.monotonic()
-            sample = run_one(measure, broker, context)
-            samples.append(sample)
-            console.print(_line(n, sample, time.monotonic() - began), highlight=False, soft_wrap=True)
-            progress.advance(progress.task_ids[0])
+    with _progress(console, len(turns) * repeats) as progress:
+        for n in range(repeats):
+            for turn in turns:
+                progress.update(progress.task_ids[0], description=f"{turn.measure} · {turn.broker}", refresh=True)
+                began = time.monotonic()
+                sample = run_one(turn, context)
+                samples.append(sample)
+                console.print(_line(n, sample, time.monotonic() - began), highlight=False, soft_wrap=True)
+                progress.advance(progress.task_ids[0])
     return samples
 
 
-def run_one(measure: Measure, broker: Broker, context: Context) -> Sample:
+def run_one(turn: Turn, context: Context) -> Sample:
     """Give the sample of one fresh broker; what went wrong is in it, and refuses the ratio."""
     # On the disk that the source is on, which is one: what is durable is measured as well.
     with tempfile.TemporaryDirectory(prefix="run-", dir=SCRATCH) as place:
         try:
-            return measure.run(broker, Path(place), context)
+            return turn.run(Path(place), context)
         except CanaryWrong as error:
-            return Sample(measure.name, broker.name, {}, f"{CANARY_WRONG}: {error}")
+            return Sample(turn.measure, turn.broker, {}, f"{CANARY_WRONG}: {error}")
         except (BrokerFailed, OSError) as error:
             why = str(error).splitlines()[0]
-            return Sample(measure.name, broker.name, {}, f"{broker.name}: {why}", said={"error": str(error)})
+            return Sample(turn.measure, turn.broker, {}, f"{turn.broker}: {why}", said={"error": str(error)})
 
 
 def _line(n: int, sample: Sample, seconds: float) -> str:
@@ -137,16 +159,16 @@ def main(
         build_load()
         console.print("making the home and its devices", highlight=False)
         fleet = make_fleet(lockgate_command(), SCRATCH / ("fleet-quick" if quick else "fleet"), quick=quick)
-        brokers = [broker for broker in every_broker(fleet) if not chosen or broker.name in chosen]
-        versions = {broker.name: broker.version() for broker in brokers}
+        measures = [each for each in MEASURES if _is_wanted(each.name, only)]
+        coap_measures = [each for each in COAP_MEASURES if _is_wanted(each.name, only)]
+        turns, versions = turns_of(fleet, measures, coap_measures, chosen, quick)
     except (BrokerFailed, OSError) as error:
         raise click.ClickException(str(error)) from error
     began = time.monotonic()
-    measures = [each for each in MEASURES if not only or any(part in each.name for part in only)]
-    samples = run_all(measures, brokers, repeats, Context(fleet, seconds, quick), console)
-    names = {measure.name for measure in measures}
+    samples = run_all(turns, repeats, Context(fleet, seconds, quick), console)
+    names = {turn.measure for turn in turns}
     elsewhere = msgspec.json.decode(ELSEWHERE.read_bytes(), type=Elsewhere)
-    lines = summarise_all([row for row in ROWS if row.measure in names], samples, elsewhere)
+    lines = summarise_all([row for row in (*ROWS, *COAP_ROWS) if row.measure in names], samples, elsewhere)
     report = Report(describe_machine(versions), repeats, seconds, fleet.rules, lines, samples)
     show(report)
     wrong = [f"{each.measure}: {each.problem}" for each in samples if (each.problem or "").startswith(CANARY_WRONG)]
@@ -154,6 +176,10 @@ def main(
     publish(report, to or (SCRATCH if wrong or quick or chosen or only else RESULTS))
     if wrong:
         raise click.ClickException("\n".join(wrong))
+
+
+def _is_wanted(name: str, only: Sequence[str]) -> bool:
+    return not only or any(part in name for part in only)
 
 
 def show(report: Report) -> None:
