@@ -14,7 +14,6 @@ ELSEWHERE = {
     "adapters/coap/server.py": "playbook/test_coap_door.py",
     "adapters/mqtt/sender.py": "playbook/test_mqtt_publish.py",
     "adapters/mqtt/server.py": "playbook/test_mqtt_connect.py",
-    "coap.py": "interop/test_coap_clients.py",
     "hub/ports.py": "unit/hub/test_session.py",
     "cli/demo/__init__.py": "interop/test_demo.py",
     "cli/demo/eavesdrop.py": "interop/test_demo.py",

@@ -73,6 +73,10 @@ class CoapBook(Playbook):
         """Open a DTLS link of a device."""
         return Device(self, self.coap.handler(), name)
 
+    def stranger(self, host: str = "192.0.2.7") -> Device:
+        """Open a link without DTLS."""
+        return Device(self, self.coap.plain_handler(), host=host)
+
     def passes(self, seconds: float) -> None:
         """Let time pass."""
         super().passes(seconds)

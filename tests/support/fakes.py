@@ -220,6 +220,8 @@ class FakeAuthenticator(Authenticator):
 
     def authenticate(self, credentials: Credentials, now: float) -> Principal:
         shown = (credentials.psk_identity or b"").decode() or credentials.user_name
+        if credentials.is_address_proven:
+            shown = f"at-{credentials.host}"
         device = credentials.client_id.partition("/")[0] or shown or "sensor"
         if device in self.refusals:
             raise self.refusals[device]
