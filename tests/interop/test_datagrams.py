@@ -130,7 +130,9 @@ def test_datagram_to_a_group_is_told_as_such_and_answered_from_a_unicast_address
         await room.open(["0.0.0.0"])
         try:
             room.listener.join(["224.0.1.187"])
-        except InvalidSettings:
+        except InvalidSettings as error:
+            if "no interface" not in str(error):
+                raise
             pytest.skip("no interface here can join a multicast group")
         peer = await Peer.open()
         own = peer.transport.get_extra_info("socket")

@@ -284,7 +284,7 @@ class DatagramListener(Sink):
         """
         for group in groups:
             family = socket.AF_INET6 if ":" in group else socket.AF_INET
-            fitting = [each for each in self._sockets if each.is_wildcard and each.family is family]
+            fitting = [each for each in self._sockets if each.is_wildcard and each.family == family]
             if not fitting:
                 wildcard = "::" if family is socket.AF_INET6 else "0.0.0.0"  # noqa: S104 - only its name
                 raise InvalidSettings(
