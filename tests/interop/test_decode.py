@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.test_demo import Capture
+from tests.support.capture import Capture
 from tests.support.hub import RunningHub
 
 pytestmark = pytest.mark.process

@@ -7,18 +7,17 @@ import os
 import pty
 import re
 import signal
-import socket
 import struct
 import subprocess
 import sys
 import termios
 from pathlib import Path
-from types import TracebackType
 
 import pytest
 
 from lockgate.cli.demo.eavesdrop import PAYLOAD, TOPIC, speak
 from lockgate.provision.folder import KEY_FILE, PASSWORD_FILE
+from tests.support.capture import Capture
 from tests.support.hub import RunningHub, eventually, run_lockgate
 
 DEMO = [sys.executable, "-m", "lockgate", "demo"]
@@ -42,47 +41,6 @@ def session_members(session: int) -> list[str]:
         if int(fields[3]) == session and fields[0] != "Z":
             found.append(process.name)
     return found
-
-
-class Capture:
-    """tcpdump on loopback while the `with` block runs."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._process: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> Capture:
-        command = ["tcpdump", "-i", "lo", "--immediate-mode", "-U", "-n", "-B", "131072", "-w", str(self.path), "tcp"]
-        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        assert self._process.stderr is not None
-        line = self._process.stderr.readline()
-        assert "listening on lo" in line, line
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._process is not None
-        if kind is None:
-            self._settle()
-        self._process.send_signal(signal.SIGINT)
-        _, said = self._process.communicate(timeout=10)
-        assert "0 packets dropped by kernel" in said, said
-
-    def _settle(self) -> None:
-        """Wait until tcpdump has written what it heard: a packet sent now must be in the file."""
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-            with socket.create_connection(("127.0.0.1", port)) as last:
-                last.sendall(b"the last word")
-                eventually(lambda: b"the last word" in self.path.read_bytes(), 10.0, "the end of the capture")
-
-    def packets_of(self, port: int) -> bytes:
-        """Give all that went over one port."""
-        chosen = self.path.with_suffix(f".{port}")
-        command = ["tcpdump", "-r", str(self.path), "-w", str(chosen), "port", str(port)]
-        subprocess.run(command, check=True, capture_output=True)
-        return chosen.read_bytes()
 
 
 class Watched:
