@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from lockgate.errors import Unavailable
+from lockgate.errors import InvalidSettings, Unavailable
 from lockgate.net.datagrams import DatagramLimits
 from lockgate.net.dtls import DtlsModes, DtlsReason
+from lockgate.net.gnutls import load_library
 from tests.support.certificates import Authority, pem
 from tests.support.dtls import (
     IDENTITY,
@@ -454,5 +455,26 @@ def test_handshake_comes_through_where_a_quarter_of_the_datagrams_is_lost(seed: 
         await end_process(process)
         assert room.handlers[0].identity == IDENTITY.encode()
         assert relay.lost > 0
+
+    in_room(tmp_path, scene)
+
+
+# What is missing
+
+
+def test_machine_without_gnutls_is_told_what_to_install() -> None:
+    with pytest.raises(Unavailable, match=r"libgnutls-none\.so") as caught:
+        load_library("libgnutls-none.so")
+    assert "libgnutls30" in caught.value.fix
+
+
+def test_file_that_cannot_be_used_leaves_what_was_read_before(tmp_path: Path) -> None:
+    async def scene(room: DtlsRoom) -> None:
+        await room.open()
+        options = room.write_device(room.authority.issue("sensor"))
+        room.files.key.write_bytes(room.authority.issue("other").key_pem)
+        with pytest.raises(InvalidSettings, match="does not belong"):
+            room.listener.reload()
+        assert "hello" in await room.coap(*options)
 
     in_room(tmp_path, scene)
