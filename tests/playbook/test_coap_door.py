@@ -326,7 +326,7 @@ def test_of_states_the_newest_goes_and_of_events_each() -> None:
 
 
 def test_among_unconfirmed_notifications_one_is_confirmed_now_and_then() -> None:
-    hub = CoapBook(Settings(coap=CoapSettings(non_per_con=3)))
+    hub = CoapBook(Settings(coap=CoapSettings(non_per_con=3, idle_seconds=1e6)))
     sensor, lamp = hub.client("sensor"), hub.device("lamp")
     lamp.observes("a", type=Type.NON)
     kinds = []
@@ -340,6 +340,27 @@ def test_among_unconfirmed_notifications_one_is_confirmed_now_and_then() -> None
     hub.passes(24 * 3600)
     sensor.publishes("a", b"1")
     assert lamp.gets(b"1").type == Type.CON
+
+
+@pytest.mark.parametrize("retained", [b"", b"21"])
+def test_who_observes_and_hears_nothing_for_long_is_asked_for_a_sign_of_life(retained: bytes) -> None:
+    hub = CoapBook(Settings(coap=CoapSettings(idle_seconds=300.0)))
+    lamp, gone = hub.device("lamp"), hub.device("gone")
+    if retained:
+        lamp.asks(Code.PUT, "a", retained)
+    for each in (lamp, gone):
+        each.observes("a", type=Type.NON)
+    for _ in range(3):
+        hub.passes(100)
+        told = lamp.gets(retained)
+        assert told.type == Type.CON
+        lamp.acknowledges(told)
+        gone.messages()
+    for _ in range(400):
+        hub.passes(0.25)
+        for message in lamp.messages():
+            lamp.acknowledges(message)
+    assert [session.client_id for session in hub.hub.sessions.values() if session.subscriptions] == ["lamp/coap/1"]
 
 
 def test_another_content_format_ends_an_observation() -> None:

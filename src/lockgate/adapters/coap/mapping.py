@@ -88,6 +88,7 @@ UNREGISTERED: Final = "application/x-coap-content-format;number="
 """A content type for a Content-Format number that this hub has no name for: with the number behind, it finds back."""
 _MAX_FORMATS: Final = 1024
 _PROPERTIES: dict[int, MessageProperties] = {}
+_LAST: Final[dict[int, tuple[Message, bytes]]] = {}
 
 
 @final
@@ -215,11 +216,16 @@ def format_of(message: Message) -> int:
 
 def etag_of(message: Message) -> bytes:
     """Give the ETag of a message as a representation: equal for equal payloads of the same content type."""
+    known = _LAST.get(0)
+    if known is not None and known[0] is message:  # it goes to many observers
+        return known[1]
     digest = blake2b(message.payload, digest_size=8)
     said = message.properties
     if said is not None and said.content_type is not None:
         digest.update(b"\0" + said.content_type.encode())
-    return digest.digest()
+    etag = digest.digest()
+    _LAST[0] = (message, etag)
+    return etag
 
 
 def representation(message: Message, now: float, observe: int = -1, names_topic: bool = False) -> Options:

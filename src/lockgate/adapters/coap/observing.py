@@ -23,18 +23,19 @@ from lockgate.adapters.coap import mapping
 from lockgate.adapters.coap.blocks import Blocks
 from lockgate.adapters.coap.messages import CoapMessage, Options
 from lockgate.adapters.coap.protocol import CoapProtocol
-from lockgate.adapters.coap.wire import decode_uint
+from lockgate.adapters.coap.wire import decode_uint, encode_uint
 from lockgate.errors import LockgateError, QuotaExceeded
 from lockgate.hub import Hub, Outlet, Session, SessionStore
 from lockgate.model.message import Message
 from lockgate.model.session import Delivery, Subscription
-from lockgate.model.topic import TopicFilter
+from lockgate.model.topic import TopicFilter, TopicName
 from lockgate.registry.journal import Journal
 from lockgate.settings import CoapSettings
 
 LOOKED_AHEAD: Final = 64
 """So many waiting deliveries are looked at for a newer state of the same topic."""
 GAVE_WAY: Final = "newer notifications took its place"
+_OBSERVE: Final = 6
 _CONTENT: Final = 69
 _CONTENT_FORMAT: Final = 12
 _NOT_ACCEPTABLE: Final = 134
@@ -251,6 +252,25 @@ class Observer(Outlet):
             self.forget(token)
             self._protocol.notify(token, code, (), payload, False, 0, now)
 
+    def probe(self) -> None:
+        """See whether the observer is still there, by a confirmable notification of how things stand."""
+        session, shared = self.session, self._shared
+        observation = next(iter(self._by_token.values()), None)
+        if session is None or observation is None:
+            return
+        watched = observation.watched
+        message: Message | None = None
+        if not watched.names_topics:
+            topic = TopicName(watched.filter)
+            message = shared.hub.reading.read(session.principal, topic, shared.wall_clock())
+        if message is not None:
+            self._notify(observation, message, 0, is_probe=True)
+            return
+        options = ((_OBSERVE, encode_uint(self._protocol.next_observe_number())),)
+        self._last_key += 1
+        self._sent[self._last_key] = (observation, 0)
+        self._protocol.notify(observation.token, _CONTENT, options, b"", True, self._last_key, shared.clock())
+
     def part(self) -> Session | None:
         """Take nothing more; give the session that it was for."""
         session, self.session = self.session, None
@@ -364,11 +384,11 @@ class Observer(Outlet):
         )  # fmt: skip
         return False
 
-    def _notify(self, observation: Observation, message: Message, tag: int) -> int:
+    def _notify(self, observation: Observation, message: Message, tag: int, is_probe: bool = False) -> int:
         """Send one notification; give how many acknowledgements its delivery waits for because of it."""
         shared, now = self._shared, self._shared.clock()
         waits = observation.is_confirmable and tag != 0
-        is_confirmable = waits or self._is_confirmed_now(observation, now)
+        is_confirmable = waits or is_probe or self._is_confirmed_now(observation, now)
         if is_confirmable:
             observation.unconfirmed = 0
         self._last_key += 1

@@ -38,6 +38,8 @@ from lockgate.settings import Settings
 
 log = structlog.get_logger()
 
+PROBES_PER_IDLE: Final = 3
+"""An observer that only listens is asked for a sign of life so often before its link would be forgotten."""
 _GET: Final = 1
 _ECHO: Final = 252
 _SELDOM_TOLD: Final = frozenset({Code.NOT_FOUND, Code.NOT_ACCEPTABLE, Code.PRECONDITION_FAILED, Code.TOO_MANY_REQUESTS})
@@ -144,6 +146,7 @@ class CoapConnection(DatagramHandler):
         self._waiting: list[tuple[CoapMessage, Answer]] = []
         self._due: float | None = None
         self._proven_until = 0.0
+        self._probed_at = 0.0
         self._is_over = False
 
     @property
@@ -238,6 +241,9 @@ class CoapConnection(DatagramHandler):
             for event in self._protocol.handle_timer(now):
                 self._settle(event)
             self._blocks.handle_timer(now)
+            if len(self._observer) and now >= self._probe_at():
+                self._probed_at = now
+                self._observer.probe()
             self._flush()
         except Exception:
             self._unexpected()
@@ -437,9 +443,17 @@ class CoapConnection(DatagramHandler):
         body_at = self._blocks.next_timer()
         if body_at is not None and (at is None or body_at < at):
             at = body_at
+        if len(self._observer):
+            probe_at = self._probe_at()
+            if at is None or probe_at < at:
+                at = probe_at
         if at is not None and (self._due is None or at < self._due):
             self._due = at
             self._door.rounds.wait(self, at)
+
+    def _probe_at(self) -> float:
+        """Give when an observer that is not heard of is asked whether it is there."""
+        return max(self._protocol.heard_at, self._probed_at) + self._door.settings.idle_seconds / PROBES_PER_IDLE
 
     def _peer(self) -> Peer:
         principal = self._principal
