@@ -25,6 +25,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 _OPENSSL, _PUB, _SUB = "openssl s_client", "mosquitto_pub", "mosquitto_sub"
 _PAHO, _NODE, _CURL, _WEB = "paho", "mqtt.js", "curl", "websockets (Python)"
+_GNUTLS, _COAP = "coap-client-gnutls", "coap-client-openssl"
 _NO_RULE = "not authorized: no rule allows it"
 _USER_FIX = "the user name is the device's name"
 _ISSUE = "lockgate device add NAME --auth x509"
@@ -338,6 +339,85 @@ FAULTS = (
         "credential expired",
         "lockgate device rotate",
     ),
+    # CoAP: DTLS, and the door
+    Fault("DTLS: an identity that no device has", _GNUTLS, "credential", "unknown PSK identity", "lockgate device add"),
+    Fault(
+        "DTLS: the identity of a device that has no pre-shared key",
+        _COAP,
+        "credential",
+        "unknown PSK identity",
+        "lockgate credential add",
+    ),
+    Fault(
+        "DTLS: identity and key in each other's place",
+        _GNUTLS,
+        "credential",
+        "unknown PSK identity",
+        "psk_identity in device.json",
+    ),
+    Fault("DTLS: a wrong pre-shared key", _GNUTLS, "credential", "wrong pre-shared key", "lockgate device rotate"),
+    Fault(
+        "DTLS: a wrong pre-shared key, by another library",
+        _COAP,
+        "credential",
+        "wrong pre-shared key",
+        "lockgate device rotate",
+    ),
+    Fault("DTLS: a revoked pre-shared key", _GNUTLS, "credential", "unknown PSK identity", "lockgate device rotate"),
+    Fault(
+        "DTLS: a raw public key that nobody registered",
+        _GNUTLS,
+        "credential",
+        "unknown raw public key",
+        "lockgate device add NAME --auth rpk",
+    ),
+    Fault("DTLS: a revoked raw public key", _GNUTLS, "credential", "unknown raw public key", "lockgate device rotate"),
+    Fault("DTLS: a client certificate of a foreign CA", _GNUTLS, "tls", "unknown issuer", _ISSUE),
+    Fault("DTLS: a client certificate of a foreign CA, by another library", _COAP, "tls", "unknown issuer", _ISSUE),
+    Fault("DTLS: our CA's name and key id over another's signature", _GNUTLS, "tls", "bad signature", _ISSUE),
+    Fault("DTLS: a self-signed client certificate", _GNUTLS, "tls", "self-signed certificate", _ISSUE),
+    Fault(
+        "DTLS: an expired client certificate",
+        _GNUTLS,
+        "tls",
+        "certificate expired",
+        "issue the device a new certificate",
+    ),
+    Fault(
+        "DTLS: a client certificate that is not yet valid",
+        _GNUTLS,
+        "tls",
+        "certificate not yet valid",
+        "Check this hub's clock",
+    ),
+    Fault("DTLS: a certificate for servers, shown by a client", _GNUTLS, "tls", "wrong purpose", _ISSUE),
+    Fault("DTLS: a revoked certificate", _GNUTLS, "tls", "certificate revoked", "lockgate device rotate"),
+    Fault("DTLS: no client certificate", _OPENSSL, "tls", "no client certificate", _ISSUE),
+    Fault("DTLS: another CA file", _OPENSSL, "tls", "client gave up", "Give the client this hub's ca.pem"),
+    Fault("DTLS: a host name that is not in the certificate", _OPENSSL, "tls", "client gave up", "add the name to it"),
+    Fault(
+        "DTLS: the client's clock is 30 years ahead",
+        _OPENSSL,
+        "tls",
+        "client's clock is wrong",
+        "Set the client's clock",
+    ),
+    Fault("DTLS 1.0", _OPENSSL, "tls", "DTLS version not offered", "allow DTLS 1.2"),
+    Fault(
+        "DTLS: cipher suites with CBC", _OPENSSL, "tls", "no shared cipher suite", "Allow TLS_PSK_WITH_AES_128_CCM_8"
+    ),
+    Fault(
+        "DTLS: a suite of pre-shared keys with CBC",
+        _OPENSSL,
+        "tls",
+        "no shared cipher suite",
+        "Allow TLS_PSK_WITH_AES_128_CCM_8",
+    ),
+    Fault("DTLS: an unknown elliptic curve", _OPENSSL, "tls", "no shared cipher suite", "the curve P-256"),
+    Fault("DTLS: a mode that is switched off", _GNUTLS, "tls", "mode not offered", "coap.psk_enabled = true"),
+    Fault("CoAP: a PUT that no rule allows", _GNUTLS, "policy", _NO_RULE, "lockgate policy allow"),
+    Fault("CoAP: a blocked device", _GNUTLS, "policy", "device blocked", "lockgate device unblock"),
+    Fault("CoAP: a wildcard in a topic", _GNUTLS, "protocol", "topic name invalid", "without + and #"),
     # The hub itself
     Fault("the same client id twice", _SUB, "hub", "session taken over", "give each its own client id"),
     Fault("the hub stops", _SUB, "hub", "server shutting down", "connect again soon"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.interop.acts import credential, est, limits, policy, protocol, tls  # noqa: F401 - they enter their acts
+from tests.interop.acts import coap, credential, est, limits, policy, protocol, tls  # noqa: F401 - they enter their acts
 from tests.interop.acts.stage import ACTS, TIGHT, Stage, Told
 from tests.interop.faults import FAULTS, Fault
 from tests.support.hub import RunningHub, eventually

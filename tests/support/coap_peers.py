@@ -45,8 +45,7 @@ def coap(program: str, *words: str, body: bytes | None = None) -> str:
 def shown(folder: Path, kind: str) -> list[str]:
     """Give the options by which libcoap's clients show the credentials in a device's folder."""
     if kind == "psk":
-        facts = read_folder(folder)
-        return ["-u", facts.name, "-k", (folder / "psk").read_text()]
+        return ["-u", read_folder(folder).psk_identity, "-k", (folder / "psk").read_text()]
     if kind == "rpk":
         return ["-M", str(folder / "device.rpk.pem")]
     return ["-c", str(folder / "device.crt"), "-j", str(folder / "device.key"), "-C", str(folder / "ca.pem")]

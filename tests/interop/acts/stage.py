@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -57,6 +58,9 @@ handshake_deadline_seconds = 2
 max_connections_per_address = 3
 """,
 )
+
+FAR_AHEAD = str(int((datetime.now(UTC) + timedelta(days=365 * 30)).timestamp()))
+"""When openssl is told to live, if its clock is to be 30 years ahead."""
 
 _numbers = count(1)
 

@@ -14,14 +14,24 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.interop.acts.stage import Made, Stage, act, mosquitto_says, own_address, run, s_client, wait_for, works
+from tests.interop.acts.stage import (
+    FAR_AHEAD,
+    Made,
+    Stage,
+    act,
+    mosquitto_says,
+    own_address,
+    run,
+    s_client,
+    wait_for,
+    works,
+)
 from tests.support.certificates import Authority, Issued, forged
 from tests.support.hub import RunningHub
 from tests.support.mqttjs import NodeClient
 from tests.support.paho_client import PahoClient
 from tests.support.peers import Login, program
 
-FAR_AHEAD = str(int((datetime.now(UTC) + timedelta(days=365 * 30)).timestamp()))
 IN_1970 = "86400"
 
 
