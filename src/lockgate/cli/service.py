@@ -206,6 +206,8 @@ def unit(home: Home, user: str, command: str = "up", description: str = HUB, pro
     ports = [settings.office.port] if "--no-office" not in command else []
     if command != "office":
         ports += [settings.mqtt.port, settings.mqtt.websocket_port if settings.mqtt.websocket_enabled else 0]
+        ports.append(settings.coap.port if settings.coap.enabled else 0)
+        ports.append(settings.coap.nosec_port if settings.coap.nosec_enabled or settings.coap.oscore_enabled else 0)
     needs_low_port = any(0 < port < 1024 for port in ports)
     return UNIT.format(
         description=description,

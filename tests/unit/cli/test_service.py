@@ -63,9 +63,9 @@ def test_print_shows_a_hardened_unit_for_this_home_and_changes_nothing(lockgate:
     assert not (lockgate.folder / "no").exists()
 
 
-@pytest.mark.parametrize("setting", ["port", "websocket_port"])
+@pytest.mark.parametrize("setting", ["mqtt.port", "mqtt.websocket_port", "coap.port"])
 def test_a_port_below_1024_gets_the_one_capability_that_it_needs(lockgate: CommandLine, setting: str) -> None:
-    (lockgate.home / "lockgate.toml").write_text(f"[mqtt]\n{setting} = 443\n")
+    (lockgate.home / "lockgate.toml").write_text(f"{setting} = 443\n")
     facts = dict(lines(lockgate.does("service", "install", "--print").out))
     assert facts["CapabilityBoundingSet"] == facts["AmbientCapabilities"] == "CAP_NET_BIND_SERVICE"
 
