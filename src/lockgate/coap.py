@@ -11,6 +11,7 @@ from functools import partial
 
 import structlog
 
+from lockgate.adapters.coap.hatch import Hatch
 from lockgate.adapters.coap.server import CoapDoor
 from lockgate.errors import LockgateError, Unavailable
 from lockgate.events import Event
@@ -63,6 +64,7 @@ class CoapDoors:
         self.door = CoapDoor(hub, authenticator, journal, store, settings, rates)
         self._dtls: DtlsListener | None = None
         self._plain: DatagramListener | None = None
+        self._hatch: Hatch | None = None
 
     async def open(self) -> list[DoorFacts]:
         """Open what the settings ask for; give what is open.
@@ -84,6 +86,9 @@ class CoapDoors:
             doors += [DoorFacts("coap", a.host, a.port, "none", "udp") for a in self._plain.addresses]
             if coap.nosec_enabled:
                 log.warning(Event.NOSEC_DOOR_OPENED, port=self._plain.port, warning=NOSEC_WARNING)
+        if coap.http_enabled:
+            self._hatch = Hatch(self.door, self._home.hatch_path)
+            await self._hatch.open()
         return doors
 
     @property
@@ -119,6 +124,8 @@ class CoapDoors:
 
     def close(self) -> None:
         """Say goodbye to all, and take nothing more."""
+        if self._hatch is not None:
+            self._hatch.close()
         self.door.close()
         for each in (self._dtls, self._plain):
             if each is not None:

@@ -149,6 +149,12 @@ class CoapSettings(_Section, frozen=True):
     """How many DTLS handshakes may be under way at once; beyond it the oldest is given up."""
     echo_lifetime_seconds: Seconds = 60.0
     """How long an address without DTLS counts as proven (Echo) by what it repeated to us."""
+    http_enabled: bool = True
+    """Whether the office answers `https://office/coap/TOPIC`, for those who speak HTTP and not CoAP (RFC 8075)."""
+    max_converted_requests: Count = 64
+    """How many such requests the gate answers at once; further ones get 503 and may come again."""
+    device_answer_seconds: Annotated[float, Meta(gt=0, le=600)] = 20.0
+    """How long a device may take to answer a request for a resource of its own (`$devices/NAME/PATH`): 5.04 then."""
 
 
 class HubSettings(_Section, frozen=True):

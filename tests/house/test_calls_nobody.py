@@ -19,6 +19,8 @@ ALLOWED = {
     "client/enrolment.py": "the device's side",
     "net/probe.py": "the scanner tries the hub's own doors",
 }
+WITHIN = {"net/local.py"}
+"""Rooms that connect by a file of this machine, and by nothing else."""
 RUNNING = (
     "app.py", "office.py", "clerk.py", "supervision.py", "api", "ca", "adapters", "hub", "identity", "policy",
     "registry", "store",
@@ -41,7 +43,16 @@ def can_call_out(text: str) -> bool:
 @pytest.mark.requirement("O7")
 def test_only_the_rooms_named_here_can_open_a_connection() -> None:
     found = {str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if can_call_out(path.read_text())}
-    assert found == set(ALLOWED)
+    assert found == set(ALLOWED) | WITHIN
+
+
+@pytest.mark.requirement("O7")
+def test_what_connects_on_this_machine_does_so_by_files_alone() -> None:
+    for room in WITHIN:
+        text = (SOURCE / room).read_text()
+        assert set(re.findall(r"AF_[A-Z0-9]+", text)) == {"AF_UNIX"}, room
+        assert "open_connection" not in text, room
+        assert text.count("socket.socket(") == text.count("socket.socket(socket.AF_UNIX"), room
 
 
 @pytest.mark.requirement("O7")

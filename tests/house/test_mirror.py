@@ -11,6 +11,7 @@ UNIT = ROOT / "tests" / "unit"
 
 # Rooms whose work is sockets, processes or a terminal; each is tested where those are.
 ELSEWHERE = {
+    "adapters/coap/hatch.py": "interop/test_coap_http.py",
     "adapters/coap/server.py": "playbook/test_coap_door.py",
     "adapters/mqtt/sender.py": "playbook/test_mqtt_publish.py",
     "adapters/mqtt/server.py": "playbook/test_mqtt_connect.py",
@@ -30,6 +31,7 @@ ELSEWHERE = {
     "net/dtls_port.py": "interop/test_dtls.py",
     "net/gnutls.py": "interop/test_dtls.py",
     "net/udp.py": "interop/test_datagrams.py",
+    "net/local.py": "interop/test_coap_http.py",
     "net/link.py": "interop/test_listener.py",
     "net/listener.py": "interop/test_listener.py",
     "net/streams.py": "interop/test_listener.py",

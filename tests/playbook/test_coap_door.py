@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from lockgate.adapters.coap import wire
 from lockgate.adapters.coap.messages import CoapMessage, Code, OptionNumber, Type
 from lockgate.adapters.coap.wire import encode_uint
 from lockgate.adapters.mqtt.packets import Puback, Publish, SubscriptionRequest
@@ -538,3 +539,70 @@ def test_a_device_is_one_whichever_door_it_comes_by() -> None:
     refused: Device = hub.device("lamp")
     answer = refused.asks(Code.GET, "a")
     assert (answer.code, answer.payload[:17]) == (Code.TOO_MANY_REQUESTS, b"too many sessions")
+
+
+LAMPS_OWN = (
+    Rule("device:phone", Operation.RECEIVE, "$devices/lamp/#"),
+    Rule("device:phone", Operation.PUBLISH, "$devices/lamp/#"),
+)
+
+
+@pytest.mark.requirement("C4")
+def test_a_device_is_asked_over_its_own_link_by_who_may() -> None:
+    hub = CoapBook(rules=LAMPS_OWN)
+    lamp, phone, spy = hub.device("lamp"), hub.device("phone"), hub.device("spy")
+    phone.sends(Code.GET, "$devices/lamp/led", query="n=1")
+    (asked,) = lamp.messages()
+    assert (asked.type, asked.code, texts(asked, 11), texts(asked, 15)) == (Type.CON, Code.GET, ["led"], ["n=1"])
+    phone.gets_nothing()
+    lamp.sends_bytes(wire.encode(CoapMessage(Type.ACK, Code.CONTENT, asked.message_id, asked.token, (JSON,), b"{}")))
+    answer = phone.gets(b"{}")
+    assert (answer.type, answer.code, answer.number(OptionNumber.CONTENT_FORMAT)) == (Type.ACK, Code.CONTENT, 50)
+    assert spy.asks(Code.GET, "$devices/lamp/led").code == Code.FORBIDDEN
+    assert spy.asks(Code.PUT, "$devices/lamp/led", b"off").code == Code.FORBIDDEN
+    lamp.gets_nothing()
+
+
+def test_who_asks_a_slow_device_is_told_that_the_answer_comes_later() -> None:
+    hub = CoapBook(rules=LAMPS_OWN)
+    lamp, phone = hub.device("lamp"), hub.device("phone")
+    phone.sends(Code.PUT, "$devices/lamp/led", b"on")
+    (asked,) = lamp.messages()
+    lamp.sends_bytes(wire.empty(Type.ACK, asked.message_id))
+    hub.passes(1)
+    assert phone.gets(b"").code == Code.EMPTY
+    lamp.sends_bytes(wire.encode(CoapMessage(Type.CON, Code.CHANGED, 77, asked.token)))
+    assert [each.type for each in lamp.messages()] == [Type.ACK]
+    answer = phone.gets(b"")
+    assert (answer.type, answer.code) == (Type.CON, Code.CHANGED)
+
+
+def test_a_device_that_says_nothing_resets_or_leaves_is_told_of() -> None:
+    hub = CoapBook(rules=LAMPS_OWN)
+    lamp, phone = hub.device("lamp"), hub.device("phone")
+    phone.sends(Code.GET, "$devices/lamp/led")
+    (asked,) = lamp.messages()
+    lamp.sends_bytes(wire.empty(Type.RST, asked.message_id))
+    (answer,) = phone.messages()
+    assert answer.code == Code.BAD_GATEWAY
+    phone.sends(Code.GET, "$devices/lamp/led", type=Type.NON)
+    hub.passes(21)
+    (answer,) = phone.messages()
+    assert answer.code == Code.GATEWAY_TIMEOUT
+    phone.sends(Code.GET, "$devices/lamp/led", type=Type.NON)
+    lamp.is_cut()
+    (answer,) = phone.messages()
+    assert answer.code == Code.BAD_GATEWAY
+    assert phone.asks(Code.GET, "$devices/lamp/led").code == Code.BAD_GATEWAY
+
+
+def test_who_asked_and_left_takes_nothing_along() -> None:
+    hub = CoapBook(rules=LAMPS_OWN)
+    lamp, phone = hub.device("lamp"), hub.device("phone")
+    phone.sends(Code.GET, "$devices/lamp/led")
+    (asked,) = lamp.messages()
+    phone.is_cut()
+    lamp.sends_bytes(wire.encode(CoapMessage(Type.ACK, Code.CONTENT, asked.message_id, asked.token, (), b"x")))
+    phone.gets_nothing()
+    lamp.gets_nothing()
+    assert lamp.asks(Code.GET, "a").code == Code.FORBIDDEN

@@ -109,6 +109,16 @@ class Reading:
         if not isinstance(answer, Grant):
             raise answer
 
+    def check_receive(self, principal: Principal, topic: TopicName, payload_bytes: int = 0) -> None:
+        """Make sure that a principal may receive so many bytes from a topic.
+
+        Raises:
+            NotAuthorized: it may not.
+        """
+        answer = self._policy.authorize(principal, Operation.RECEIVE, topic, payload_bytes=payload_bytes)
+        if not isinstance(answer, Grant):
+            raise answer
+
     def forget(self, client_id: str) -> None:
         """Let go of what was decided for a client that is gone."""
         self._readers.pop(client_id, None)

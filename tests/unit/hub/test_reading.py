@@ -145,3 +145,11 @@ def test_what_stands_on_a_topic_is_not_told_to_who_may_not_publish_there() -> No
     world.reading.check_publish(LAMP, Message(topic_name("a/b"), b"x", 1, retain=True))
     with pytest.raises(NotAuthorized):
         world.reading.check_publish(LAMP, Message(topic_name("b"), b"x", 1, retain=True))
+
+
+def test_a_right_to_receive_is_asked_for_by_itself() -> None:
+    reading = World(SMALL).reading
+    reading.check_receive(LAMP, topic_name("a/b"), 3)
+    for topic, size in (("a/b", 4), ("b", 0)):
+        with pytest.raises(NotAuthorized):
+            reading.check_receive(LAMP, topic_name(topic), size)

@@ -10,17 +10,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from random import SystemRandom
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from lockgate.adapters.coap import blocks, mapping
+from lockgate.adapters.coap.asking import Asking, Done
 from lockgate.adapters.coap.blocks import Blocks, BodyBudget
-from lockgate.adapters.coap.exchange import Acknowledged, Event, GaveUp, Request, Reset
+from lockgate.adapters.coap.devices import DeviceResources, is_own
+from lockgate.adapters.coap.exchange import NO_KEY, Acknowledged, Event, GaveUp, Request, Reset, Response
 from lockgate.adapters.coap.intake import Intake
 from lockgate.adapters.coap.mapping import Answer, Said
-from lockgate.adapters.coap.messages import CoapError, CoapMessage, Code
+from lockgate.adapters.coap.messages import CoapError, CoapMessage, Code, Options
 from lockgate.adapters.coap.observing import Observer, Observers
 from lockgate.adapters.coap.protocol import CoapProtocol
 from lockgate.adapters.coap.resources import Resources
@@ -42,8 +45,25 @@ PROBES_PER_IDLE: Final = 3
 """An observer that only listens is asked for a sign of life so often before its link would be forgotten."""
 _GET: Final = 1
 _ECHO: Final = 252
-_SELDOM_TOLD: Final = frozenset({Code.NOT_FOUND, Code.NOT_ACCEPTABLE, Code.PRECONDITION_FAILED, Code.TOO_MANY_REQUESTS})
+_SELDOM_TOLD: Final = frozenset(
+    {
+        Code.NOT_FOUND,
+        Code.NOT_ACCEPTABLE,
+        Code.PRECONDITION_FAILED,
+        Code.TOO_MANY_REQUESTS,
+        Code.BAD_GATEWAY,
+        Code.GATEWAY_TIMEOUT,
+    }
+)
 """Answers that are a no and no refusal: nobody looks for them in `lockgate why`."""
+
+
+class Waiter(Protocol):
+    """Somebody whose answer waits for the disk."""
+
+    def committed(self, number: int, /) -> None:
+        """Commit `number` is durable."""
+        ...
 
 
 class CoapDoor:
@@ -84,13 +104,14 @@ class CoapDoor:
         self.rounds: Rounds[CoapConnection] = Rounds()
         self.bodies = BodyBudget(settings.coap.max_partial_bytes)
         self.resources = Resources(hub, store)
+        self.devices = DeviceResources(hub.reading)
         self.observers = Observers(
             hub, store, journal, settings.coap, self._loop.time, wall_clock, self._loop.call_soon
         )  # fmt: skip
         self.proof = AddressProof(self.random.randbytes(32), settings.coap.echo_lifetime_seconds)
         self.multicast_rate = AnswerRate(settings.coap.multicast_answers_per_second)
         self._count = 0
-        self._waiting_for_commit: set[CoapConnection] = set()
+        self._waiting_for_commit: set[Waiter] = set()
 
     def handler(self) -> CoapConnection:
         """Make the handler of one DTLS link."""
@@ -105,15 +126,22 @@ class CoapDoor:
         self._count += 1
         return f"coap/{self._count}"
 
+    def refused(self, error: LockgateError, peer: Peer, principal: Principal | None) -> Answer:
+        """Give the response that says no, and note it for `lockgate why`."""
+        code = mapping.code_of(error)
+        if code in _SELDOM_TOLD and isinstance(error, CoapError | NotFound):
+            return mapping.refusal(error, str(error))
+        return mapping.refusal(error, cited(error, self.journal.refused_client(error, peer, "", principal)))
+
     def committed(self, number: int) -> None:
         """Let go what waited for commit `number`. Called on the loop."""
         waiting, self._waiting_for_commit = self._waiting_for_commit, set()
         for connection in waiting:
             connection.committed(number)
 
-    def wait_for_commit(self, connection: CoapConnection) -> None:
-        """Tell `connection` of the next commit."""
-        self._waiting_for_commit.add(connection)
+    def wait_for_commit(self, waiter: Waiter) -> None:
+        """Tell `waiter` of the next commit."""
+        self._waiting_for_commit.add(waiter)
 
     def handle_timers(self) -> None:
         """Send again, acknowledge, give up. Called four times a second."""
@@ -141,6 +169,7 @@ class CoapConnection(DatagramHandler):
         self._blocks = Blocks(door.settings, door.bodies)
         self._observer = Observer(door.observers, self._protocol, self._blocks, self._flush, self.end, self._unexpected)
         self._intake = Intake(door.rates, door.clock)
+        self._asking: Asking | None = None
         self._principal: Principal | None = None
         self._refusal: Answer | None = None
         self._waiting: list[tuple[CoapMessage, Answer]] = []
@@ -193,10 +222,30 @@ class CoapConnection(DatagramHandler):
         self._waiting.clear()
         self._blocks.close()
         self._intake.end()
+        if self._principal is not None:
+            door.devices.leave(self._principal.device, self)
+        if self._asking is not None:
+            self._asking.close()
         session = self._observer.part()
         if session is not None and self._principal is not None:
             door.journal.disconnected(self._principal, self._peer(), is_clean=error is None, error=error)
             door.hub.close_session(session, self._observer, False, door.wall_clock())
+
+    # Towards who asks the device
+
+    def ask(self, code: int, options: Options, payload: bytes, done: Done) -> None:
+        """Ask the device for a resource of its own.
+
+        Raises:
+            Unavailable: the link is ending.
+            QuotaExceeded: too many such requests wait.
+        """
+        if self._is_over:
+            raise Unavailable("the device's link is ending", fix="ask again soon")
+        if self._asking is None:
+            self._asking = Asking(self._door.settings, self._protocol)
+        self._asking.ask(code, options, payload, done, self._door.clock())
+        self._flush()
 
     # Towards the hub
 
@@ -239,11 +288,13 @@ class CoapConnection(DatagramHandler):
             return
         try:
             for event in self._protocol.handle_timer(now):
-                self._settle(event)
+                self._settle(event, now)
             self._blocks.handle_timer(now)
             if len(self._observer) and now >= self._probe_at():
                 self._probed_at = now
                 self._observer.probe()
+            if self._asking is not None:
+                self._asking.handle_timer(now)
             self._flush()
         except Exception:
             self._unexpected()
@@ -259,14 +310,20 @@ class CoapConnection(DatagramHandler):
             if isinstance(event, Request):
                 self._on_request(event, len(data), now)
             else:
-                self._settle(event)
+                self._settle(event, now)
         self._flush()
 
-    def _settle(self, event: Event) -> None:
+    def _settle(self, event: Event, now: float) -> None:
         if isinstance(event, Acknowledged):
             self._observer.acknowledged(event.key)
+        elif isinstance(event, Response):
+            if self._asking is not None:
+                self._asking.heard(event.message, event.key, now)
         elif isinstance(event, Reset | GaveUp):
-            self._observer.rejected(event.key, event.token)
+            if event.key >= NO_KEY:
+                self._observer.rejected(event.key, event.token)
+            elif self._asking is not None:
+                self._asking.lost(event.key, isinstance(event, Reset))
 
     def _on_request(self, event: Request, size: int, now: float) -> None:
         door, request = self._door, event.message
@@ -288,7 +345,11 @@ class CoapConnection(DatagramHandler):
                 self._protocol.respond(request, whole.code, whole.options, whole.payload, now)
                 return
             request = whole
-            answer = self._answer(request, mapping.said_by(request), principal, door.wall_clock())
+            said = mapping.said_by(request)
+            if is_own(said.path):
+                door.devices.ask(request, said.path, principal, partial(self._answered, request))
+                return
+            answer = self._answer(request, said, principal, door.wall_clock())
         except LockgateError as error:
             answer = self._refused(error)
         except Exception:
@@ -306,6 +367,17 @@ class CoapConnection(DatagramHandler):
             if said.observe == mapping.DEREGISTER:
                 self._observer.forget(request.token)
         return self._door.resources.answer(request, said, principal, now)
+
+    def _answered(self, request: CoapMessage, outcome: Answer | LockgateError) -> None:
+        """Give what a device has answered, or why it has not, to who asked for it here."""
+        if self._is_over:
+            return
+        try:
+            answer = outcome if isinstance(outcome, Answer) else self._refused(outcome)
+            self._respond(request, answer, self._door.clock())
+            self._flush()
+        except Exception:
+            self._unexpected()
 
     def _observe(self, request: CoapMessage, said: Said, principal: Principal, now: float) -> Answer:
         """Register an observation, and give its first answer."""
@@ -340,6 +412,7 @@ class CoapConnection(DatagramHandler):
         self._principal = principal
         self._intake.admit(principal)
         self._observer.begin(opened.session)
+        door.devices.join(principal.device, self)
         door.journal.connected(principal, self._peer())
 
     def _turn_away(self, request: CoapMessage, now: float) -> None:
@@ -398,11 +471,7 @@ class CoapConnection(DatagramHandler):
     # Refusals
 
     def _refused(self, error: LockgateError) -> Answer:
-        code = mapping.code_of(error)
-        if code in _SELDOM_TOLD and isinstance(error, CoapError | NotFound):
-            return mapping.refusal(error, str(error))
-        reference = self._door.journal.refused_client(error, self._peer(), "", self._principal)
-        return mapping.refusal(error, cited(error, reference))
+        return self._door.refused(error, self._peer(), self._principal)
 
     def _excess(self, now: float, wait: float) -> CoapError:
         """The device sends faster than it may: give what it is told; the journal hears of each flood once."""
@@ -440,9 +509,10 @@ class CoapConnection(DatagramHandler):
         for data in self._protocol.datagrams_to_send():
             link.send(data)
         at = self._protocol.next_timer()
-        body_at = self._blocks.next_timer()
-        if body_at is not None and (at is None or body_at < at):
-            at = body_at
+        for other in (self._blocks, self._asking):
+            other_at = None if other is None else other.next_timer()
+            if other_at is not None and (at is None or other_at < at):
+                at = other_at
         if len(self._observer):
             probe_at = self._probe_at()
             if at is None or probe_at < at:
