@@ -112,7 +112,7 @@ def test_a_body_that_stays_away_is_forgotten() -> None:
     hub = book(partial_deadline_seconds=10)
     lamp, office = hub.device("lamp"), hub.subscriber("office", "#")
     lamp.asks(Code.PUT, "a/b", BODY[:SIZE], option(OptionNumber.BLOCK1, 0, True))
-    assert hub.coap.bodies.held_bytes == SIZE
+    assert hub.coap.bodies.held_bytes > SIZE
     hub.passes(11)
     assert hub.coap.bodies.held_bytes == 0
     late = lamp.asks(Code.PUT, "a/b", b"end", option(OptionNumber.BLOCK1, 1))

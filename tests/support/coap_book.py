@@ -161,9 +161,18 @@ class Device:
 
     def sends_bytes(self, data: bytes, is_multicast: bool = False) -> Device:
         """Send a datagram."""
+        if self.link.is_closed and self.link.protection is None:  # as a listener does where it remembers nobody
+            self._begins_anew()
         self.handler.datagram_received(data, is_multicast)
         self._book.loop.run()
         return self
+
+    def _begins_anew(self) -> None:
+        before = self.link
+        self.handler = self._book.coap.plain_handler()
+        self.link = FakeDatagramLink(self._book, self.handler)
+        self.link.peer, self.link.sent = before.peer, before.sent
+        self.handler.link_made(self.link)
 
     def is_cut(self, error: Exception | None = None) -> Device:
         """Lose the link."""

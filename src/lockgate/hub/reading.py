@@ -22,6 +22,7 @@ from lockgate.policy import Grant, PolicyEngine
 MAX_READERS = 100_000
 MAX_TOPICS_PER_READER = 100
 _MAX_TOPIC_CHARACTERS: Final = 256
+NO_LIMIT: Final = 1 << 60
 
 
 @final
@@ -67,8 +68,10 @@ class Reading:
             self._ask(principal, topic, size)
         return message
 
-    def search(self, principal: Principal, topic_filter: TopicFilter, now: float) -> list[Message]:
-        """Give the retained messages that a filter takes in and the principal may receive.
+    def search(
+        self, principal: Principal, topic_filter: TopicFilter, now: float, limit: int = NO_LIMIT
+    ) -> list[Message]:
+        """Give the retained messages that a filter takes in and the principal may receive, at most `limit`.
 
         Raises:
             TopicFilterInvalid: the filter has too many levels.
@@ -82,7 +85,7 @@ class Reading:
         decision = self._policy.authorize_filter(principal, topic_filter)
         if not isinstance(decision, Grant):
             raise decision
-        return self._search(principal, topic_filter, now)
+        return self._search(principal, topic_filter, now, limit)
 
     def all_of(self, principal: Principal, now: float, limit: int) -> list[Message]:
         """Give the retained messages that a principal may receive, at most `limit`, whichever rules let it."""
@@ -91,7 +94,7 @@ class Reading:
         if isinstance(ready, str):
             return []
         for rule in ready.allowing(Operation.RECEIVE):
-            for message in self._search(principal, TopicFilter("/".join(rule.levels)), now):
+            for message in self._search(principal, TopicFilter("/".join(rule.levels)), now, limit):
                 found[message.topic] = message
                 if len(found) >= limit:
                     return list(found.values())
@@ -123,9 +126,14 @@ class Reading:
         """Let go of what was decided for a client that is gone."""
         self._readers.pop(client_id, None)
 
-    def _search(self, principal: Principal, topic_filter: TopicFilter, now: float) -> list[Message]:
+    def _search(self, principal: Principal, topic_filter: TopicFilter, now: float, limit: int) -> list[Message]:
         matched = self._retained.match(topic_filter, now)
-        found = [message for message in matched if self._may_receive(principal, message)]
+        found: list[Message] = []
+        for message in matched:
+            if len(found) >= limit:
+                break
+            if self._may_receive(principal, message):
+                found.append(message)
         work = self._retained.looked // LEVELS_PER_MESSAGE + len(matched) // RETAINED_PER_MESSAGE
         if work:
             self._charge(principal, work)

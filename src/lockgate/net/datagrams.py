@@ -109,7 +109,18 @@ class DatagramHandler:
 class PlainDatagramLink(DatagramLink):
     """One remote address without protection."""
 
-    __slots__ = ("_desk", "_key", "_local", "_peer", "_remote", "_socket", "handler", "last_seen", "network")
+    __slots__ = (
+        "_desk",
+        "_key",
+        "_local",
+        "_peer",
+        "_remote",
+        "_socket",
+        "handler",
+        "is_counted",
+        "last_seen",
+        "network",
+    )
 
     def __init__(self, desk: DatagramListener, key: bytes, sock: UdpSocket, remote: bytes) -> None:
         self._desk = desk
@@ -120,6 +131,7 @@ class PlainDatagramLink(DatagramLink):
         self._peer: Address | None = None
         self.network = network_of(self.peer.host)
         self.last_seen = 0.0
+        self.is_counted = False
         self.handler: DatagramHandler | None = None
 
     @property
@@ -313,7 +325,8 @@ class DatagramListener(Sink):
         """Know no longer of a link that has ended."""
         if self._links.get(key) is link:
             del self._links[key]
-            self._crowd.leave(link.network)
+            if link.is_counted:
+                self._crowd.leave(link.network)
 
     def take(self, sock: UdpSocket, start: int, size: int, remote: bytes, local: bytes, is_multicast: bool) -> None:
         """Take one datagram from a socket."""
@@ -321,26 +334,28 @@ class DatagramListener(Sink):
         link = self._links.pop(key, None)
         try:
             if link is None:
-                link = self._new_link(key, sock, remote)
+                link = PlainDatagramLink(self, key, sock, remote)
                 self._links[key] = link
                 link.handler = self._handler_factory()
                 link.handler.link_made(link)
             else:
                 self._links[key] = link
             link.take(bytes(sock.room.view[start : start + size]), local, is_multicast, self.loop.time())
+            if not link.is_counted and link.handler is not None:
+                self._count(link)
         except Exception as error:
             if link is None:
                 raise
             log_unexpected(error, link.peer)
             link.end(error)
 
-    def _new_link(self, key: bytes, sock: UdpSocket, remote: bytes) -> PlainDatagramLink:
-        link = PlainDatagramLink(self, key, sock, remote)
-        crowded = self._crowd.enter(link.network, len(self._links))
+    def _count(self, link: PlainDatagramLink) -> None:
+        """Count a link that its handler wants to keep, and have another give way: nobody gives way to a mere word."""
+        link.is_counted = True
+        self._accepted += 1
+        crowded = self._crowd.enter(link.network, len(self._links) - 1)
         if crowded is not None:
             network, error = crowded
             quietest = next((each for each in self._links.values() if network in (None, each.network)), None)
             if quietest is not None:
                 quietest.end(error)
-        self._accepted += 1
-        return link

@@ -315,8 +315,9 @@ def _destination(control: bytes) -> tuple[bytes, bool]:
     _, level, kind = _CONTROL_HEADER.unpack_from(control)
     if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
         _, ours, destination = _IN_PKTINFO.unpack_from(control, start)
-        # The answer's interface is for the routes to choose; its source is what the kernel names as ours.
-        return _control(level, kind, _IN_PKTINFO.pack(0, ours, bytes(4))), 224 <= destination[0] <= 239
+        # The answer's interface is for the routes to choose; its source is what the kernel names as ours. What was sent
+        # to another address than that was sent to many: by multicast, or by broadcast, which reaches all who listen.
+        return _control(level, kind, _IN_PKTINFO.pack(0, ours, bytes(4))), ours != destination
     if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
         destination, interface = _IN6_PKTINFO.unpack_from(control, start)
         if destination[0] == 0xFF:  # RFC 4291 section 2.7

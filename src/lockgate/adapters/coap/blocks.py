@@ -22,6 +22,10 @@ from lockgate.settings import CoapSettings
 
 MAX_BLOCK_BYTES: Final = 1024
 MAX_BLOCK_NUMBER: Final = (1 << 20) - 1
+BODY_BYTES: Final = 512
+"""What a body takes that has no bytes yet."""
+OPTION_BYTES: Final = 128
+"""What an option of its request takes, beside its value."""
 
 Key: TypeAlias = tuple[int, Options]
 
@@ -284,7 +288,7 @@ class Blocks:
                 whole = bytes(data)
                 self._drop_gathered(key)
                 return request.with_(request.options, whole)
-            self._budget.hold(body, size)
+            self._budget.hold(body, size if offset else size + _size_of(key))
             if body.is_gone:
                 raise CoapError(_INCOMPLETE, "there is no room for so many bodies at once: begin again later")
         elif not block.is_more or data[offset : offset + size] != request.payload:
@@ -369,7 +373,7 @@ class Blocks:
             self._drop_kept(next(iter(self._kept)))
         kept = self._kept[key] = Kept(whole)
         kept.expires_at = now + self._deadline
-        self._budget.hold(kept, len(whole.payload))
+        self._budget.hold(kept, len(whole.payload) + _size_of(key))
 
     def _drop_kept(self, key: Key) -> None:
         kept = self._kept.pop(key, None)
@@ -401,6 +405,11 @@ class Blocks:
     def close(self) -> None:
         """Forget all: the link is gone."""
         self.handle_timer(_NEVER)
+
+
+def _size_of(key: Key) -> int:
+    """Give about how many bytes a body takes beside its own: many short ones with long names are memory, too."""
+    return BODY_BYTES + sum([OPTION_BYTES + len(value) for _, value in key[1]])
 
 
 def with_option(options: Options, number: int, value: bytes) -> Options:

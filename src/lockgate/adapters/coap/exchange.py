@@ -224,25 +224,17 @@ def sift(options: Options, known: frozenset[int]) -> tuple[Options, int]:
 
     Source: RFC 7252 section 5.4.1.
     """
-    bad = unacceptable(options, known)
-    while bad:
-        if bad & 1:
-            return options, bad
-        options = _without(options, bad, known)
-        bad = unacceptable(options, known)
-    return options, 0
-
-
-def _without(options: Options, bad: int, known: frozenset[int]) -> Options:
-    """Leave out what of option `bad` is not to be acted on."""
-    if bad not in known:
-        return tuple([option for option in options if option[0] != bad])
-    least, most, may_repeat = OPTION_RULES[bad]
+    if not unacceptable(options, known):
+        return options, 0
     kept: list[tuple[int, bytes]] = []
     last = 0
     for number, value in options:
-        if number == bad and (not least <= len(value) <= most or (number == last and not may_repeat)):
-            continue
-        kept.append((number, value))
-        last = number
-    return tuple(kept)
+        if number in known:
+            least, most, may_repeat = OPTION_RULES[number]
+            if least <= len(value) <= most and (number != last or may_repeat):
+                kept.append((number, value))
+                last = number
+                continue
+        if number & 1:
+            return options, number
+    return tuple(kept), 0

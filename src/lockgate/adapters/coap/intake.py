@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import final
 
-from lockgate.errors import RateExceeded
+from lockgate.errors import PayloadTooLarge, RateExceeded
 from lockgate.hub import Meter, Rates
 from lockgate.model.principal import Principal
 
@@ -54,3 +54,11 @@ class Intake:
         if meter is None:
             return RateExceeded(), False
         return meter.error(RATE_FIX, self._device), meter.is_new_flood(now)
+
+
+def too_long(size: int, most: int) -> PayloadTooLarge:
+    """Give the error for a message of `size` bytes where `most` are taken (RFC 7252 section 4.6)."""
+    return PayloadTooLarge(
+        f"a message of {size} bytes came; {most} are taken",
+        fix="send long bodies in blocks (RFC 7959), or raise coap.max_datagram_bytes",
+    )

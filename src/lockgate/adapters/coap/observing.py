@@ -8,6 +8,9 @@ same: by its acknowledgement the hub sees that the observer is still there (RFC 
 
     delivery --identifiers--> Watched (filter) --tokens--> notification --key--> acknowledged, reset, given up
 
+Where that acknowledgement has not come when it was asked for the third time, the observer may be gone: unconfirmed
+ones are dropped until it comes, so that nobody who has left is flooded (section 4.5.1).
+
 While earlier ones are not acknowledged, deliveries wait in the session's queue. Of the states of one topic (what is
 retained) the newest replaces those that wait before it, as section 4.5.2 wants it; events (what is not) all go.
 
@@ -35,6 +38,7 @@ from lockgate.settings import CoapSettings
 LOOKED_AHEAD: Final = 64
 """So many waiting deliveries are looked at for a newer state of the same topic."""
 GAVE_WAY: Final = "newer notifications took its place"
+SILENT: Final = "the observer acknowledges nothing"
 _OBSERVE: Final = 6
 _CONTENT: Final = 69
 _CONTENT_FORMAT: Final = 12
@@ -46,11 +50,13 @@ class Observation:
     """One token that observes; `content_format` is that of its first representation, -1 while that is not known."""
 
     __slots__ = (
-        "confirmed_at", "content_format", "is_confirmable", "is_over", "request", "token", "unconfirmed", "watched",
+        "asked_at", "confirmed_at", "content_format", "is_confirmable", "is_over", "request", "token", "unconfirmed",
+        "watched",
     )  # fmt: skip
 
     def __init__(self, request: CoapMessage, watched: Watched, is_confirmable: bool, now: float) -> None:
-        self.request: CoapMessage = request
+        # Its options say how to answer; a body, which means nothing in a GET, is not kept for as long as it observes.
+        self.request: CoapMessage = request.with_(request.options, b"") if request.payload else request
         self.token: bytes = request.token
         self.watched: Watched = watched
         self.is_confirmable: bool = is_confirmable
@@ -58,6 +64,8 @@ class Observation:
         self.content_format: int = -1
         self.unconfirmed: int = 0
         self.confirmed_at: float = now
+        self.asked_at: float = 0.0
+        """When the notification was sent whose acknowledgement is waited for; 0 for none."""
 
     def began(self, options: Options) -> None:
         """Note the Content-Format of the first answer: notifications have the same (section 4.2)."""
@@ -112,6 +120,7 @@ class Observers:
         self.max_observations: int = settings.max_observations
         self.non_per_con: int = settings.non_per_con
         self.confirm_after_seconds: float = settings.con_at_least_every_hours * 3600.0
+        self.patience_seconds: float = 3.0 * settings.ack_timeout_seconds * settings.ack_random_factor
         self._call_soon = call_soon
         self._dirty: list[Observer] = []
 
@@ -238,6 +247,7 @@ class Observer(Outlet):
         sent = self._sent.pop(key, None)
         if sent is not None:
             sent[0].confirmed_at = self._shared.clock()
+            sent[0].asked_at = 0.0
             self._settle(sent[1])
 
     def rejected(self, key: int, token: bytes) -> None:
@@ -388,6 +398,10 @@ class Observer(Outlet):
         """Send one notification; give how many acknowledgements its delivery waits for because of it."""
         shared, now = self._shared, self._shared.clock()
         waits = observation.is_confirmable and tag != 0
+        has_left = observation.asked_at and now - observation.asked_at > shared.patience_seconds
+        if has_left and not (waits or is_probe):
+            self._drop(message, SILENT)
+            return 0
         is_confirmable = waits or is_probe or self._is_confirmed_now(observation, now)
         if is_confirmable:
             observation.unconfirmed = 0
@@ -405,11 +419,16 @@ class Observer(Outlet):
         if gave_way == key:
             del self._sent[key]
             waits = False
+        elif is_confirmable and not observation.asked_at:
+            observation.asked_at = now
         if gave_way >= 0:
             self._end(gave_way)
-            if self.session is not None:
-                shared.journal.dropped(self.session.client_id, message.topic, GAVE_WAY)
+            self._drop(message, GAVE_WAY)
         return 1 if waits else 0
+
+    def _drop(self, message: Message, reason: str) -> None:
+        if self.session is not None:
+            self._shared.journal.dropped(self.session.client_id, message.topic, reason)
 
     def _is_confirmed_now(self, observation: Observation, now: float) -> bool:
         """Say whether an unconfirmed notification is confirmable all the same (section 4.5)."""

@@ -106,6 +106,8 @@ class CoapProtocol:
         self.dropped_number: int = 0
         """How many messages came and found no room, and how many answers to multicast."""
         self.heard_at: float = now
+        self.is_terse: bool = False
+        """Whether the peer's address has proven nothing: a refusal with words would be more than it sent."""
         self._known: frozenset[int] = known
         self._random: Callable[[], float] = random
         self._ack_after: float = settings.separate_after_seconds
@@ -197,7 +199,8 @@ class CoapProtocol:
                 code, text = _PROXYING_NOT_SUPPORTED, "this is no proxy"
             else:
                 code, text = _BAD_OPTION, f"option {number} is critical, and not known or not well-formed here"
-            self._flight.out.append(wire.encode_parts(_ACK, code, message.message_id, message.token, (), text.encode()))
+            said = b"" if self.is_terse else text.encode()
+            self._flight.out.append(wire.encode_parts(_ACK, code, message.message_id, message.token, (), said))
         elif not is_multicast:  # section 8.1: no Reset for what came by multicast
             self._flight.out.append(wire.empty(_RST, message.message_id))
 
@@ -442,6 +445,11 @@ class CoapProtocol:
         return out
 
     # Time
+
+    @property
+    def has_later(self) -> bool:
+        """Whether an answer to multicast waits for its moment."""
+        return bool(self._later)
 
     def next_timer(self) -> float | None:
         """Give the monotonic second at which `handle_timer` wants to be called, None for never."""

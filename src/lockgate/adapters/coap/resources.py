@@ -20,7 +20,8 @@ from lockgate.model.message import Message
 from lockgate.model.principal import Principal
 
 MAX_LINKS: Final = 1000
-"""Discovery names so many topics at most; who looks for others asks with a filter."""
+"""A list names so many topics at most: each costs time, and devices wait meanwhile. Who looks for others asks with a
+narrower filter."""
 _GET: Final = 1
 _POST: Final = 2
 _PUT: Final = 3
@@ -82,7 +83,15 @@ class Resources:
         """
         if said.filter:
             topic_filter = mapping.filter_of(said)
-            return self._listed(links.links_of(self._hub.reading.search(principal, topic_filter, now)), said, observe)
+            found = self._hub.reading.search(principal, topic_filter, now, MAX_LINKS + 1)
+            if len(found) > MAX_LINKS:
+                if observe < 0:
+                    raise CoapError(
+                        Code.BAD_REQUEST, f"{topic_filter!r} takes in more than {MAX_LINKS} retained messages",
+                        reason="too many topics", fix="ask with a narrower filter",
+                    )  # fmt: skip
+                found.pop()  # who observes hears of the others as they change
+            return self._listed(links.links_of(found), said, observe)
         topic = mapping.name_of(said)
         message = self._hub.reading.read(principal, topic, now)
         if message is None:

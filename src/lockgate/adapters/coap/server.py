@@ -21,7 +21,7 @@ from lockgate.adapters.coap.asking import Asking, Done
 from lockgate.adapters.coap.blocks import Blocks, BodyBudget
 from lockgate.adapters.coap.devices import DeviceResources, is_own
 from lockgate.adapters.coap.exchange import NO_KEY, Acknowledged, Event, GaveUp, Request, Reset, Response
-from lockgate.adapters.coap.intake import Intake
+from lockgate.adapters.coap.intake import Intake, too_long
 from lockgate.adapters.coap.mapping import Answer, Said
 from lockgate.adapters.coap.messages import CoapError, CoapMessage, Code, Options
 from lockgate.adapters.coap.observing import Observer, Observers
@@ -189,6 +189,7 @@ class CoapConnection(DatagramHandler):
         """Begin: the handshake is done, or the first datagram came from somewhere."""
         self.link = link
         self._door.connections.add(self)
+        self._protocol.is_terse = link.protection is None
         if link.protection is not None:
             try:
                 self._admit(
@@ -296,6 +297,7 @@ class CoapConnection(DatagramHandler):
             if self._asking is not None:
                 self._asking.handle_timer(now)
             self._flush()
+            self._forget_stranger()
         except Exception:
             self._unexpected()
 
@@ -312,6 +314,7 @@ class CoapConnection(DatagramHandler):
             else:
                 self._settle(event, now)
         self._flush()
+        self._forget_stranger()
 
     def _settle(self, event: Event, now: float) -> None:
         if isinstance(event, Acknowledged):
@@ -340,6 +343,8 @@ class CoapConnection(DatagramHandler):
         try:
             if wait > 0.0:
                 raise self._excess(now, wait)
+            if size > door.settings.max_datagram_bytes:
+                raise too_long(size, door.settings.max_datagram_bytes)
             whole = self._blocks.receive(request, now)
             if isinstance(whole, blocks.Answer):  # to a part of a body
                 self._protocol.respond(request, whole.code, whole.options, whole.payload, now)
@@ -410,6 +415,7 @@ class CoapConnection(DatagramHandler):
         principal = door.authenticator.authenticate(credentials, now)
         opened = door.hub.open_session(principal, self._observer, True, 0.0, None, door.settings.nstart, now)
         self._principal = principal
+        self._protocol.is_terse = False
         self._intake.admit(principal)
         self._observer.begin(opened.session)
         door.devices.join(principal.device, self)
@@ -458,6 +464,8 @@ class CoapConnection(DatagramHandler):
     def _on_multicast(self, request: CoapMessage, now: float) -> None:
         """Tell who asks all nodes that this is one, and nothing else (RFC 7252 section 8)."""
         door = self._door
+        if not (door.settings.nosec_enabled and door.settings.multicast_enabled):
+            return  # a broadcast: for that, nobody has to join
         try:
             said = mapping.said_by(request)
             if request.code != _GET or said.path != mapping.DISCOVERY or not door.multicast_rate.take(now):
@@ -467,6 +475,17 @@ class CoapConnection(DatagramHandler):
             return
         if answer.payload:
             self._respond(request, answer, now)
+
+    def _forget_stranger(self) -> None:
+        """Keep nothing of an address that has proven nothing: anybody can write any number of them.
+
+        A challenge needs no memory, and what nobody remembers is not sent again to whoever is named as the sender.
+        """
+        if self._is_over or self._principal is not None or self.link.protection is not None:
+            return
+        if not self._protocol.has_later:
+            self._is_over = True
+            self.link.close()
 
     # Refusals
 
