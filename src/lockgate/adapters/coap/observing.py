@@ -272,7 +272,13 @@ class Observer(Outlet):
         message: Message | None = None
         if not watched.names_topics:
             topic = TopicName(watched.filter)
-            message = shared.hub.reading.read(session.principal, topic, shared.wall_clock())
+            try:
+                message = shared.hub.reading.read(session.principal, topic, shared.wall_clock())
+            except LockgateError as error:  # a right that was taken meanwhile: that ends it (section 4.2)
+                self.forget(observation.token)
+                code, text = mapping.code_of(error), error.reason.encode()
+                self._protocol.notify(observation.token, code, (), text, False, 0, shared.clock())
+                return
         if message is not None:
             self._notify(observation, message, 0, is_probe=True)
             return
