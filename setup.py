@@ -37,6 +37,7 @@ HOT_ROOMS = [
     "src/lockgate/adapters/coap/observing.py",
     "src/lockgate/adapters/coap/intake.py",
     "src/lockgate/adapters/coap/server.py",
+    "src/lockgate/adapters/coap/protected.py",
     "src/lockgate/adapters/mqtt/exchange.py",
     "src/lockgate/adapters/mqtt/wire.py",
     "src/lockgate/adapters/mqtt/wire_fields.py",

@@ -7,6 +7,7 @@ GnuTLS on the machine, the door stays closed, the log says what to install, and 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from functools import partial
 
 import structlog
@@ -15,10 +16,11 @@ from lockgate.adapters.coap.hatch import Hatch
 from lockgate.adapters.coap.server import CoapDoor
 from lockgate.errors import LockgateError, Unavailable
 from lockgate.events import Event
-from lockgate.home import DoorFacts, Home
+from lockgate.home import DoorFacts, Home, write_private
 from lockgate.hub import Hub, Rates
 from lockgate.identity import Authenticator
 from lockgate.identity.keys import DtlsKeyring
+from lockgate.identity.oscore import find_context
 from lockgate.net.datagrams import DatagramLimits, DatagramListener
 from lockgate.net.dtls import DtlsFiles, DtlsModes
 from lockgate.net.dtls_listener import DtlsListener
@@ -28,6 +30,7 @@ from lockgate.registry.registry import Registry
 from lockgate.registry.vault import Vault
 from lockgate.settings import CoapSettings, Settings
 from lockgate.store.messages_db import MessagesDb
+from lockgate.store.numbers import Numbers
 
 log = structlog.get_logger()
 
@@ -77,6 +80,8 @@ class CoapDoors:
             self._dtls = await self._open_dtls(coap)
             if self._dtls is not None:
                 doors += [DoorFacts("coap", a.host, a.port, "dtls", "udp") for a in self._dtls.addresses]
+        if coap.oscore_enabled:
+            self._offer_oscore()
         if coap.nosec_enabled or coap.oscore_enabled:
             limits = datagram_limits(self._settings)
             handler = self.door.plain_handler
@@ -130,6 +135,21 @@ class CoapDoors:
         for each in (self._dtls, self._plain):
             if each is not None:
                 each.close()
+
+    def _offer_oscore(self) -> None:
+        """Have the door take requests that are protected by themselves, on each of its listeners.
+
+        Raises:
+            InvalidSettings: the file with how far the hub's own numbers have come cannot be read.
+        """
+        # here: a hub without OSCORE does not load aiocoap
+        from lockgate.adapters.coap.oscore import Contexts
+        from lockgate.adapters.coap.protected import offer
+
+        vault = Vault(self._home.secrets_path)
+        numbers = Numbers(self._home.oscore_path, write_private, self.door.wall_clock)
+        find = partial(find_context, self._registry, vault)
+        offer(self.door, Contexts(find, numbers.take, secrets.token_bytes(32)))
 
     async def _open_dtls(self, coap: CoapSettings) -> DtlsListener | None:
         home = self._home

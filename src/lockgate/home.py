@@ -7,7 +7,7 @@
     server.crt, .key     the hub's own certificate, with the issuing CA's behind it
     secrets.key          seals what devices share with the hub (psk, oscore); made when the first of them is added
     hub.key              the hub's raw public key, for devices that know it by that (rpk); made when it is needed
-    run/                 doors.json, office.json, coap.sock and the lock of the hub that runs
+    run/                 doors.json, office.json, coap.sock, the lock of the hub that runs; how far OSCORE's numbers are
 
 It belongs to one user: 0700, its files 0600. Or to two, who share it through a group: the office's user owns it, the
 gate's may read and write what it needs, and neither read nor replace the keys of the CA (`lockgate service install`
@@ -119,6 +119,7 @@ class Home:
         self.office_path = path / "run" / "office.json"
         self.hatch_path = path / "run" / "coap.sock"
         self.lock_path = path / "run" / "lock"
+        self.oscore_path = path / "run" / "oscore"
         self._looked: Future[None] | None = None
 
     @classmethod

@@ -95,6 +95,8 @@ class CoapSettings(_Section, frozen=True):
     """Whether a door without any protection is open, for devices that were given `--auth nosec`."""
     oscore_enabled: bool = False
     """Whether that door is open for devices that protect their messages by OSCORE."""
+    max_oscore_addresses: Count = 16
+    """From how many addresses a device may use its OSCORE context at once; one more, and the quietest is forgotten."""
     nosec_port: Port = 5683
     """CoAP without DTLS (UDP); 0 picks a free one."""
     multicast_enabled: bool = False

@@ -100,6 +100,7 @@ class Device:
         self.link.peer = Address(host, 40_000)
         self._message_id = 100
         self._read = 0
+        self._last = b""
         handler.link_made(self.link)
 
     # What the device does
@@ -163,6 +164,7 @@ class Device:
         """Send a datagram."""
         if self.link.is_closed and self.link.protection is None:  # as a listener does where it remembers nobody
             self._begins_anew()
+        self._last = data
         self.handler.datagram_received(data, is_multicast)
         self._book.loop.run()
         return self

@@ -165,6 +165,7 @@ class FakeRules:
         self.rules = rules
         self.clock = Epoch()
         self.blocked: set[str] = set()
+        self.registered: dict[str, Device] = {}
 
     def change(self, *rules: Rule) -> None:
         """Put other rules in force."""
@@ -177,6 +178,8 @@ class FakeRules:
         self.clock.move()
 
     def device(self, name: str, /) -> Device:
+        if name in self.registered:
+            return self.registered[name]
         credential = Credential(1, name, CredentialKind.X509, "")
         return Device(name, name in self.blocked, credentials=(credential,))
 

@@ -47,6 +47,7 @@ HOT_ROOMS = (
     "lockgate.adapters.coap.observing",
     "lockgate.adapters.coap.intake",
     "lockgate.adapters.coap.server",
+    "lockgate.adapters.coap.protected",
     "lockgate.adapters.mqtt.exchange",
     "lockgate.adapters.mqtt.wire",
     "lockgate.adapters.mqtt.wire_fields",

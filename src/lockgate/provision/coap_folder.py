@@ -30,6 +30,7 @@ RAW_KEY_FILE = "device.rpk.pem"
 
 PSK_RANDOM_BYTES = 24
 OSCORE_ID_BYTES = 4
+OWN_PORTS = {"coap": 5683, "coaps": 5684}
 
 
 class CoapAddress(msgspec.Struct, frozen=True):
@@ -76,13 +77,19 @@ def oscore_files(hub: CoapAddress) -> tuple[dict[str, bytes], str]:
         "algorithm": "AES-CCM-16-64-128",
         "kdf-hashfun": "sha256",
     }
-    files = {OSCORE_FILE: _json(context), AIOCOAP_FILE: _for_hub(hub, {"oscore": {"basedir": f"{OSCORE_FOLDER}/"}})}
+    # aiocoap finds an OSCORE context only where it stands itself, and opens one once for each place where it does.
+    shown = {f"{_shown_base(hub)}/*": {"oscore": {"basedir": f"{OSCORE_FOLDER}/"}}}
+    files = {OSCORE_FILE: _json(context), AIOCOAP_FILE: _json(shown)}
     return files, f"{device_id.hex()}:{secret.hex()}:{salt.hex()}"
 
 
+def _shown_base(hub: CoapAddress) -> str:
+    """Give the base as aiocoap writes it: without a port that is its scheme's own."""
+    return hub.base.rpartition(":")[0] if hub.port == OWN_PORTS[hub.scheme] else hub.base
+
+
 def _for_hub(hub: CoapAddress, credentials: Mapping[str, object]) -> bytes:
-    # aiocoap leaves out a port that is its scheme's own, and opens a context once for each place where it is written.
-    bases = (hub.base, hub.base.rpartition(":")[0])
+    bases = dict.fromkeys((hub.base, _shown_base(hub)))
     return _json({**{f"{base}/*": ":hub" for base in bases}, ":hub": credentials})
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from aiocoap import GET, Message
 from aiocoap.credentials import CredentialsMap
 from aiocoap.oscore import FilesystemSecurityContext
 
@@ -62,7 +63,10 @@ def test_aiocoap_opens_the_whole_file_of_an_oscore_device_at_once(
     monkeypatch.chdir(tmp_path)
     known = CredentialsMap()
     known.load_from_dict(msgspec.json.decode(files["aiocoap.json"]))
-    known[":hub"]._destroy()
+    asked = Message(code=GET, uri="coap://hub.local/a")  # as aiocoap looks for what is for a request
+    context = known.credentials_from_request(asked)
+    assert isinstance(context, FilesystemSecurityContext), "not a reference: of those it takes pre-shared keys alone"
+    context._destroy()
 
 
 def test_aiocoap_reads_an_oscore_context_that_is_the_registrys(tmp_path: Path) -> None:

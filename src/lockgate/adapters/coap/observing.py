@@ -20,7 +20,7 @@ Source: RFC 7641 sections 3 and 4.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
 from lockgate.adapters.coap import mapping
 from lockgate.adapters.coap.blocks import Blocks
@@ -34,6 +34,8 @@ from lockgate.model.session import Delivery, Subscription
 from lockgate.model.topic import TopicFilter, TopicName
 from lockgate.registry.journal import Journal
 from lockgate.settings import CoapSettings
+
+Protect: TypeAlias = Callable[[bytes, int, Options, bytes], tuple[int, Options, bytes]]
 
 LOOKED_AHEAD: Final = 64
 """So many waiting deliveries are looked at for a newer state of the same topic."""
@@ -121,6 +123,8 @@ class Observers:
         self.non_per_con: int = settings.non_per_con
         self.confirm_after_seconds: float = settings.con_at_least_every_hours * 3600.0
         self.patience_seconds: float = 3.0 * settings.ack_timeout_seconds * settings.ack_random_factor
+        self.last_key: int = 0
+        """Of the last notification: one counter for all, since several observers may share a link."""
         self._call_soon = call_soon
         self._dirty: list[Observer] = []
 
@@ -147,6 +151,7 @@ class Observer(Outlet):
         flush: sends what the protocol has gathered.
         on_end: hears that the hub ends the connection, and why.
         on_error: hears what went wrong unexpectedly.
+        protect: gives code, options and payload of what goes to the holder of a token, protected; None for as they are.
     """
 
     def __init__(
@@ -157,6 +162,7 @@ class Observer(Outlet):
         flush: Callable[[], None],
         on_end: Callable[[LockgateError], None],
         on_error: Callable[[], None],
+        protect: Protect | None = None,
     ) -> None:
         super().__init__()
         self.session: Session | None = None
@@ -166,18 +172,22 @@ class Observer(Outlet):
         self._flush = flush
         self._on_end = on_end
         self._on_error = on_error
+        self._protect = protect
         self._by_token: dict[bytes, Observation] = {}
         self._by_filter: dict[str, Watched] = {}
         self._by_number: dict[int, Watched] = {}
         self._sent: dict[int, tuple[Observation, int]] = {}
         self._unacknowledged: dict[int, int] = {}
-        self._last_key: int = 0
         self._last_number: int = 0
         self._is_scheduled: bool = False
 
     def __len__(self) -> int:
         """Give the number of observations."""
         return len(self._by_token)
+
+    def __contains__(self, token: object) -> bool:
+        """Say whether a token observes."""
+        return token in self._by_token
 
     # Towards the door
 
@@ -260,7 +270,7 @@ class Observer(Outlet):
         now, payload = self._shared.clock(), text.encode()
         for token in list(self._by_token):
             self.forget(token)
-            self._protocol.notify(token, code, (), payload, False, 0, now)
+            self._tell(token, code, (), payload, False, 0, now)
 
     def probe(self) -> None:
         """See whether the observer is still there, by a confirmable notification of how things stand."""
@@ -283,9 +293,10 @@ class Observer(Outlet):
             self._notify(observation, message, 0, is_probe=True)
             return
         options = ((_OBSERVE, encode_uint(self._protocol.next_observe_number())),)
-        self._last_key += 1
-        self._sent[self._last_key] = (observation, 0)
-        self._protocol.notify(observation.token, _CONTENT, options, b"", True, self._last_key, shared.clock())
+        shared.last_key += 1
+        key = shared.last_key
+        self._sent[key] = (observation, 0)
+        self._tell(observation.token, _CONTENT, options, b"", True, key, shared.clock())
 
     def part(self) -> Session | None:
         """Take nothing more; give the session that it was for."""
@@ -395,9 +406,7 @@ class Observer(Outlet):
             return True
         text = f"the Content-Format is {number} by now, and was {observation.content_format}: observe anew"
         self.forget(observation.token)
-        self._protocol.notify(
-            observation.token, _NOT_ACCEPTABLE, (), text.encode(), False, 0, self._shared.clock()
-        )  # fmt: skip
+        self._tell(observation.token, _NOT_ACCEPTABLE, (), text.encode(), False, 0, self._shared.clock())
         return False
 
     def _notify(self, observation: Observation, message: Message, tag: int, is_probe: bool = False) -> int:
@@ -411,17 +420,15 @@ class Observer(Outlet):
         is_confirmable = waits or is_probe or self._is_confirmed_now(observation, now)
         if is_confirmable:
             observation.unconfirmed = 0
-        self._last_key += 1
-        key = self._last_key
+        shared.last_key += 1
+        key = shared.last_key
         if is_confirmable:
             self._sent[key] = (observation, tag if waits else 0)
         options = mapping.representation(
             message, shared.wall_clock(), self._protocol.next_observe_number(), observation.watched.names_topics
         )
         part = self._blocks.answer(observation.request, _CONTENT, options, message.payload, now)
-        gave_way = self._protocol.notify(
-            observation.token, part.code, part.options, part.payload, is_confirmable, key, now
-        )
+        gave_way = self._tell(observation.token, part.code, part.options, part.payload, is_confirmable, key, now)
         if gave_way == key:
             del self._sent[key]
             waits = False
@@ -435,6 +442,13 @@ class Observer(Outlet):
     def _drop(self, message: Message, reason: str) -> None:
         if self.session is not None:
             self._shared.journal.dropped(self.session.client_id, message.topic, reason)
+
+    def _tell(
+        self, token: bytes, code: int, options: Options, payload: bytes, is_confirmable: bool, key: int, now: float
+    ) -> int:
+        if self._protect is not None:
+            code, options, payload = self._protect(token, code, options, payload)
+        return self._protocol.notify(token, code, options, payload, is_confirmable, key, now)
 
     def _is_confirmed_now(self, observation: Observation, now: float) -> bool:
         """Say whether an unconfirmed notification is confirmable all the same (section 4.5)."""

@@ -69,9 +69,12 @@ _EMPTY: Final = 0
 _GET: Final = 1
 _FETCH: Final = 5
 _METHODS_END: Final = 32
+_CONTENT: Final = 69
+_ALL_CLASSES: Final = 0b11111
 _BAD_OPTION: Final = 130
 _PROXYING_NOT_SUPPORTED: Final = 165
 _OBSERVE: Final = 6
+_OSCORE: Final = 9
 _PROXY_URI: Final = 35
 _PROXY_SCHEME: Final = 39
 _NO_RESPONSE: Final = 258
@@ -340,7 +343,7 @@ class CoapProtocol:
                 data = wire.empty(_ACK, request.message_id)
             else:
                 data = wire.encode_parts(_ACK, code, request.message_id, request.token, options, payload)
-            if len(data) <= KEPT_ANSWER_BYTES or (request.code != _GET and request.code != _FETCH):
+            if len(data) <= KEPT_ANSWER_BYTES or not _may_be_made_again(request):
                 exchange.answer = data
             self._flight.out.append(data)
         elif not is_waived:
@@ -357,6 +360,13 @@ class CoapProtocol:
             return
         data = wire.encode_parts(_NON, code, self._flight.next_id(), request.token, options, payload)
         self._later.append((now + self._leisure * self._random(), data))
+
+    def waive(self, request: CoapMessage, now: float) -> None:
+        """Answer a request as if No-Response waived all there is to say: inside OSCORE it may waive unseen."""
+        exchange = self._received.get(request.message_id)
+        if exchange is not None and exchange.token == request.token:
+            exchange.no_response = _ALL_CLASSES
+            self.respond(request, _CONTENT, (), b"", now)
 
     def acknowledge(self, request: CoapMessage) -> None:
         """Acknowledge a request by itself: its answer comes later."""
@@ -519,6 +529,11 @@ class CoapProtocol:
         elif outgoing.role == NOTIFICATION:
             return self._flight.abandon(outgoing.token)
         return []
+
+
+def _may_be_made_again(request: CoapMessage) -> bool:
+    """Say whether an answer may be made anew for a repeat: not where the request is opened only once (OSCORE)."""
+    return (request.code == _GET or request.code == _FETCH) and request.option(_OSCORE) is None
 
 
 def _is_observed(options: Options) -> bool:

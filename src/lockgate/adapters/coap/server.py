@@ -20,11 +20,12 @@ from lockgate.adapters.coap import blocks, mapping
 from lockgate.adapters.coap.asking import Asking, Done
 from lockgate.adapters.coap.blocks import Blocks, BodyBudget
 from lockgate.adapters.coap.devices import DeviceResources, is_own
-from lockgate.adapters.coap.exchange import NO_KEY, Acknowledged, Event, GaveUp, Request, Reset, Response
+from lockgate.adapters.coap.exchange import KNOWN_OPTIONS, NO_KEY, Acknowledged, Event, GaveUp, Request, Reset, Response
+from lockgate.adapters.coap.guests import Guests
 from lockgate.adapters.coap.intake import Intake, too_long
 from lockgate.adapters.coap.mapping import Answer, Said
 from lockgate.adapters.coap.messages import CoapError, CoapMessage, Code, Options
-from lockgate.adapters.coap.observing import Observer, Observers
+from lockgate.adapters.coap.observing import Observer, Observers, Protect
 from lockgate.adapters.coap.protocol import CoapProtocol
 from lockgate.adapters.coap.resources import Resources
 from lockgate.adapters.coap.strangers import AddressProof, AnswerRate, challenged
@@ -44,17 +45,12 @@ log = structlog.get_logger()
 PROBES_PER_IDLE: Final = 3
 """An observer that only listens is asked for a sign of life so often before its link would be forgotten."""
 _GET: Final = 1
+_OSCORE: Final = 9
 _ECHO: Final = 252
-_SELDOM_TOLD: Final = frozenset(
-    {
-        Code.NOT_FOUND,
-        Code.NOT_ACCEPTABLE,
-        Code.PRECONDITION_FAILED,
-        Code.TOO_MANY_REQUESTS,
-        Code.BAD_GATEWAY,
-        Code.GATEWAY_TIMEOUT,
-    }
-)
+_SELDOM_TOLD: Final = frozenset((
+    Code.NOT_FOUND, Code.NOT_ACCEPTABLE, Code.PRECONDITION_FAILED, Code.TOO_MANY_REQUESTS, Code.BAD_GATEWAY,
+    Code.GATEWAY_TIMEOUT,
+))  # fmt: skip
 """Answers that are a no and no refusal: nobody looks for them in `lockgate why`."""
 
 
@@ -99,6 +95,7 @@ class CoapDoor:
         self.wall_clock = wall_clock
         self.connections: set[CoapConnection] = set()
         self._loop = asyncio.get_running_loop()
+        self.call_soon: Callable[[Callable[[], None]], object] = self._loop.call_soon
         self.clock: Callable[[], float] = self._loop.time
         self.random = SystemRandom()
         self.rounds: Rounds[CoapConnection] = Rounds()
@@ -106,10 +103,13 @@ class CoapDoor:
         self.resources = Resources(hub, store)
         self.devices = DeviceResources(hub.reading)
         self.observers = Observers(
-            hub, store, journal, settings.coap, self._loop.time, wall_clock, self._loop.call_soon
+            hub, store, journal, settings.coap, self._loop.time, wall_clock, self.call_soon
         )  # fmt: skip
         self.proof = AddressProof(self.random.randbytes(32), settings.coap.echo_lifetime_seconds)
         self.multicast_rate = AnswerRate(settings.coap.multicast_answers_per_second)
+        self.new_guests: Callable[[CoapConnection], Guests] | None = None
+        """Makes room on a link for devices that use OSCORE; None where it is not offered."""
+        self.known_options: frozenset[int] = KNOWN_OPTIONS
         self._count = 0
         self._waiting_for_commit: set[Waiter] = set()
 
@@ -157,17 +157,26 @@ class CoapDoor:
 
 
 class CoapConnection(DatagramHandler):
-    """One peer: a datagram handler towards `net`; its `Observer` is the outlet towards the hub."""
+    """One peer: a datagram handler towards `net`; its `Observer` is the outlet towards the hub.
+
+    Args:
+        door: where it comes in.
+        protocol: the link's, where it has one already.
+        protect: of its notifications, where each is protected by itself.
+    """
 
     link: DatagramLink
 
-    def __init__(self, door: CoapDoor) -> None:
+    def __init__(self, door: CoapDoor, protocol: CoapProtocol | None = None, protect: Protect | None = None) -> None:
         self._door = door
-        self._protocol = CoapProtocol(
-            door.settings, door.clock(), door.random.getrandbits(16), door.random.random
-        )  # fmt: skip
+        self._protocol = protocol or CoapProtocol(
+            door.settings, door.clock(), door.random.getrandbits(16), door.random.random, door.known_options
+        )
         self._blocks = Blocks(door.settings, door.bodies)
-        self._observer = Observer(door.observers, self._protocol, self._blocks, self._flush, self.end, self._unexpected)
+        self._observer = Observer(
+            door.observers, self._protocol, self._blocks, self.flush, self.end, self._unexpected, protect
+        )
+        self._guests: Guests | None = None
         self._intake = Intake(door.rates, door.clock)
         self._asking: Asking | None = None
         self._principal: Principal | None = None
@@ -182,6 +191,10 @@ class CoapConnection(DatagramHandler):
     def session(self) -> Session | None:
         """Its session, None while nobody is let in, and after it has ended."""
         return self._observer.session
+
+    def message_layer(self) -> CoapProtocol:
+        """Give the link's message layer."""
+        return self._protocol
 
     # Towards net: the link
 
@@ -220,6 +233,8 @@ class CoapConnection(DatagramHandler):
         self._is_over = True
         door.connections.discard(self)
         door.rounds.forget(self)
+        if self._guests is not None:
+            self._guests.part()
         self._waiting.clear()
         self._blocks.close()
         self._intake.end()
@@ -246,7 +261,7 @@ class CoapConnection(DatagramHandler):
         if self._asking is None:
             self._asking = Asking(self._door.settings, self._protocol)
         self._asking.ask(code, options, payload, done, self._door.clock())
-        self._flush()
+        self.flush()
 
     # Towards the hub
 
@@ -254,12 +269,14 @@ class CoapConnection(DatagramHandler):
         """End the link, and tell its observers why."""
         if self._is_over:
             return
+        if self._guests is not None:
+            self._guests.end(error)
         try:
             text = error.reason
             if self._principal is not None and not isinstance(error, Unavailable):
                 text = cited(error, self._door.journal.ended(error, self._principal, self._peer()))
             self._observer.say_goodbye(mapping.code_of(error), text)
-            self._flush()
+            self.flush()
         finally:
             self._is_over = True
             self.link.close()
@@ -289,14 +306,9 @@ class CoapConnection(DatagramHandler):
             return
         try:
             for event in self._protocol.handle_timer(now):
-                self._settle(event, now)
-            self._blocks.handle_timer(now)
-            if len(self._observer) and now >= self._probe_at():
-                self._probed_at = now
-                self._observer.probe()
-            if self._asking is not None:
-                self._asking.handle_timer(now)
-            self._flush()
+                self.settle(event, now)
+            self._handle_own_timers(now)
+            self.flush()
             self._forget_stranger()
         except Exception:
             self._unexpected()
@@ -312,11 +324,14 @@ class CoapConnection(DatagramHandler):
             if isinstance(event, Request):
                 self._on_request(event, len(data), now)
             else:
-                self._settle(event, now)
-        self._flush()
+                self.settle(event, now)
+        self.flush()
         self._forget_stranger()
 
-    def _settle(self, event: Event, now: float) -> None:
+    def settle(self, event: Event, now: float) -> None:
+        """Hear what became of what was sent, by this peer or by another on its link."""
+        if self._guests is not None:
+            self._guests.settled(event, now)
         if isinstance(event, Acknowledged):
             self._observer.acknowledged(event.key)
         elif isinstance(event, Response):
@@ -333,9 +348,18 @@ class CoapConnection(DatagramHandler):
         if event.is_multicast:
             self._on_multicast(request, now)
             return
+        if door.new_guests is not None and request.option(_OSCORE) is not None:
+            if self._guests is None:
+                self._guests = door.new_guests(self)
+            self._guests.received(event, size, now)
+            return
         if self.link.protection is None and not self._has_proven(request, now):
             return
-        principal = self._principal
+        self._act(request, size, now)
+
+    def _act(self, request: CoapMessage, size: int, now: float) -> None:
+        """Do what a request of somebody known asks for, and answer it."""
+        door, principal = self._door, self._principal
         if principal is None:
             self._turn_away(request, now)
             return
@@ -347,7 +371,7 @@ class CoapConnection(DatagramHandler):
                 raise too_long(size, door.settings.max_datagram_bytes)
             whole = self._blocks.receive(request, now)
             if isinstance(whole, blocks.Answer):  # to a part of a body
-                self._protocol.respond(request, whole.code, whole.options, whole.payload, now)
+                self._reply(request, whole.code, whole.options, whole.payload, now)
                 return
             request = whole
             said = mapping.said_by(request)
@@ -380,7 +404,7 @@ class CoapConnection(DatagramHandler):
         try:
             answer = outcome if isinstance(outcome, Answer) else self._refused(outcome)
             self._respond(request, answer, self._door.clock())
-            self._flush()
+            self.flush()
         except Exception:
             self._unexpected()
 
@@ -400,7 +424,10 @@ class CoapConnection(DatagramHandler):
 
     def _respond(self, request: CoapMessage, answer: Answer, now: float) -> None:
         part = self._blocks.answer(request, answer.code, answer.options, answer.payload, now)
-        self._protocol.respond(request, part.code, part.options, part.payload, now)
+        self._reply(request, part.code, part.options, part.payload, now)
+
+    def _reply(self, request: CoapMessage, code: int, options: Options, payload: bytes, now: float) -> None:
+        self._protocol.respond(request, code, options, payload, now)
 
     # Who it is
 
@@ -418,16 +445,21 @@ class CoapConnection(DatagramHandler):
         self._protocol.is_terse = False
         self._intake.admit(principal)
         self._observer.begin(opened.session)
-        door.devices.join(principal.device, self)
+        self._join(principal.device)
         door.journal.connected(principal, self._peer())
+
+    def _join(self, device: str) -> None:
+        """Be whom others ask for the device's own resources."""
+        self._door.devices.join(device, self)
 
     def _turn_away(self, request: CoapMessage, now: float) -> None:
         """Tell who is not let in why, and end the link: it may prove who it is on another."""
         answer = self._refusal or self._refused(AuthenticationFailed("nobody has proven who they are here"))
         self._respond(request, answer, now)
-        self._flush()
-        self._is_over = True
-        self.link.close()
+        if self._guests is None or self._guests.is_empty():  # else anybody could end them, in their address's name
+            self.flush()
+            self._is_over = True
+            self.link.close()
 
     def _has_proven(self, request: CoapMessage, now: float) -> bool:
         """Say whether the address has proven itself, and is somebody's; else challenge it."""
@@ -483,7 +515,7 @@ class CoapConnection(DatagramHandler):
         """
         if self._is_over or self._principal is not None or self.link.protection is not None:
             return
-        if not self._protocol.has_later:
+        if not self._protocol.has_later and (self._guests is None or self._guests.is_empty()):
             self._is_over = True
             self.link.close()
 
@@ -519,7 +551,7 @@ class CoapConnection(DatagramHandler):
 
     # Helpers
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Send what was gathered, and have `handle_timer` called when the protocol wants it.
 
         A moment later than the one that is set can wait: then it is asked again.
@@ -527,7 +559,10 @@ class CoapConnection(DatagramHandler):
         link = self.link
         for data in self._protocol.datagrams_to_send():
             link.send(data)
-        at = self._protocol.next_timer()
+        self._wait(self._protocol.next_timer())
+
+    def _wait(self, at: float | None) -> None:
+        """Have `handle_timer` called at a moment, or earlier where it is wanted for something else."""
         for other in (self._blocks, self._asking):
             other_at = None if other is None else other.next_timer()
             if other_at is not None and (at is None or other_at < at):
@@ -539,6 +574,15 @@ class CoapConnection(DatagramHandler):
         if at is not None and (self._due is None or at < self._due):
             self._due = at
             self._door.rounds.wait(self, at)
+
+    def _handle_own_timers(self, now: float) -> None:
+        """Do what it is time for beside the messages' own."""
+        self._blocks.handle_timer(now)
+        if len(self._observer) and now >= self._probe_at():
+            self._probed_at = now
+            self._observer.probe()
+        if self._asking is not None:
+            self._asking.handle_timer(now)
 
     def _probe_at(self) -> float:
         """Give when an observer that is not heard of is asked whether it is there."""
