@@ -43,7 +43,8 @@ COAP_SETTINGS: Settings = {
         "nosec_port": 0,
         "max_connections": 20_000,
         "max_connections_per_address": 20_000,
-    }
+    },
+    "store": {"durability": "memory"},  # what the others are given, they keep in memory alone
 }
 
 GET, PUT, NOTIFICATION = "CoAP GET over DTLS", "CoAP PUT over DTLS", "CoAP notification over DTLS, 50 observers"
