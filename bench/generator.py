@@ -120,9 +120,9 @@ def _build(program: Path, source: Path, *parts: Path) -> None:
 
 
 @contextmanager
-def generator(arguments: Sequence[str], what: str, program: Path = LOAD) -> Iterator[Generator]:
-    """Start a generator with `arguments`; it is gone afterwards. `what` names the run where something is wrong."""
-    command = [str(program), *arguments, "--steps"]
+def generator(arguments: Sequence[str], what: str, program: Path | None = None) -> Iterator[Generator]:
+    """Start a generator (MQTT's unless told); it is gone afterwards. `what` names the run where something is wrong."""
+    command = [str(program or LOAD), *arguments, "--steps"]
     if PINNED:
         command = ["taskset", "-c", str(LOAD_CORE), *command]
     pipe = subprocess.PIPE
