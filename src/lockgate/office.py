@@ -13,6 +13,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import structlog
@@ -20,11 +21,13 @@ from cryptography import x509
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from lockgate.api import answers, basics, est, revocation
+from lockgate.api import answers, basics, coap, est, revocation
+from lockgate.api.hatch import Hatch
 from lockgate.clerk import Clerk
 from lockgate.errors import LockgateError
 from lockgate.events import Event
 from lockgate.home import DoorFacts, Home, RunFacts, write_private
+from lockgate.identity import Authenticator
 from lockgate.logs import configure_logging
 from lockgate.model.refusal import Refusal
 from lockgate.net.context import TlsContexts
@@ -74,6 +77,7 @@ class Office:
         self._clerk = Clerk(home, settings, self._registry, self._poll)
         self._store = _JournalStore(self._clerk.database, settings.log.max_remembered_refusals)
         self._authorities = self._read_authorities()
+        self._workers = ThreadPoolExecutor(1, thread_name_prefix="lockgate-hash")
         application = Starlette(routes=self._routes(), exception_handlers=answers.handlers(self._refused))
         application.router.redirect_slashes = False  # it would send people wherever their Host header says
         self._server = HttpServer(application, _rules(settings.office), self._refused)
@@ -86,7 +90,18 @@ class Office:
             *basics.routes(),
             *est.routes(lambda: self._authorities, self._clerk, self._mqtt_port),
             *revocation.routes(self._clerk),
+            *self._coap_routes(),
         ]
+
+    def _coap_routes(self) -> list[BaseRoute]:
+        settings = self._settings
+        if not settings.coap.http_enabled:
+            return []
+        hatch = Hatch(
+            self._home.hatch_path, settings.coap.max_body_bytes, settings.office.answer_deadline_seconds
+        )  # fmt: skip
+        authenticator = Authenticator(self._registry, settings.identity)
+        return [*coap.routes(coap.CoapByHttp(authenticator, hatch, self._workers, self._refused))]
 
     async def run(self, stop: asyncio.Event, on_open: Callable[[tuple[DoorFacts, ...]], None]) -> None:
         """Serve until `stop` is set; `on_open` hears of the open doors.
@@ -132,6 +147,7 @@ class Office:
             self._server.close()
             self._home.office_path.unlink(missing_ok=True)
         self._write_journal()
+        self._workers.shutdown(wait=False, cancel_futures=True)
         self._clerk.close()
         self._registry_db.close()
         if self._listener is not None:

@@ -13,6 +13,7 @@ UNIT = ROOT / "tests" / "unit"
 ELSEWHERE = {
     "adapters/coap/hatch.py": "interop/test_coap_http.py",
     "adapters/coap/server.py": "playbook/test_coap_door.py",
+    "api/hatch.py": "interop/test_coap_http.py",
     "adapters/mqtt/sender.py": "playbook/test_mqtt_publish.py",
     "adapters/mqtt/server.py": "playbook/test_mqtt_connect.py",
     "hub/ports.py": "unit/hub/test_session.py",

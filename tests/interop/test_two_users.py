@@ -96,6 +96,14 @@ def test_each_does_its_work_and_the_gate_gets_at_no_key(home: Path, python: str)
             capture_output=True, text=True, timeout=30,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr + (home.parent / "log").read_text()
+        office_port = msgspec.json.decode((home / "run" / "office.json").read_bytes(), type=RunFacts).doors[0].port
+        by_http = subprocess.run(
+            ["curl", "-sS", "--cacert", sensor / "ca.pem", "--cert", sensor / "device.crt",
+             "--key", sensor / "device.key", "-T", "-", "-w", "%{http_code}",
+             f"https://localhost:{office_port}/coap/devices/sensor/y"],
+            input="1", capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+        assert by_http.stdout == "201", (by_http, (home.parent / "log").read_text())
         eventually((home / "ca" / "crl.pem").exists, 20.0, "the office's revocation list")
         assert "denied" in said(GATE, f"cat {home}/ca/issuing.key")
         assert "denied" in said(GATE, f"cat {home}/ca/root.key")

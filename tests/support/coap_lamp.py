@@ -22,6 +22,7 @@ from tests.conformance.coap import (
     GET,
     LOCATION_PATH,
     MAX_AGE,
+    NON,
     NOT_FOUND,
     POST,
     PUT,
@@ -47,13 +48,15 @@ def uint(number: int) -> bytes:
 
 class Lamp:
     """What it serves: `led` (GET, PUT), `long` (GET), `made` (POST), `gone` (DELETE), `mute` (nothing), `rst` (Reset),
-    `echo` (GET: its query), `code/4.XX` (that code), and whatever else is 4.04.
+    `later` (GET, when it `is_let_go`), `echo` (GET: its query), `code/4.XX` (that code); whatever else is 4.04.
     """
 
     def __init__(self, hub: RunningHub, name: str) -> None:
         self.peer = DtlsPeer.by_certificate(hub, name)
         self.led = b"off"
         self.asked: list[Message] = []
+        self.is_let_go = threading.Event()
+        self._late: list[Message] = []
         self._body = b""
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._serve)
@@ -73,6 +76,10 @@ class Lamp:
 
     def _serve(self) -> None:
         while not self._is_over.is_set():
+            if self.is_let_go.is_set():
+                late, self._late = self._late, []
+                for request in late:
+                    self.peer.send(Message(NON, CONTENT, request.mid, request.token, (), b"tell nobody"))
             try:
                 message = self.peer.receive(0.2)
             except AssertionError as error:
@@ -87,11 +94,23 @@ class Lamp:
         path = b"/".join(request.values(URI_PATH)).decode()
         if path == "mute":
             self.peer.send(Message(ACK, EMPTY, request.mid))
+        elif path == "later":
+            self.peer.send(Message(ACK, EMPTY, request.mid))
+            self._late.append(request)
         elif path == "rst":
             self.peer.send(Message(RST, EMPTY, request.mid))
         else:
             number, options, payload = self._act(request, path)
-            self.peer.send(Message(ACK, number, request.mid, request.token, tuple(sorted(options)), payload))
+            self.peer.send(
+                Message(
+                    ACK,
+                    number,
+                    request.mid,
+                    request.token,
+                    tuple(sorted(options, key=lambda option: option[0])),
+                    payload,
+                )
+            )
 
     def _act(self, request: Message, path: str) -> tuple[int, list[Option], bytes]:
         if path.startswith("code/"):

@@ -33,11 +33,11 @@ def register(home: Path, name: str, kind: CredentialKind, public: str, *filters:
         Registrar(database, "test").add_device(name, [Shown(kind, public)], rules=rules)
 
 
-def coap(program: str, *words: str, body: bytes | None = None) -> str:
-    """Call a client of libcoap; give what it prints: the payload, or code and diagnostic text."""
+def coap(program: str, *words: str, body: bytes | None = None, seconds: float = SECONDS) -> str:
+    """Call a client of libcoap, for so long at most; give what it prints: the payload, or code and diagnostic text."""
     options = ["-f", "-"] if body is not None else []
     done = subprocess.run(
-        [program, "-B", "8", *options, *words], input=body or b"", capture_output=True, timeout=SECONDS, check=False
+        [program, "-B", "8", *options, *words], input=body or b"", capture_output=True, timeout=seconds, check=False
     )
     return (done.stdout + done.stderr).decode().strip()
 

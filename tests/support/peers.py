@@ -120,9 +120,11 @@ class Talker:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
-    def wait_for(self, wanted: Callable[[str], bool], what: str, after: int = 0) -> tuple[int, str]:
+    def wait_for(
+        self, wanted: Callable[[str], bool], what: str, after: int = 0, seconds: float = WAIT_SECONDS
+    ) -> tuple[int, str]:
         """Wait for a line; give its number and itself. `after` skips the lines before that number."""
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = time.monotonic() + seconds
         with self._news:
             while True:
                 for number, line in enumerate(self.lines[after:], after):

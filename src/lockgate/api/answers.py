@@ -97,7 +97,7 @@ def _not_offered(request: Request, error: HTTPException) -> LockgateError:
     return LockgateError(
         f"somebody asked for {asked!r}, to which the office has no answer ({error.status_code})",
         reason="not offered by the office",
-        fix="check the address; the guides of enrolment and revocation name all that the office answers",
+        fix="check the address; the guides of enrolment, revocation and CoAP name all that the office answers",
         step=Step.PROTOCOL,
         evidence={"asked for": asked},
     )
