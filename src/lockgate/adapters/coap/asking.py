@@ -7,6 +7,8 @@ Each request ends in exactly one call of its `done`: with the response, or with 
     a Reset, nonsense, or the link is gone      5.02
     too many requests to this device at once    4.29
 
+Of bodies, both ways, a link holds as many as `max_partial_bodies` of the longest.
+
 Source: RFC 7252 sections 5.2 and 5.7.1; RFC 7959.
 """
 
@@ -51,6 +53,7 @@ class Asking:
     def __init__(self, settings: CoapSettings, protocol: CoapProtocol) -> None:
         self._settings = settings
         self._protocol = protocol
+        self._max_held: int = settings.max_partial_bodies * settings.max_body_bytes
         self._pending: dict[int, _Pending] = {}
         self._next_key: int = FIRST_KEY
 
@@ -66,6 +69,12 @@ class Asking:
                 reason="too many requests to the device",
                 fix="ask again later, or raise coap.max_exchanges",
             )
+        if payload and self._held_bytes() + len(payload) > self._max_held:
+            raise QuotaExceeded(
+                f"requests with {self._held_bytes()} bytes wait for the device",
+                reason="too much for the device",
+                fix="ask again later, or raise coap.max_partial_bodies",
+            )
         transfer = Transfer(self._settings, code, options, payload, _tag(self._next_key))
         self._send(_Pending(transfer, done, now + self._settings.device_answer_seconds), now)
 
@@ -77,6 +86,8 @@ class Asking:
         try:
             whole = pending.transfer.receive(response)
             if whole is None:
+                if self._held_bytes() + pending.transfer.held_bytes > self._max_held:
+                    raise _too_much()
                 self._send(pending, now)
                 return
         except LockgateError as error:
@@ -105,6 +116,9 @@ class Asking:
         for each in pending.values():
             each.done(CoapError(Code.BAD_GATEWAY, "the device's link has ended", reason="the device is gone"))
 
+    def _held_bytes(self) -> int:
+        return sum([pending.transfer.held_bytes for pending in self._pending.values()])
+
     def _send(self, pending: _Pending, now: float) -> None:
         """Send what is next of a request; each part has a key of its own, and all one deadline."""
         key, self._next_key = self._next_key, self._next_key - 1
@@ -115,6 +129,11 @@ class Asking:
 
 def _tag(key: int) -> bytes:
     return (-key & 0xFFFF).to_bytes(2, "big")
+
+
+def _too_much() -> CoapError:
+    text = "the device sends too many long responses at once"
+    return CoapError(Code.BAD_GATEWAY, text, reason=text, fix="ask for one after the other")
 
 
 def _silent() -> CoapError:

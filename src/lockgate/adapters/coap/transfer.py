@@ -61,6 +61,11 @@ class Transfer:
         if tag and self._is_sliced:
             self._options = with_option(options, _REQUEST_TAG, tag)
 
+    @property
+    def held_bytes(self) -> int:
+        """How much of bodies it holds: what is to be sent, and what has come."""
+        return len(self._payload) + len(self._gathered)
+
     def next_request(self) -> Answer:
         """Give what to ask next."""
         if self._next is not None:

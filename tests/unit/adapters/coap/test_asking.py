@@ -148,3 +148,31 @@ def test_keys_of_others_are_not_its_own() -> None:
     world.asking.lost(FIRST_KEY - 5, True)
     world.asking.heard(CoapMessage(Type.ACK, Code.CONTENT, 1), FIRST_KEY - 5, START)
     assert world.outcomes == []
+
+
+def test_a_device_that_answers_many_requests_by_long_bodies_at_once_is_bounded() -> None:
+    world = World(max_partial_bodies=2, max_body_bytes=1024, block_bytes=64, nstart=8)
+    world.device.resources[b"led"] = bytes(1000)
+    for _ in range(8):
+        world.asks()
+    held = 0
+    while data := world.protocol.datagrams_to_send():
+        for each in data:
+            world.device.receive(each, START)
+        for each in world.device.protocol.datagrams_to_send():
+            world.hears(each)
+            held = max(held, world.asking._held_bytes())
+    assert 1024 < held <= 2048
+    codes = [outcome.code for outcome in world.outcomes if isinstance(outcome, CoapError)]
+    assert set(codes) == {Code.BAD_GATEWAY}
+    assert 0 < len(codes) < len(world.outcomes) == 8
+
+
+def test_long_requests_that_wait_for_a_device_are_bounded() -> None:
+    world = World(max_partial_bodies=2, max_body_bytes=1024)
+    for _ in range(2):
+        world.asks(Code.PUT, bytes(1000))
+    with pytest.raises(QuotaExceeded, match="2000 bytes wait"):
+        world.asks(Code.PUT, bytes(1000))
+    world.asks()
+    assert world.asking._held_bytes() == 2000
