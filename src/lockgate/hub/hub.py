@@ -105,8 +105,8 @@ class Hub:
             self.charge(principal, work)  # the door's, as it is by then
 
         self._replays = Replays(policy, self.retained, charge)
-        self.reading = Reading(policy, self.retained, charge, settings.max_topic_levels)
         self._rule_rates = RuleRates(settings.rate_burst_seconds)
+        self.reading = Reading(policy, self.retained, charge, settings.max_topic_levels, self._rule_rates)
         self._timers = Timers()
         self.sessions: dict[str, Session] = {}
         self._by_device: dict[str, dict[Session, None]] = {}

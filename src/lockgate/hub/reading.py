@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from lockgate.errors import TopicFilterInvalid
+from lockgate.hub.rates import RuleRates
 from lockgate.hub.replays import LEVELS_PER_MESSAGE, RETAINED_PER_MESSAGE, Charge
 from lockgate.hub.retained import Retained
 from lockgate.model.message import Message
@@ -46,14 +47,18 @@ class Reading:
         retained: where they are.
         charge: hears what it cost.
         max_levels: how many levels a topic filter may have.
+        rule_rates: the rates that rules set, counted together with what is published.
     """
 
-    def __init__(self, policy: PolicyEngine, retained: Retained, charge: Charge, max_levels: int) -> None:
+    def __init__(
+        self, policy: PolicyEngine, retained: Retained, charge: Charge, max_levels: int, rule_rates: RuleRates
+    ) -> None:
         self._policy = policy
         self._clock = policy.clock
         self._retained = retained
         self._charge = charge
         self._max_levels: int = max_levels
+        self._rule_rates = rule_rates
         self._readers: dict[str, Reader] = {}
 
     def read(self, principal: Principal, topic: TopicName, now: float) -> Message | None:
@@ -100,7 +105,7 @@ class Reading:
                     return list(found.values())
         return list(found.values())
 
-    def check_publish(self, principal: Principal, message: Message) -> None:
+    def check_publish(self, principal: Principal, message: Message) -> Grant:
         """Make sure that a principal may publish a message, before it learns what stands there.
 
         Raises:
@@ -111,6 +116,19 @@ class Reading:
         )
         if not isinstance(answer, Grant):
             raise answer
+        return answer
+
+    def take_publish(self, principal: Principal, message: Message, now: float) -> None:
+        """Make sure that a principal may publish, for what is not published here; it counts as if it were.
+
+        Raises:
+            NotAuthorized: it may not.
+            RateExceeded: its rule allows no more at `now` (unix seconds).
+        """
+        grant = self.check_publish(principal, message)
+        excess = self._rule_rates.take(grant, now) if grant.messages_per_second else None
+        if excess is not None:
+            raise excess
 
     def check_receive(self, principal: Principal, topic: TopicName, payload_bytes: int = 0) -> None:
         """Make sure that a principal may receive so many bytes from a topic.

@@ -172,7 +172,7 @@ class _Body:
     def _too_large(self) -> PayloadTooLarge:
         return PayloadTooLarge(
             f"a request's body is longer than {self._max_bytes} bytes",
-            fix="send less: a certificate request takes 1 to 3 KiB; office.max_body_bytes is the limit",
+            fix="send less, or raise office.max_body_bytes; a certificate request takes 1 to 3 KiB",
         )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lockgate.errors import NotAuthorized, TopicFilterInvalid
+from lockgate.errors import NotAuthorized, RateExceeded, TopicFilterInvalid
 from lockgate.hub import reading
+from lockgate.hub.rates import RuleRates
 from lockgate.hub.reading import Reading
 from lockgate.hub.replays import RETAINED_PER_MESSAGE
 from lockgate.hub.retained import Retained
@@ -28,7 +29,7 @@ class World:
         self.rules = FakeRules(*rules)
         self.policy = PolicyEngine(self.rules)
         self.charged: list[tuple[str, int]] = []
-        self.reading = Reading(self.policy, self.retained, self._charge, max_levels=4)
+        self.reading = Reading(self.policy, self.retained, self._charge, 4, RuleRates(1.0))
 
     def keeps(self, topic: str, payload: bytes = b"x", expires_at: float | None = None) -> Message:
         message = Message(topic_name(topic), payload, 1, retain=True, expires_at=expires_at)
@@ -153,3 +154,14 @@ def test_a_right_to_receive_is_asked_for_by_itself() -> None:
     for topic, size in (("a/b", 4), ("b", 0)):
         with pytest.raises(NotAuthorized):
             reading.check_receive(LAMP, topic_name(topic), size)
+
+
+def test_what_is_not_published_here_counts_on_the_rate_of_its_rule() -> None:
+    world = World(Rule("everyone", Operation.PUBLISH, "a/#", messages_per_second=1))
+    message = Message(topic_name("a/b"), b"x", 1, False)
+    world.reading.take_publish(LAMP, message, NOW)
+    with pytest.raises(RateExceeded):
+        world.reading.take_publish(LAMP, message, NOW)
+    world.reading.take_publish(LAMP, message, NOW + 1)
+    with pytest.raises(NotAuthorized):
+        world.reading.take_publish(LAMP, Message(topic_name("b"), b"x", 1, False), NOW)

@@ -74,18 +74,21 @@ class DeviceResources:
         if not links:
             self._links.pop(device, None)
 
-    def ask(self, request: CoapMessage, path: str, principal: Principal, done: Done) -> None:
+    def ask(self, request: CoapMessage, path: str, principal: Principal, done: Done, now: float) -> None:
         """Bring a request to the device that `path` names; `done` hears the response, or why there is none.
+
+        `now` is in unix seconds.
 
         Raises:
             NotFound: the path names no device.
             TopicNameInvalid: the path is none.
             NotAuthorized: the principal may not.
+            RateExceeded: its rule allows no more.
             CoapError: 4.05 for another method, 5.02 when the device has no link.
         """
         device, own_path = _split(path)
         topic = topic_name(path)
-        self._check(principal, request.code, topic, request.payload)
+        self._check(principal, request.code, topic, request.payload, now)
         links = self._links.get(device)
         if not links:
             raise CoapError(
@@ -104,11 +107,11 @@ class DeviceResources:
             partial(self._answered, principal, request.code, topic, device, done),
         )
 
-    def _check(self, principal: Principal, method: int, topic: TopicName, payload: bytes) -> None:
+    def _check(self, principal: Principal, method: int, topic: TopicName, payload: bytes, now: float) -> None:
         if method == _GET:
             self._reading.check_receive(principal, topic)
         elif method <= _DELETE:
-            self._reading.check_publish(principal, Message(topic, payload, 1, False))
+            self._reading.take_publish(principal, Message(topic, payload, 1, False), now)
         else:
             raise CoapError(Code.METHOD_NOT_ALLOWED, "this method is not passed on", fix="use GET, PUT, POST or DELETE")
 

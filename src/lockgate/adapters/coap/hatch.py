@@ -150,7 +150,7 @@ class Hatch:
             if not future.done():
                 future.set_result(outcome)
 
-        door.devices.ask(request, said.path, principal, done)
+        door.devices.ask(request, said.path, principal, done, door.wall_clock())
         outcome = await future  # `done` is called within coap.device_answer_seconds of the last part
         if isinstance(outcome, LockgateError):
             raise outcome

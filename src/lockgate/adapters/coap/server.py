@@ -376,7 +376,7 @@ class CoapConnection(DatagramHandler):
             request = whole
             said = mapping.said_by(request)
             if is_own(said.path):
-                door.devices.ask(request, said.path, principal, partial(self._answered, request))
+                door.devices.ask(request, said.path, principal, partial(self._answered, request), door.wall_clock())
                 return
             answer = self._answer(request, said, principal, door.wall_clock())
         except LockgateError as error:

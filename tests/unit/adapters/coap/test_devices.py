@@ -8,7 +8,7 @@ from lockgate.adapters.coap.asking import Done
 from lockgate.adapters.coap.devices import DeviceResources, is_own
 from lockgate.adapters.coap.mapping import Answer
 from lockgate.adapters.coap.messages import CoapError, CoapMessage, Code, OptionNumber, Options, Type
-from lockgate.errors import LockgateError, NotAuthorized, NotFound, TopicNameInvalid
+from lockgate.errors import LockgateError, NotAuthorized, NotFound, RateExceeded, TopicNameInvalid
 from lockgate.hub import Hub
 from lockgate.model.permission import Operation, Rule
 from lockgate.policy import PolicyEngine
@@ -42,10 +42,11 @@ class World:
         self.lamp = FakeLink()
         self.devices.join("lamp", self.lamp)
         self.outcomes: list[Answer | LockgateError] = []
+        self.now = 1000.0
 
     def asks(self, code: int, path: str, *options: tuple[int, bytes], payload: bytes = b"") -> None:
         request = CoapMessage(Type.CON, code, 1, b"", options, payload)
-        self.devices.ask(request, path, PHONE, self.outcomes.append)
+        self.devices.ask(request, path, PHONE, self.outcomes.append, self.now)
 
 
 def path(*levels: bytes) -> Options:
@@ -160,6 +161,16 @@ def test_what_a_rule_bounds_is_bounded_in_the_answer() -> None:
     assert isinstance(world.outcomes[0], Answer)
     assert isinstance(world.outcomes[1], NotAuthorized)
     assert world.outcomes[2] is gone
+
+
+def test_a_rate_that_a_rule_sets_counts_here_as_well() -> None:
+    world = World(Rule("device:phone", Operation.PUBLISH, "$devices/lamp/#", messages_per_second=0.5))
+    world.asks(Code.PUT, "$devices/lamp/led")
+    with pytest.raises(RateExceeded):
+        world.asks(Code.PUT, "$devices/lamp/led")
+    world.now += 2
+    world.asks(Code.PUT, "$devices/lamp/led")
+    assert len(world.lamp.asked) == 2
 
 
 def test_only_the_tree_of_devices_is_theirs() -> None:
