@@ -11,7 +11,6 @@ UNIT = ROOT / "tests" / "unit"
 
 # Rooms whose work is sockets, processes or a terminal; each is tested where those are.
 ELSEWHERE = {
-    "adapters/coap/hatch.py": "interop/test_coap_http.py",
     "adapters/coap/server.py": "playbook/test_coap_door.py",
     "api/hatch.py": "interop/test_coap_http.py",
     "adapters/mqtt/sender.py": "playbook/test_mqtt_publish.py",
