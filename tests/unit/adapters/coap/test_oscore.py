@@ -8,6 +8,8 @@ from itertools import count
 import pytest
 from aiocoap import Code as AiocoapCode
 from aiocoap import Message
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lockgate.adapters.coap import wire
 from lockgate.adapters.coap.messages import CoapMessage, Code, OptionNumber, Type
@@ -228,3 +230,26 @@ def test_without_a_number_of_our_own_nothing_is_protected(tap: OscoreDevice) -> 
 def test_a_context_shows_whose_it_is_and_no_key() -> None:
     context = SecurityContext(OscoreSecrets(7, "tap", SECRET, SALT, ID), count().__next__)
     assert repr(context) == "<OSCORE context of 'tap', id=a1b2>"
+
+
+@given(option=st.binary(max_size=20), payload=st.binary(max_size=60), code=st.sampled_from((2, 5)), named=st.booleans())
+def test_no_bytes_do_anything_but_be_refused(option: bytes, payload: bytes, code: int, named: bool) -> None:
+    known = OscoreSecrets(7, "tap", SECRET, SALT, ID)
+    contexts = Contexts(lambda device_id: known if device_id == ID else None, count().__next__, b"k" * 32)
+    said = b"\x09\x00" + ID if named else option
+    request = CoapMessage(Type.CON, code, 1, b"t", ((OptionNumber.OSCORE, said),), payload)
+    with pytest.raises(Refused):
+        contexts.opened(request, HOST, PORT)
+
+
+@given(at=st.integers(0, 200), bit=st.integers(0, 7))
+def test_no_changed_bit_opens(at: int, bit: int) -> None:
+    known = OscoreSecrets(7, "tap", SECRET, SALT, ID)
+    contexts = Contexts(lambda device_id: known if device_id == ID else None, count().__next__, b"k" * 32)
+    sent = protected_request(OscoreDevice(None, first=300), Code.PUT, "a/b", b"21.5")
+    whole = bytearray((sent.option(OptionNumber.OSCORE) or b"") + sent.payload)
+    whole[at % len(whole)] ^= 1 << bit
+    split = len(sent.option(OptionNumber.OSCORE) or b"")
+    changed = CoapMessage(Type.CON, sent.code, 1, b"t", ((9, bytes(whole[:split])),), bytes(whole[split:]))
+    with pytest.raises(Refused):
+        contexts.opened(changed, HOST, PORT)

@@ -8,6 +8,7 @@ import pytest
 
 from lockgate.adapters.coap import protected, wire
 from lockgate.adapters.coap.messages import CoapMessage, Code, OptionNumber, Type
+from lockgate.adapters.coap.oscore import Asked
 from lockgate.adapters.coap.protected import PROTECTION, Guest
 from lockgate.adapters.coap.wire import encode_uint
 from lockgate.errors import ShutOut
@@ -191,6 +192,7 @@ def test_until_its_address_is_proven_it_gets_no_more_than_three_times_what_it_se
     assert tap.asks(Code.GET, "a").payload == LONG[:1000]
 
 
+@pytest.mark.source("it changes a constant")
 def test_a_refusal_to_an_unproven_address_is_short(book: CoapBook, monkeypatch: pytest.MonkeyPatch) -> None:
     tap = OscoreDevice(book.stranger())
     tap.asks(Code.GET, "a")
@@ -338,9 +340,9 @@ def test_what_goes_wrong_ends_its_own_part_alone(vault: Vault, monkeypatch: pyte
     def fails(*_: object) -> None:
         raise ZeroDivisionError
 
-    (guest,) = (each for each in opened(book) if each.session is not None and each.session.principal.device == "tap")
-    monkeypatch.setattr(guest, "_take", fails)
-    tap.sends(Code.GET, "a")
+    with monkeypatch.context() as patched:
+        patched.setattr(Asked, "protect", fails)
+        tap.sends(Code.GET, "a")
     book.loop.run()
     assert [each.session.principal.device for each in opened(book) if each.session is not None] == ["valve"]
     assert not tap.device.link.is_closed
@@ -358,3 +360,20 @@ def test_a_door_without_oscore_knows_no_such_option() -> None:
     device = CoapBook(ON).stranger()
     answer = device.asks(Code.POST, "", b"x" * 20, (OptionNumber.OSCORE, b"\x09\x00" + ID))
     assert answer.code == Code.BAD_OPTION
+
+
+def test_a_device_that_protects_by_messages_is_not_asked_for_resources_of_its_own(vault: Vault) -> None:
+    book, _, tap, valve = two(vault)
+    tap.asks(Code.GET, "a")
+    answer = valve.asks(Code.GET, ".well-known/lockgate/nobody")
+    assert answer.code >> 5 == 4
+    assert book.coap.devices._links == {}, "what is asked of a device would go out unprotected"
+
+
+def test_a_link_without_guests_is_forgotten_as_any_stranger(vault: Vault) -> None:
+    book, registry = oscore_book(vault)
+    registry.change("tap", is_blocked=True)
+    tap = OscoreDevice(book.stranger())
+    tap.sends(Code.GET, "a")
+    book.loop.run()
+    assert (book.coap.connections, tap.device.link.is_closed) == (set(), True), "a challenge needs no memory"
