@@ -22,6 +22,7 @@ HOT_ROOMS = [
     "src/lockgate/net/handshakes.py",
     "src/lockgate/net/records.py",
     "src/lockgate/net/tls.py",
+    "src/lockgate/net/turn.py",
     "src/lockgate/net/wires.py",
     "src/lockgate/net/streams.py",
     "src/lockgate/net/udp.py",

@@ -12,7 +12,8 @@ from typing import Self
 import pytest
 import uvloop
 
-from lockgate.net.wires import BUSY_PER_TURN, BUSY_READS, CALM_PER_TURN, Watch, Wire
+from lockgate.net.turn import TURN
+from lockgate.net.wires import BUSY_PER_TURN, BUSY_READS, CALM_PER_TURN, NEAR, Watch, Wire
 
 DEADLINE_SECONDS = 20.0
 ROOM_BYTES = 4_096
@@ -101,6 +102,14 @@ def make_busy(watch: Watch, wire: Told) -> None:
     assert wire.is_busy
 
 
+def take_the_near_places(watch: Watch) -> list[Told]:
+    wires = [Told.between(watch) for _ in range(NEAR)]
+    for wire in wires:
+        make_busy(watch, wire)
+        assert wire.is_near
+    return wires
+
+
 def test_a_turn_reads_so_many_of_the_calm_ones_and_the_next_turn_others() -> None:
     async def main(watch: Watch) -> None:
         wires = [Told.between(watch) for _ in range(2 * CALM_PER_TURN)]
@@ -147,8 +156,9 @@ def test_who_ends_before_its_turn_comes_is_not_served() -> None:
 
 def test_who_talks_all_the_time_does_not_wait_for_the_calm_ones() -> None:
     async def main(watch: Watch) -> None:
-        busy = Told.between(watch)
+        near, busy = take_the_near_places(watch), Told.between(watch)
         make_busy(watch, busy)
+        assert not busy.is_near
         calm = [Told.between(watch) for _ in range(3 * CALM_PER_TURN)]
         for wire in calm:
             wire.far.send(b"now")
@@ -157,13 +167,14 @@ def test_who_talks_all_the_time_does_not_wait_for_the_calm_ones() -> None:
         watch._serve_busy()
         assert busy.data.endswith(b"!")
         assert sum(wire.data == b"now" for wire in calm) == CALM_PER_TURN
-        end(busy, *calm)
+        end(busy, *near, *calm)
 
     run(main)
 
 
 def test_who_says_nothing_for_a_period_is_calm_again() -> None:
     async def main(watch: Watch) -> None:
+        near = take_the_near_places(watch)
         silent, talking, gone = (Told.between(watch) for _ in range(3))
         for wire in (silent, talking, gone):
             make_busy(watch, wire)
@@ -180,7 +191,89 @@ def test_who_says_nothing_for_a_period_is_calm_again() -> None:
         silent.far.send(b"!")
         watch._serve_calm()
         assert silent.data.endswith(b"!")
-        end(silent, talking)
+        end(silent, talking, *near)
+
+    run(main)
+
+
+def test_the_first_of_the_busy_ones_are_watched_by_the_loop_itself() -> None:
+    async def main(watch: Watch) -> None:
+        wires = take_the_near_places(watch)
+        for round_number in range(1, 4):
+            for wire in wires:
+                wire.far.send(b"!")
+            await until(lambda: all(wire.data.count(b"!") == round_number for wire in wires))  # noqa: B023
+        wires[0]._read_on(False)
+        wires[0].far.send(b"!")
+        wires[1].far.send(b"!")
+        await until(lambda: wires[1].data.endswith(b"!!!!"))
+        assert wires[0].data.endswith(b".!!!"), "it is not read now"
+        wires[0]._read_on(True)
+        await until(lambda: wires[0].data.endswith(b"!!!!"))
+        end(*wires)
+
+    run(main)
+
+
+def test_a_near_one_sends_its_rest_when_its_peer_reads_again() -> None:
+    async def main(watch: Watch) -> None:
+        wires = take_the_near_places(watch)
+        much = os.urandom(8_000_000)
+        wires[0]._send_out(much)
+        assert wires[0]._unsent_bytes()
+        got = bytearray()
+        wires[0].far.setblocking(False)
+        while len(got) < len(much):
+            try:
+                got += wires[0].far.recv(1_000_000)
+            except BlockingIOError:
+                await asyncio.sleep(0)
+        assert got == much
+        assert not wires[0]._unsent_bytes()
+        end(*wires)
+
+    run(main)
+
+
+def test_a_near_one_that_is_silent_for_a_period_gives_its_place_to_another() -> None:
+    async def main(watch: Watch) -> None:
+        wires = take_the_near_places(watch)
+        for _ in range(2):
+            watch._timer.cancel()
+            watch._next_period()
+        assert not any(wire.is_near or wire.is_busy for wire in wires)
+        others = take_the_near_places(watch)
+        wires[0].far.send(b"!")
+        others[0].far.send(b"!")
+        await until(lambda: wires[0].data.endswith(b"!") and others[0].data.endswith(b"!"))
+        end(*others)
+        end(*take_the_near_places(watch), *wires)
+
+    run(main)
+
+
+def test_a_reset_of_a_near_one_is_heard() -> None:
+    async def main(watch: Watch) -> None:
+        wires = take_the_near_places(watch)
+        reset(wires[0].far)
+        await until(lambda: "lost" in wires[0].heard)
+        end(*wires[1:])
+
+    run(main)
+
+
+def test_what_a_turn_gathers_is_done_when_it_ends() -> None:
+    async def main(watch: Watch) -> None:
+        wires = [Told.between(watch) for _ in range(3)]
+        done: list[int] = []
+        wires[0].then = lambda: TURN.ends_with(
+            lambda: done.append(sum(wire.data == b"now" for wire in wires)), watch.loop.call_soon
+        )
+        for wire in wires:
+            wire.far.send(b"now")
+        watch._serve_calm()
+        assert done == [3], "after all of them, and before the call returns"
+        end(*wires)
 
     run(main)
 

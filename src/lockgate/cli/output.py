@@ -32,6 +32,7 @@ HOT_ROOMS = (
     "lockgate.net.handshakes",
     "lockgate.net.records",
     "lockgate.net.tls",
+    "lockgate.net.turn",
     "lockgate.net.wires",
     "lockgate.net.streams",
     "lockgate.net.udp",

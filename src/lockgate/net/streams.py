@@ -25,6 +25,7 @@ from lockgate.net.handshakes import Handshakes
 from lockgate.net.link import Address, NetLimits, StreamHandler, network_of
 from lockgate.net.records import STEP_BYTES, Buffers
 from lockgate.net.tls import Protection, TlsStream
+from lockgate.net.turn import TURN
 from lockgate.net.wires import Watch, Wire
 
 log = structlog.get_logger()
@@ -141,7 +142,7 @@ class Desk:
     def flush_soon(self, link: TlsLink) -> None:
         """Have `link` send what it holds at the end of this turn of the loop."""
         if not self._dirty:
-            self.loop.call_soon(self._flush_all)
+            TURN.ends_with(self._flush_all, self.loop.call_soon)
         self._dirty.append(link)
 
     def end_soon(self, link: PlainLink, error: Exception | None) -> None:

@@ -21,6 +21,7 @@ from typing import Any, Final, cast, final
 from mypy_extensions import mypyc_attr
 
 from lockgate.net.link import Link
+from lockgate.net.turn import TURN, Turn
 
 CALM_PER_TURN: Final = 16
 CALM_SECONDS: Final = 0.002
@@ -29,6 +30,8 @@ millisecond, or another a word that means nothing."""
 BUSY_PER_TURN: Final = 256
 BUSY_READS: Final = 8
 """Who is read so often in a period is busy, until it says nothing for one."""
+NEAR: Final = 2
+"""So many of the busy ones the loop watches itself: one that talks alone is heard without asking a second time."""
 PERIOD_SECONDS: Final = 1.0
 _WRITE_BYTES: Final = 131_072
 
@@ -50,6 +53,8 @@ class Watch:
         self.rooms = [self.room]
         self.period: int = 0
         self.loop = loop
+        self._turn: Turn = TURN
+        self._near: int = 0
         self._wires: list[Wire | None] = []
         self._talking: list[Wire] = []
         self._left: list[tuple[int, int]] = []
@@ -80,6 +85,9 @@ class Watch:
     def forget(self, wire: Wire) -> None:
         """Know it no longer; its descriptor is closed next."""
         self.wait(wire, 0)
+        if wire.is_near:
+            wire.is_near = False
+            self._near -= 1
         self._wires[wire.number] = None
 
     def wait(self, wire: Wire, events: int) -> None:
@@ -88,6 +96,9 @@ class Watch:
         if before == events:
             return
         wire.events = events
+        if wire.is_near:
+            self._wait_near(wire, before, events)
+            return
         epoll = self._busy if wire.is_busy else self._calm
         if not events:
             epoll.unregister(wire.number)
@@ -96,15 +107,46 @@ class Watch:
         else:
             epoll.modify(wire.number, events)
 
+    def _wait_near(self, wire: Wire, before: int, events: int) -> None:
+        number, loop = wire.number, self.loop
+        if (before ^ events) & _IN:
+            if events & _IN:
+                loop.add_reader(number, self._serve_near, wire)
+            else:
+                loop.remove_reader(number)
+        if (before ^ events) & _OUT:
+            if events & _OUT:
+                loop.add_writer(number, self._send_near, wire)
+            else:
+                loop.remove_writer(number)
+
+    def _serve_near(self, wire: Wire) -> None:
+        turn = self._turn
+        turn.begin()
+        try:
+            wire.period = self.period
+            wire.serve(_IN)
+        finally:
+            turn.end()
+
+    def _send_near(self, wire: Wire) -> None:
+        wire.serve(_OUT)
+
     def _serve_calm(self) -> None:
-        until = monotonic() + self.calm_seconds
-        # Those that the last turn had no time for come first: epoll has put them behind all others already.
-        ready, self._left = self._left or cast("list[tuple[int, int]]", self._ask_calm(0, CALM_PER_TURN)), []
-        for place, (number, events) in enumerate(ready):
-            self._serve_one(number, events)
-            if monotonic() >= until:
-                self._left = ready[place + 1 :]
-                break
+        turn = self._turn
+        turn.begin()
+        try:
+            until = monotonic() + self.calm_seconds
+            # Those that the last turn had no time for come first: epoll has put them behind all others already.
+            ready, self._left = self._left or cast("list[tuple[int, int]]", self._ask_calm(0, CALM_PER_TURN)), []
+            last = len(ready) - 1
+            for place, (number, events) in enumerate(ready):
+                self._serve_one(number, events)
+                if place < last and monotonic() >= until:
+                    self._left = ready[place + 1 :]
+                    break
+        finally:
+            turn.end()
 
     def _serve_one(self, number: int, events: int) -> None:
         wire, period = self._wires[number], self.period
@@ -119,12 +161,16 @@ class Watch:
                 self._talking.append(wire)
 
     def _serve_busy(self) -> None:
-        wires, period = self._wires, self.period
-        for number, events in cast("list[tuple[int, int]]", self._ask_busy(0, BUSY_PER_TURN)):
-            wire = wires[number]
-            if wire is not None:
-                wire.period = period
-                wire.serve(events)
+        wires, period, turn = self._wires, self.period, self._turn
+        turn.begin()
+        try:
+            for number, events in cast("list[tuple[int, int]]", self._ask_busy(0, BUSY_PER_TURN)):
+                wire = wires[number]
+                if wire is not None:
+                    wire.period = period
+                    wire.serve(events)
+        finally:
+            turn.end()
 
     def _next_period(self) -> None:
         talking: list[Wire] = []
@@ -142,7 +188,12 @@ class Watch:
     def _move(self, wire: Wire, is_busy: bool) -> None:
         events = wire.events
         self.wait(wire, 0)
+        if wire.is_near:
+            self._near -= 1
         wire.is_busy = is_busy
+        wire.is_near = is_busy and self._near < NEAR
+        if wire.is_near:
+            self._near += 1
         wire.reads = 0
         self.wait(wire, events)
 
@@ -160,6 +211,7 @@ class Wire(Link):
         "_watch",
         "events",
         "is_busy",
+        "is_near",
         "number",
         "period",
         "reads",
@@ -173,6 +225,7 @@ class Wire(Link):
         self.period: int = 0
         self.reads: int = 0
         self.is_busy: bool = False
+        self.is_near: bool = False
         self._is_read: bool = False
         self._is_full: bool = False
         self._is_shut: bool = False

@@ -20,6 +20,7 @@ from lockgate.hub import Hub, Outlet, Session, SessionStore
 from lockgate.model.message import Message
 from lockgate.model.session import Delivery
 from lockgate.net.link import Link
+from lockgate.net.turn import TURN
 from lockgate.registry.journal import Journal
 
 DELIVERIES_PER_WRITE: Final = 512
@@ -37,7 +38,7 @@ class Senders:
         store: tells what is stored.
         journal: hears of what is dropped.
         wall_clock: gives unix seconds.
-        call_soon: has the loop call something when its turn ends.
+        call_soon: has the loop call something in its next turn, when nothing that was read is under way.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Senders:
     def schedule(self, sender: Sender) -> None:
         """Pump `sender` when this turn of the loop ends."""
         if not self._dirty:
-            self._call_soon(self._pump_all)
+            TURN.ends_with(self._pump_all, self._call_soon)
         self._dirty.append(sender)
 
     def _pump_all(self) -> None:
