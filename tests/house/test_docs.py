@@ -57,6 +57,12 @@ def test_every_page_is_reachable_from_the_index() -> None:
     assert seen == set(PAGES)
 
 
+def test_no_two_decisions_have_one_number() -> None:
+    numbers = [page.name[:4] for page in (DOCS / "adr").glob("0*.md")]
+    assert len(numbers) == len(set(numbers))
+    assert all(read(page).startswith(f"# {page.name[:4]}: ") for page in (DOCS / "adr").glob("0*.md"))
+
+
 @pytest.mark.parametrize("path", TEXTS, ids=name_of)
 def test_every_relative_link_leads_somewhere(path: Path) -> None:
     for target in LINK.findall(CODE.sub("", read(path))):

@@ -22,6 +22,8 @@ from lockgate.net.streams import Census, Desk, log_unexpected
 
 _BACKLOG = 4096
 _PORT_ATTEMPTS = 8
+BindOne = Callable[[socket.AddressFamily, str, int], socket.socket]
+"""Gives a socket of that family, bound to that host and port."""
 _ACCEPT_PAUSE_SECONDS = 1.0
 ACCEPTED_PER_TURN: Final = 16
 """Half a millisecond of work, about."""
@@ -122,18 +124,27 @@ class Listener:
 
 
 def bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
-    """Give back one bound socket for each address of `hosts`, all on one port.
+    """Give back one listening socket for each address of `hosts`, all on one port."""
+    return bind_each(hosts, port, _bind_one, "tcp")
+
+
+def bind_each(hosts: Sequence[str], port: int, bind_one: BindOne, protocol: str) -> list[socket.socket]:
+    """Give back what `bind_one` makes for each address of `hosts`, all on one port; 0 picks a free one for all.
 
     A host of IPv6 is left out where the machine has no IPv6, as long as another remains.
+
+    Raises:
+        Unavailable: when the port is taken, naming its owner where /proc tells.
+        InvalidSettings: when a host is not ours or the port may not be used.
     """
     endpoints = list(dict.fromkeys(endpoint for host in hosts for endpoint in resolve(host)))
     for attempt in range(_PORT_ATTEMPTS if port == 0 else 1):
         try:
-            return _bind_all(endpoints, port)
+            return _bind_all(endpoints, port, bind_one)
         except OSError as error:
             if port == 0 and error.errno == errno.EADDRINUSE and attempt < _PORT_ATTEMPTS - 1:
                 continue  # the port that was free for the first address is taken for the second
-            raise cannot_listen(error, ", ".join(hosts), port) from error
+            raise cannot_listen(error, ", ".join(hosts), port, protocol) from error
     raise AssertionError("unreachable")
 
 
@@ -146,13 +157,15 @@ def resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
     return [(family, str(address[0])) for family, _, _, _, address in found]
 
 
-def _bind_all(endpoints: Sequence[tuple[socket.AddressFamily, str]], port: int) -> list[socket.socket]:
+def _bind_all(
+    endpoints: Sequence[tuple[socket.AddressFamily, str]], port: int, bind_one: BindOne
+) -> list[socket.socket]:
     bound: list[socket.socket] = []
     missing: OSError | None = None
     try:
         for family, host in endpoints:
             try:
-                bound.append(_bind_one(family, host, port))
+                bound.append(bind_one(family, host, port))
             except OSError as error:
                 if family is not socket.AF_INET6 or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                     raise

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import ipaddress
 import socket
 import struct
@@ -24,7 +23,7 @@ from mypy_extensions import mypyc_attr
 from lockgate.errors import InvalidSettings
 from lockgate.net._native import ffi
 from lockgate.net.link import Address
-from lockgate.net.listener import cannot_listen, resolve
+from lockgate.net.listener import bind_each
 
 MAX_DATAGRAM_BYTES: Final = 16_640
 """What is longer is dropped: a DTLS record with its frame is no longer (RFC 6347 section 4.1), CoAP advises 1152."""
@@ -32,7 +31,6 @@ _AT_ONCE: Final = 32
 _CALLS_PER_TURN: Final = 2
 """So many system calls read so many datagrams of one socket in a turn of the loop; then others have theirs."""
 _RECEIVE_BUFFER_BYTES: Final = 1_048_576
-_PORT_ATTEMPTS: Final = 8
 _MAX_DESTINATIONS: Final = 256
 
 # linux/in.h, linux/in6.h, linux/socket.h; Python has no names for some of them.
@@ -132,7 +130,6 @@ class UdpSocket:
         self._sendto: Any = _libc.sendto
         self._sendmsg: Any = _libc.sendmsg
         self._unpack: Any = _native.unpack
-        self._buffer: Any = _native.buffer
         self._no_timeout: Any = _native.NULL
         self._outgoing: Any = _native.new("struct msghdr *")
         self._outgoing_part: Any = _native.new("struct iovec *")
@@ -247,38 +244,8 @@ def open_sockets(hosts: str | Sequence[str], port: int, sink: Sink) -> list[UdpS
     """
     room = Room()
     names = [hosts] if isinstance(hosts, str) else list(hosts)
-    endpoints = list(dict.fromkeys(endpoint for host in names for endpoint in resolve(host)))
-    for attempt in range(_PORT_ATTEMPTS if port == 0 else 1):
-        try:
-            bound = _bind_all(endpoints, port)
-            return [UdpSocket(each, sink, room, bytes([at]) if at else b"") for at, each in enumerate(bound)]
-        except OSError as error:
-            if port == 0 and error.errno == errno.EADDRINUSE and attempt < _PORT_ATTEMPTS - 1:
-                continue  # the port that was free for the first address is taken for the second
-            raise cannot_listen(error, ", ".join(names), port, "udp") from error
-    raise AssertionError("unreachable")
-
-
-def _bind_all(endpoints: Sequence[tuple[socket.AddressFamily, str]], port: int) -> list[socket.socket]:
-    bound: list[socket.socket] = []
-    missing: OSError | None = None
-    try:
-        for family, host in endpoints:
-            try:
-                bound.append(_bind_one(family, host, port))
-            except OSError as error:
-                if family is not socket.AF_INET6 or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-                    raise
-                missing = error
-            else:
-                port = bound[0].getsockname()[1]
-        if not bound and missing:
-            raise missing
-    except OSError:
-        for each in bound:
-            each.close()
-        raise
-    return bound
+    bound = bind_each(names, port, _bind_one, "udp")
+    return [UdpSocket(each, sink, room, bytes([at]) if at else b"") for at, each in enumerate(bound)]
 
 
 def _bind_one(family: socket.AddressFamily, host: str, port: int) -> socket.socket:

@@ -6,7 +6,7 @@ connections, reads so many of the calm ones and so many of the busy ones. Whoeve
 second instance: ten thousand calm connections that speak up at once do not come between those that talk all the time.
 
 A wire has no object of the loop's: it is a descriptor, what it could not send yet, and what it waits for.
-Docs: ADR 0021.
+Docs: ADR 0028.
 """
 
 from __future__ import annotations

@@ -14,6 +14,11 @@ from lockgate.provision.folder import CA_FILE, DEVICE_FILE, SCRAM_PROGRAM, Devic
 
 _TOKEN_KINDS = (CredentialKind.JWT_ES256, CredentialKind.JWT_RS256, CredentialKind.JWT_EDDSA)
 
+_ROOT = "the root certificate: a hub that cannot prove itself by it is not yours"
+_ROOT_ELSEWHERE = (
+    "the hub's root certificate, for what else speaks with the hub here (HTTPS, say); this way in needs none"
+)
+
 _FILES = {
     "device.key": "the device's private key; whoever has it is the device",
     "device.crt": "the device's certificate, followed by the one of the CA that issued it",
@@ -24,7 +29,7 @@ _FILES = {
     OSCORE_FILE: "the context that the device shares with the hub; whoever has it is the device",
     RAW_KEY_FILE: "the device's private key with its public half behind it, as libcoap's clients read it",
     HUB_KEY_FILE: "the hub's public key: a hub that cannot prove itself by it is not yours",
-    CA_FILE: "the root certificate: a hub that cannot prove itself by it is not yours",
+    CA_FILE: _ROOT,
     DEVICE_FILE: "the same facts for programs: `lockgate device token` and the Python client read it",
 }
 
@@ -83,7 +88,8 @@ def _coap_readme(device: DeviceFile, brings_key: bool) -> str:
     kept = _COAP_FILES[device.auth]
     if brings_key:
         kept = tuple(name for name in kept if name not in (device.key_file, RAW_KEY_FILE))
-    files = "\n".join(f"- `{name}`: {_FILES[name]}" for name in (*kept, device.ca_file, DEVICE_FILE))
+    told = {**_FILES, device.ca_file: _ROOT_ELSEWHERE}
+    files = "\n".join(f"- `{name}`: {told[name]}" for name in (*kept, device.ca_file, DEVICE_FILE))
     return _COAP_README.format(
         name=device.name, host=device.host, port=device.port, how=_COAP_HOW[device.auth].format(device=device),
         lines=_blocks(device), files=files, own_key=_OWN_RAW_KEY if brings_key else "",

@@ -20,8 +20,6 @@ from lockgate.adapters.coap import wire
 from lockgate.adapters.coap.messages import NO_OPTIONS, CoapError, CoapMessage, Options, dotted
 from lockgate.settings import CoapSettings
 
-MAX_BLOCK_BYTES: Final = 1024
-MAX_BLOCK_NUMBER: Final = (1 << 20) - 1
 BODY_BYTES: Final = 512
 """What a body takes that has no bytes yet."""
 OPTION_BYTES: Final = 128

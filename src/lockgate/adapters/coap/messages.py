@@ -19,7 +19,6 @@ Options: TypeAlias = tuple[tuple[int, bytes], ...]
 NO_OPTIONS: Final[Options] = ()
 VERSION: Final = 1
 PORT: Final = 5683
-SECURE_PORT: Final = 5684
 NO_MESSAGE_ID: Final = -1
 
 
