@@ -15,6 +15,7 @@ from tests.support.power.disk import snapshot
 
 pytestmark = pytest.mark.process
 
+SOCKETS = shutil.ignore_patterns("*.sock")
 DAY = 86_400
 PAYLOAD = b"a payload that is easy to find"
 FRAME_BYTES = 24 + 4096
@@ -38,15 +39,15 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     publish(10)
     hub.stop()
     fold(hub.home / "registry.db")
-    shutil.copytree(hub.home, folder / "clean")
+    shutil.copytree(hub.home, folder / "clean", ignore=SOCKETS)
     hub.start()
     publish(3)
     hub.stop()
-    shutil.copytree(hub.home, folder / "later")
+    shutil.copytree(hub.home, folder / "later", ignore=SOCKETS)
     hub.start()
     publish(10)
     hub.kill()
-    shutil.copytree(hub.home, folder / "killed")
+    shutil.copytree(hub.home, folder / "killed", ignore=SOCKETS)
     assert (folder / "killed" / "messages.db-wal").stat().st_size > 10 * FRAME_BYTES
     return folder
 

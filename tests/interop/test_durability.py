@@ -393,7 +393,7 @@ def endure(site: Site, kills: int, seed: int) -> None:
         site.hub.kill()
         words = last_words(storm.keeper.sent)
         left = site.hub.folder / "left"
-        shutil.copytree(site.hub.home, left)
+        shutil.copytree(site.hub.home, left, ignore=shutil.ignore_patterns("*.sock"))
         filters, retained = subscriptions_and_retained(left)
         shutil.rmtree(left)
         for each in storm.lone:
