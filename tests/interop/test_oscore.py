@@ -6,8 +6,12 @@ import asyncio
 import contextlib
 import json
 import os
+import re
+import shlex
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -182,3 +186,18 @@ def test_a_wrong_key_is_refused_and_explained(hub: RunningHub) -> None:
     assert "oscore/settings.json" in refusal["fix"]
     kept = b"".join(each.read_bytes() for each in hub.home.rglob("*") if each.is_file())
     assert said["secret_hex"][::-1].encode() not in kept + hub.log_path.read_bytes()
+
+
+@pytest.mark.requirement("C2", "T4")
+def test_the_lines_of_the_devices_readme_work_as_they_stand_there(hub: RunningHub) -> None:
+    folder = hub.add_device("meter", "oscore")
+    lines = re.findall(r"^aiocoap-client .*$", (folder / "README.md").read_text(), re.MULTILINE)
+    assert len(lines) == 2
+    program = Path(sys.executable).with_name("aiocoap-client")
+    said = [
+        subprocess.run(
+            [program, *shlex.split(line)[1:]], cwd=folder, capture_output=True, text=True, timeout=30, check=False
+        )
+        for line in sorted(lines, key=lambda line: "--payload" not in line)  # first what speaks
+    ]
+    assert "hello" in said[1].stdout, [each.stdout + each.stderr for each in said]
