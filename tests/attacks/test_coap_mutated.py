@@ -27,7 +27,8 @@ pytestmark = pytest.mark.requirement("C1", "C3")
 
 SETTINGS = Settings(
     coap=CoapSettings(
-        nosec_enabled=True, multicast_enabled=True, max_exchanges=16, max_waiting_notifications=8, max_observations=5,
+        nosec_enabled=True, oscore_enabled=True, multicast_enabled=True, max_exchanges=16,
+        max_waiting_notifications=8, max_observations=5,
         max_partial_bodies=2, max_partial_bytes=65_536, max_body_bytes=8192, block_bytes=64,
     ),
     hub=HubSettings(max_retained_messages=100, max_subscriptions=20),
@@ -108,7 +109,7 @@ class Nonsense:
                     chance.choice((0, 0, 0, 1, 2, 5, 1 << 19)), chance.random() < 0.7, 16 << chance.randrange(7)
                 )
                 options.append((number, block.encode() if chance.random() < 0.9 else b"\x0f"))
-        for number in (1, 4, 6, 14, 17, 60, 252, 258):
+        for number in (1, 4, 6, 9, 14, 17, 60, 252, 258):
             if chance.random() < 0.15:
                 options.append((number, chance.randbytes(chance.randrange(4))))
         if chance.random() < 0.4:

@@ -13,6 +13,7 @@ import socket
 import tracemalloc
 from contextlib import ExitStack
 
+import msgspec
 import pytest
 import uvloop
 
@@ -37,11 +38,16 @@ def answered(stranger: Device, data: bytes, is_multicast: bool = False) -> int:
     return sum(map(len, stranger.link.sent))
 
 
+@pytest.mark.parametrize("is_oscore", [False, True])
 @pytest.mark.parametrize("kind", [Type.CON, Type.NON])
 @pytest.mark.parametrize(
     "options",
     [
         ((9, b""),),
+        ((9, b"\x09\x01\xa1"),),
+        ((9, b"\x19\x01\x08abcdefgh\xa1"),),
+        ((9, b"\xff" * 20),),
+        ((9, b"\x09\x01\xa1"), (252, b"12345678")),
         ((35, b""),),
         ((35, b"coap://[2001:db8::1]/"),),
         ((39, b"coap"),),
@@ -57,13 +63,16 @@ def answered(stranger: Device, data: bytes, is_multicast: bool = False) -> int:
     ids=str,
 )
 def test_no_question_is_answered_by_more_than_three_times_its_size(
-    kind: Type, options: tuple[tuple[int, bytes], ...]
+    kind: Type, options: tuple[tuple[int, bytes], ...], is_oscore: bool
 ) -> None:
-    hub = CoapBook(OPEN)
+    hub = CoapBook(msgspec.structs.replace(OPEN, coap=msgspec.structs.replace(OPEN.coap, oscore_enabled=is_oscore)))
     for code in (Code.GET, Code.PUT, Code.FETCH, 31):
         for token in (b"", b"12345678"):
             request = wire.encode(CoapMessage(kind, code, 7, token, options))
             assert answered(hub.stranger("198.51.100.1"), request) <= MAX_AMPLIFICATION * len(request)
+            sealed = wire.encode(CoapMessage(kind, code, 8, token, options, bytes(40)))
+            assert answered(hub.stranger("198.51.100.1"), sealed) <= MAX_AMPLIFICATION * len(sealed)
+    assert not hub.coap.connections
 
 
 @pytest.mark.parametrize(
