@@ -1,13 +1,16 @@
 /*
  * The bench's load generator for CoAP: clients in one thread over UDP or, by OpenSSL, over DTLS 1.2.
  *
- *     coap --port P [--do get|put|observe|handshakes|idle] [--clients N] [--seconds T] [--payload BYTES] [--path PATH]
- *          [--psk-identity NAME --psk HEX | --cafile F --cert F --key F] [--steps]
+ *     coap --port P [--do get|put|observe|handshakes|idle|storm|calm] [--clients N] [--seconds T] [--rate R] [--together]
+ *          [--payload BYTES] [--path PATH] [--psk-identity NAME --psk HEX | --cafile F --cert F --key F] [--steps]
  *
  * get, put      N clients (sessions), each with one Confirmable request under way, for T seconds.
  * observe       N clients observe PATH, one more changes it by PUT and waits until all were told; T seconds.
  * handshakes    N handshakes, one after the other, each followed by one GET and close_notify.
  * idle          N sessions are made and stay; it prints "idle" and waits for a line before it prints its result.
+ * storm         R handshakes a second for T seconds, by N processes in turn, or --together N at once; each with one GET.
+ * calm          N sessions ask in turn, R times a second for T seconds. How long an answer took counts from the time at
+ *               which the request was due.
  *
  * Each prints one line of JSON: what was done, how long it took, the CPU it took itself, and what had to be sent again.
  * With --steps it prints "warm" when it is about to measure and waits for a line on standard input, and after the
@@ -30,6 +33,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,10 +42,10 @@ enum { CON = 0, NON = 1, ACK = 2, RST = 3, GET = 1, PUT = 3, OBSERVE = 6, URI_PA
 static struct {
     const char *what, *port, *path, *identity, *psk, *cafile, *cert, *key;
     int clients;
-    double seconds;
+    double seconds, rate;
     size_t payload;
-    bool steps;
-} option = {.what = "get", .path = "bench/0", .clients = 1, .seconds = 2.0, .payload = 64};
+    bool steps, together;
+} option = {.what = "get", .path = "bench/0", .clients = 1, .seconds = 2.0, .rate = 200.0, .payload = 64};
 
 struct client {
     int fd;
@@ -341,11 +345,72 @@ static void do_idle(void) {
     tell((uint64_t)option.clients, began, cpu);
 }
 
+static void sleep_until(double due) {
+    double left = due - now();
+    if (left <= 0) return;
+    struct timespec t = {.tv_sec = (time_t)left, .tv_nsec = (long)((left - (double)(time_t)left) * 1e9)};
+    nanosleep(&t, NULL);
+}
+
+static void do_storm(void) {
+    step("warm");
+    double began = now(), every = option.clients / option.rate;
+    int count = (int)(option.seconds / every);
+    for (int k = 0; k < option.clients; k++) {
+        pid_t child = fork();
+        if (child < 0) fail("cannot fork");
+        if (child) continue;
+        double phase = option.together ? 0.0 : k / option.rate;
+        for (int i = 0; i < count; i++) {
+            sleep_until(began + phase + i * every);
+            struct client c = open_client();
+            expect_success(ask(&c, GET, false, NULL), "GET");
+            close_client(&c);
+        }
+        _exit(0);
+    }
+    int failures = 0;
+    for (int status; wait(&status) > 0;) failures += status != 0;
+    if (failures) fail("%d of %d processes did not get through", failures, option.clients);
+    tell((uint64_t)count * (uint64_t)option.clients, began, own_cpu());
+}
+
+static int in_order(const void *one, const void *other) {
+    double a = *(const double *)one, b = *(const double *)other;
+    return (a > b) - (a < b);
+}
+
+static void do_calm(void) {
+    struct client *all = open_clients(option.clients);
+    uint8_t body[MOST] = {0};
+    expect_success(ask(&all[0], PUT, false, body), "PUT");
+    for (int i = 0; i < option.clients; i++) expect_success(ask(&all[i], GET, false, NULL), "GET");
+    step("warm");
+    size_t count = (size_t)(option.seconds * option.rate);
+    double *took = calloc(count, sizeof *took), began = now(), cpu = own_cpu();
+    for (size_t i = 0; i < count; i++) {
+        double due = began + (double)i / option.rate;
+        sleep_until(due);
+        expect_success(ask(&all[i % (size_t)option.clients], GET, false, NULL), "GET");
+        took[i] = (now() - due) * 1000;
+    }
+    double elapsed = now() - began;
+    qsort(took, count, sizeof *took, in_order);
+    printf("{\"count\": %zu, \"elapsed_seconds\": %.6f, \"cpu_seconds\": %.6f, \"resent\": %llu, "
+           "\"milliseconds\": {\"p50\": %.3f, \"p99\": %.3f, \"max\": %.3f}}\n",
+           count, elapsed, own_cpu() - cpu, (unsigned long long)resent, took[count / 2], took[count * 99 / 100],
+           took[count - 1]);
+    fflush(stdout);
+    char line[16];
+    if (option.steps && !fgets(line, sizeof line, stdin)) exit(1);
+}
+
 int main(int argc, char **argv) {
     static const struct option known[] = {
         {"do", 1, 0, 'd'}, {"port", 1, 0, 'p'}, {"path", 1, 0, 'a'}, {"clients", 1, 0, 'n'}, {"seconds", 1, 0, 't'},
         {"payload", 1, 0, 'b'}, {"psk-identity", 1, 0, 'i'}, {"psk", 1, 0, 'k'}, {"cafile", 1, 0, 'A'},
-        {"cert", 1, 0, 'c'}, {"key", 1, 0, 'K'}, {"steps", 0, 0, 's'}, {0, 0, 0, 0},
+        {"cert", 1, 0, 'c'}, {"key", 1, 0, 'K'}, {"steps", 0, 0, 's'},
+        {"rate", 1, 0, 'r'}, {"together", 0, 0, 'g'}, {0, 0, 0, 0},
     };
     for (int o; (o = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (o) {
@@ -361,11 +426,13 @@ int main(int argc, char **argv) {
         case 'c': option.cert = optarg; break;
         case 'K': option.key = optarg; break;
         case 's': option.steps = true; break;
+        case 'r': option.rate = atof(optarg); break;
+        case 'g': option.together = true; break;
         default: return 2;
         }
     }
-    if (!option.port || option.payload < 8 || option.payload > 1024 || option.clients < 1) {
-        fputs("coap: --port is needed, --payload is 8 to 1024, --clients at least 1\n", stderr);
+    if (!option.port || option.payload < 8 || option.payload > 1024 || option.clients < 1 || option.rate <= 0) {
+        fputs("coap: --port is needed, --payload is 8 to 1024, --clients at least 1, --rate above 0\n", stderr);
         return 2;
     }
     uint8_t body[1024];
@@ -376,6 +443,8 @@ int main(int argc, char **argv) {
     else if (!strcmp(option.what, "observe")) do_observe(body);
     else if (!strcmp(option.what, "handshakes")) do_handshakes();
     else if (!strcmp(option.what, "idle")) do_idle();
-    else fail("--do is get, put, observe, handshakes or idle");
+    else if (!strcmp(option.what, "storm")) do_storm();
+    else if (!strcmp(option.what, "calm")) do_calm();
+    else fail("--do is get, put, observe, handshakes, idle, storm or calm");
     return 0;
 }

@@ -120,6 +120,10 @@ class OurCoap:
             port = wait_for(lambda: _find(doors, wanted), process, log, 0.005)
             yield process.pid, ("--port", str(port), *_shown(made, security))
 
+    def shown(self, context: Context, security: Security) -> tuple[str, ...]:
+        """Give what a client shows, as options of the generator."""
+        return _shown(_home(context), security)
+
 
 class Libcoap:
     """Debian's coap-server-gnutls, with one pre-shared key and its certificates loaded."""
