@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,14 +16,18 @@ from lockgate.errors import InvalidSettings, Unavailable
 from lockgate.net.datagrams import DatagramLimits
 from lockgate.net.dtls import DtlsModes, DtlsReason
 from lockgate.net.gnutls import load_library
+from lockgate.net.handshakes import PER_TURN
 from tests.support.certificates import Authority, pem
 from tests.support.dtls import (
+    ECDSA_CCM_8,
     IDENTITY,
     KEY,
     OPENSSL_PSK,
     DtlsRoom,
     Stranger,
     client_behind_a_relay,
+    client_hello,
+    cookie_of,
     end_process,
     in_room,
     public_key,
@@ -303,6 +308,31 @@ def test_handshake_that_is_not_finished_times_out(tmp_path: Path) -> None:
             assert room.listener.connection_count == 1
             assert (await room.failure()).reason is DtlsReason.HANDSHAKE_TIMEOUT
             assert room.listener.connection_count == 0
+
+    in_room(tmp_path, scene)
+
+
+@pytest.mark.requirement("C3")
+def test_of_many_handshakes_at_once_only_a_few_go_on_in_each_turn_of_the_loop(tmp_path: Path) -> None:
+    async def scene(room: DtlsRoom) -> None:
+        await room.open()
+        with ExitStack() as opened:
+            strangers = [opened.enter_context(Stranger(room.address)) for _ in range(5 * PER_TURN)]
+            hellos = []
+            for number, stranger in enumerate(strangers):
+                nonce, suites = bytes([number]) * 32, (ECDSA_CCM_8,)
+                cookie = cookie_of(await stranger.ask(client_hello(nonce, suites=suites)))
+                hellos.append(client_hello(nonce, cookie, suites))
+            for stranger, hello in zip(strangers, hellos, strict=True):
+                stranger.send(hello)
+            left, answered = strangers, []
+            while left:
+                await asyncio.sleep(0)
+                waiting = [stranger for stranger in left if stranger.heard_nothing()]
+                answered.append(len(left) - len(waiting))
+                left = waiting
+        assert max(answered) <= PER_TURN
+        assert sum(answered) == len(strangers)
 
     in_room(tmp_path, scene)
 

@@ -41,6 +41,7 @@ COOKIE_KEY_SECONDS: Final = 60.0
 _GRACE_SECONDS: Final = 1.5
 """How long a client whose last flight could not be read may send it again: it does so after a second."""
 _MAX_UNREADABLE: Final = 2
+_CHANGE_CIPHER_SPEC: Final = 20
 _MAX_WAITING: Final = 8
 """Datagrams of one handshake that wait for its next step."""
 
@@ -180,7 +181,7 @@ class _Shake:
             return  # lost, as on the way
         self.path.local = local
         if not self._waiting and self._desk.handshakes.may_go_on(self):
-            self._step(sock.room.memory + start, size, _is_sealed(sock.room.view[start : start + size]))
+            self._step(sock.room.memory + start, size, *_signs(sock.room.view[start : start + size]))
         else:
             self._waiting.append(bytes(sock.room.view[start : start + size]))
 
@@ -188,7 +189,7 @@ class _Shake:
         """Take in what waits, as far as this turn of the loop allows."""
         while self._waiting and self._desk.is_shaking(self):
             data = self._waiting.popleft()
-            self._step(data, len(data), _is_sealed(memoryview(data)))
+            self._step(data, len(data), *_signs(memoryview(data)))
             if self._waiting and not self._desk.handshakes.may_go_on(self):
                 return
 
@@ -217,7 +218,7 @@ class _Shake:
         """Give what came after the end of the handshake."""
         return list(self._waiting)
 
-    def _step(self, data: object, size: int, is_sealed: bool) -> None:
+    def _step(self, data: object, size: int, is_sealed: bool = False, has_change: bool = False) -> None:
         try:
             if self.session is None:
                 # The cookie once more: the library then knows how the session's numbers go on.
@@ -225,7 +226,7 @@ class _Shake:
                     self.end(None)
                     return
                 self.session = self._desk.provider.begin(self._hello, self.path)
-            is_done = self.session.shake(data, size, is_sealed)
+            is_done = self.session.shake(data, size, is_sealed, has_change)
         except DtlsRefused as refused:
             self.end(refused.failure)
             return
@@ -257,11 +258,16 @@ class _Shake:
         if now >= self._deadline:
             self.end(self.session.give_up(round(now - self.began, 1)))
         else:
-            self._step(_native.NULL, 0, False)
+            self._step(_native.NULL, 0)
 
 
-def _is_sealed(data: memoryview) -> bool:
-    return any(epoch for _, epoch in records_of(data))
+def _signs(data: memoryview) -> tuple[bool, bool]:
+    """Say whether a sealed record is in a datagram, and whether a ChangeCipherSpec is."""
+    is_sealed = has_change = False
+    for kind, epoch in records_of(data):
+        is_sealed |= epoch > 0
+        has_change |= kind == _CHANGE_CIPHER_SPEC
+    return is_sealed, has_change
 
 
 @final

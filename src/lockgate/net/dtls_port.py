@@ -51,11 +51,12 @@ class DtlsSession:
         """The certificate that the peer has proven."""
         raise NotImplementedError
 
-    def shake(self, data: object, size: int, is_sealed: bool) -> bool:
+    def shake(self, data: object, size: int, is_sealed: bool, has_change: bool) -> bool:
         """Go on with the handshake by a datagram (bytes or a pointer; size 0: time has passed). Is it done?
 
         Args:
             is_sealed: whether an encrypted record is among what came.
+            has_change: whether a ChangeCipherSpec is: what follows it is sealed with the new keys.
 
         Raises:
             DtlsRefused: it has failed, and the peer has been told by an alert.

@@ -365,6 +365,7 @@ class GnutlsSession(DtlsSession):
     __slots__ = (
         "_credentials",
         "_desk",
+        "_has_changed",
         "_hello",
         "_is_done",
         "_is_over",
@@ -404,6 +405,7 @@ class GnutlsSession(DtlsSession):
         self._protection: Protection | None = None
         self._is_done = False
         self._is_over = False
+        self._has_changed = False
         self._unreadable = 0
         library = desk.library
         made = _ffi.new("gnutls_session_t *")
@@ -449,7 +451,7 @@ class GnutlsSession(DtlsSession):
         """Whether the peer has said goodbye, or the connection is broken."""
         return self._is_over
 
-    def shake(self, data: object, size: int, is_sealed: bool) -> bool:
+    def shake(self, data: object, size: int, is_sealed: bool, has_change: bool) -> bool:
         """Go on with the handshake by a datagram; size 0: time has passed."""
         desk = self._desk
         self.pending, self.pending_bytes = data, size
@@ -461,8 +463,10 @@ class GnutlsSession(DtlsSession):
                     self._finish()
                     return True
                 if outcome in (_E_AGAIN, _E_INTERRUPTED):
-                    if is_sealed and self.identity is not None:
-                        self._unreadable += 1
+                    if self.identity is not None:
+                        # What overtook the ChangeCipherSpec says nothing of the key: it comes again.
+                        self._has_changed |= has_change
+                        self._unreadable += is_sealed and self._has_changed
                     return False
                 if desk.library.gnutls_error_is_fatal(outcome):
                     raise DtlsRefused(self._fail(outcome))
