@@ -200,16 +200,20 @@ def rotate(name: str, out: Path, auth: str | None, overlap: str, hub: str | None
                 f"{name} has no secret that could be renewed", fix=f"lockgate device rotate {name} --auth psk --out DIR"
             )
         ending: list[int] = []
+        identity = next_identity(known) if kind is CredentialKind.PSK else ""
         make_folder(
-            opened, kind, name, out, hub, identity=next_identity(known) if kind is CredentialKind.PSK else "",
+            opened, kind, name, out, hub, identity=identity,
             register=lambda made: ending.append(registrar.rotate(name, made, overlap_seconds)[1]),
         )  # fmt: skip
     until = time.time() + overlap_seconds
     if as_json:
-        print_json({"device": name, "auth": kind, "folder": str(out), "ending": ending[0], "old_until": until})
+        facts = {"device": name, "auth": kind, "folder": str(out), "ending": ending[0], "old_until": until}
+        print_json({**facts, "psk_identity": identity} if identity else facts)
         return
     show = console()
     show.print(f"[green]rotated[/] {safe(name)}; its new credentials are in {safe(out)}")
+    if identity:
+        show.print(f"the new key has an identity of its own: {safe(identity)}")
     if ending[0]:
         show.print(f"those that it had hold until {moment(until)}")
 
@@ -284,7 +288,7 @@ def show(name: str, home: Path, as_json: bool) -> None:
     for rule in rules:
         out.print(f"     {safe(rule)}")
     for kind, each in seen.items():
-        out.print(f"last {kind}: {moment(each.at)}  {safe(each.text)}")
+        out.print(f"last {kind}: {moment(each.at)}  {safe(each.text)}".rstrip())
 
 
 @device.command()

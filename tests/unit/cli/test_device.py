@@ -528,6 +528,7 @@ def test_a_device_for_coap_is_added_rotated_and_shown_and_no_secret_is_told(lock
     told = lockgate.does("device", "add", "lamp", "--auth", kind, "--out", out).out
     assert "coaps://hub.example:5684" in told or "coap://hub.example:5683" in told
     told += lockgate.does("device", "rotate", "lamp", "--out", renewed).out
+    assert ("the new key has an identity of its own: lamp/" in told) == (kind == "psk")
     told += lockgate.does("device", "show", "lamp").out + lockgate.does("device", "show", "lamp", "--json").out
     told += lockgate.does("credential", "list", "--all").out + lockgate.does("audit", "export").out
     (facts,) = lockgate.does("device", "list", "--json").json()

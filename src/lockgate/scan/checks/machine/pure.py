@@ -11,7 +11,10 @@ from lockgate.scan.subject import Subject
 def look(subject: Subject) -> Iterator[Problem]:
     """Look at how the rooms were loaded."""
     if not subject.need(subject.machine, "machine").is_compiled:
-        yield Problem("the hub runs as pure Python", "install a C compiler (gcc), then lockgate again")
+        yield Problem(
+            "the hub runs as pure Python",
+            "install a C compiler (gcc), then lockgate again; pip install -v says why it was not compiled",
+        )
 
 
 CHECK = Check(
@@ -19,6 +22,6 @@ CHECK = Check(
     title="The hot rooms are not compiled",
     severity=Severity.INFO,
     meaning="Pure Python works, and does about half as much. It is no danger, but a flood is felt earlier.",
-    fix="install a C compiler, then lockgate again",
+    fix="install a C compiler, then lockgate again; with pip install -v it says why it was not compiled",
     look=look,
 )
