@@ -57,6 +57,11 @@ def test_every_page_is_reachable_from_the_index() -> None:
     assert seen == set(PAGES)
 
 
+def test_the_readme_counts_the_checks_of_the_scan_as_the_reference_does() -> None:
+    counts = [re.findall(r"(\d+) checks", read(page)) for page in (ROOT / "README.md", DOCS / "reference" / "scan.md")]
+    assert counts[0][:1] == counts[1][:1] != []
+
+
 def test_no_two_decisions_have_one_number() -> None:
     numbers = [page.name[:4] for page in (DOCS / "adr").glob("0*.md")]
     assert len(numbers) == len(set(numbers))
