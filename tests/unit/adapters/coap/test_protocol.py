@@ -252,6 +252,16 @@ def test_an_error_may_be_waived_on_its_own() -> None:
     assert link.answers(acknowledged) == []
 
 
+def test_what_is_waived_for_a_request_is_an_acknowledgement_at_most_and_nothing_once_it_is_forgotten() -> None:
+    link = Link()
+    request = link.asked(get())
+    link.protocol.waive(request, link.now)
+    assert [(message.type, message.code) for message in link.said()] == [(ACK, Code.EMPTY)]
+    link.passes(EXCHANGE_LIFETIME + 0.1)
+    link.protocol.waive(request, link.now)
+    assert link.said() == []
+
+
 # Options
 
 
