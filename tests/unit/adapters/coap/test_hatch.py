@@ -152,7 +152,7 @@ def test_there_is_an_end_to_what_is_answered_at_once() -> None:
 
 def test_something_unexpected_is_said_no_more_of_than_that(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
-    monkeypatch.setattr(world.book.coap, "resources", None)
-    answer = world.asks(Code.GET)
+    monkeypatch.delattr(world.book.store, "is_full")
+    answer = world.asks(Code.PUT, payload=b"x")
     assert answer.code == Code.INTERNAL_SERVER_ERROR
     assert answer.payload.startswith(b"unspecified error (reference ")
