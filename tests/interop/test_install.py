@@ -18,8 +18,8 @@ from lockgate.cli.output import HOT_ROOMS
 
 ROOT = Path(__file__).parents[2]
 NO_COMPILER = {"PATH": "/nonexistent", "CC": "/nonexistent/cc"}
-MAX_WHEEL_BYTES = 2_500_000
-"""The compiled wheel has 1.5 MB; with debug information or twice the code it would have more than this."""
+MAX_WHEEL_BYTES = 3_200_000
+"""The compiled wheel has 2.7 MB; with debug information it would have more than this."""
 
 
 def run(*command: str | Path, **environment: str) -> str:
