@@ -282,16 +282,6 @@ class CoapMessage:
         self.options: Options = options
         self.payload: bytes = payload
 
-    @property
-    def is_request(self) -> bool:
-        """Whether the code is a method (class 0, not Empty)."""
-        return 0 < self.code < 32
-
-    @property
-    def is_response(self) -> bool:
-        """Whether the code is a response's."""
-        return self.code >= 64
-
     def option(self, number: int) -> bytes | None:
         """Give the value of the first option with this number, None where there is none."""
         for found, value in self.options:

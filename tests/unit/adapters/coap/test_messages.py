@@ -62,11 +62,6 @@ def test_a_message_gives_its_options() -> None:
     assert (message.number(12), message.number(14)) == (50, None)
 
 
-def test_a_message_is_a_request_or_a_response_or_empty() -> None:
-    kinds = [(m.is_request, m.is_response) for m in (CoapMessage(0, code, 1) for code in (0, 1, 31, 69))]
-    assert kinds == [(False, False), (True, False), (True, False), (False, True)]
-
-
 def test_messages_are_equal_by_value_and_show_no_payload() -> None:
     message = CoapMessage(Type.CON, Code.PUT, 7, b"t", (), b"secret")
     same = CoapMessage(Type.CON, Code.PUT, 7, b"t").with_((), b"secret")
