@@ -130,7 +130,7 @@ class ClientEnd:
 
     def receive(self, data: bytes, now: float) -> None:
         message = wire.decode(data)
-        if message.is_response and message.option(OptionNumber.OBSERVE) is not None:
+        if message.code >= 64 and message.option(OptionNumber.OBSERVE) is not None:
             self._notified(message, now)
         else:
             self._handle(self.protocol.receive_datagram(data, now), now)
